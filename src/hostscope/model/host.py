@@ -1,0 +1,111 @@
+"""The host as a whole."""
+
+from msgspec import Struct
+
+from hostscope.model.gap import Gap
+
+COUNTERS_SCHEMA = "hostscope.counters/1"
+
+
+class HostInfo(Struct, frozen=True):
+    """What does not change while the host runs."""
+
+    hostname: str
+    system: str
+    """``linux windows macos``."""
+    os_name: str | None
+    """Such as ``Debian GNU/Linux 12 (bookworm)``."""
+    kernel: str
+    """Release, such as ``6.1.0-18-amd64``."""
+    architecture: str
+    boot_id: str | None
+    booted_at_ns: int
+    cpus: int
+    memory_bytes: int
+    pid_ns: int
+    """Our own PID namespace; 0 where there is none."""
+    gaps: tuple[Gap, ...] = ()
+
+
+class Pressure(Struct, frozen=True):
+    """Pressure stall information of one resource. Source: /proc/pressure."""
+
+    some_10s_ratio: float
+    some_60s_ratio: float
+    some_300s_ratio: float
+    full_10s_ratio: float | None
+    full_60s_ratio: float | None
+    full_300s_ratio: float | None
+
+
+class DiskCounters(Struct, frozen=True):
+    """One block device since boot. Source: /proc/diskstats."""
+
+    name: str
+    reads: int
+    read_bytes: int
+    read_time_ns: int
+    writes: int
+    written_bytes: int
+    write_time_ns: int
+    busy_ns: int
+
+
+class HostCounters(Struct, frozen=True):
+    """The host's counters at one moment."""
+
+    at_ns: int
+    cpu_user_ns: int
+    cpu_system_ns: int
+    cpu_idle_ns: int
+    cpu_iowait_ns: int
+    cpu_steal_ns: int
+    cpu_count: int
+    load_1m: float | None
+    load_5m: float | None
+    load_15m: float | None
+    processes_running: int | None
+    processes_created: int | None
+    context_switches: int | None
+    memory_total_bytes: int
+    memory_available_bytes: int | None
+    memory_free_bytes: int
+    memory_cached_bytes: int | None
+    swap_total_bytes: int
+    swap_free_bytes: int
+    pressure_cpu: Pressure | None
+    pressure_memory: Pressure | None
+    pressure_io: Pressure | None
+    disks: tuple[DiskCounters, ...]
+    gaps: tuple[Gap, ...] = ()
+
+
+class Ability(Struct, frozen=True):
+    """One thing hostscope can do here, or why it cannot."""
+
+    name: str
+    available: bool
+    detail: str
+    """What gives it, or why it is missing."""
+    enable: str | None = None
+    """The exact way to get it."""
+
+
+class ProcessView(Struct, frozen=True):
+    """The pids that one way of looking shows."""
+
+    name: str
+    """``iterator listing probe cgroup``."""
+    pids: frozenset[int]
+    gaps: tuple[Gap, ...] = ()
+
+
+class Finding(Struct, frozen=True):
+    """Something that should not be."""
+
+    rule: str
+    severity: str
+    """``info low medium high critical``."""
+    title: str
+    detail: str
+    pid: int | None = None

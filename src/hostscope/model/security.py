@@ -1,0 +1,63 @@
+"""What a process may do: one question, one answer on every system."""
+
+from msgspec import Struct
+
+from hostscope.model.gap import Gap
+
+
+class Power(Struct, frozen=True, gc=False):
+    """One thing a process may or may not do."""
+
+    name: str
+    """One of `POWERS`."""
+    granted: bool | None
+    """None when the facts are not enough to say."""
+    because: tuple[str, ...]
+    """The facts it was derived from, such as ``cap_net_raw effective`` or ``user namespace is not the host's``."""
+
+
+class Security(Struct, frozen=True, gc=False):
+    """The normalised answer; the facts themselves are in the system's own record."""
+
+    powers: tuple[Power, ...]
+    confined_by: tuple[str, ...]
+    """What holds it back: ``seccomp``, ``no_new_privs``, ``user namespace``, ``apparmor:…``, ``container``."""
+
+    @property
+    def granted(self) -> tuple[str, ...]:
+        """Names of the granted powers."""
+        return tuple(power.name for power in self.powers if power.granted)
+
+
+class HostSecurity(Struct, frozen=True):
+    """What holds for every process of the host."""
+
+    yama: int | None = None
+    """Linux ptrace_scope (0 to 3); None without Yama."""
+    lockdown: str | None = None
+    """Linux: ``none integrity confidentiality``."""
+    lsms: tuple[str, ...] | None = None
+    """Active Linux security modules, in order."""
+    hidepid: str | None = None
+    """The hidepid option of /proc; None when every process is visible to us."""
+    unprivileged_bpf: bool | None = None
+    gaps: tuple[Gap, ...] = ()
+
+
+POWERS: dict[str, str] = {
+    "become_root": "take the identity of any user or the administrator",
+    "load_kernel_code": "load modules or drivers",
+    "load_bpf": "load eBPF programs that see the whole host",
+    "inject_code": "write into other users' processes",
+    "read_other_memory": "read other users' processes",
+    "bypass_file_permissions": "read and write files in spite of their permissions",
+    "raw_network": "send and receive raw packets",
+    "administer_network": "change interfaces, routes and the firewall",
+    "bind_low_ports": "listen on ports below 1024",
+    "administer_system": "mount, change host name, quotas and much more",
+    "kill_any": "signal processes of other users",
+    "change_time": "set the clock",
+    "reboot": "reboot or replace the running kernel",
+    "hide_from_audit": "stop or change the audit trail",
+}
+"""Every power by name, with what it means."""
