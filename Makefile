@@ -1,0 +1,69 @@
+# make run     look at this host (creates .venv the first time)
+# make test    install everything the tests need, check, test
+# make check   style, formatting, types on three systems, import contracts
+# make bench   figures beside their peers
+# make docs    regenerate docs/records.md and docs/commands.md
+# make lock    bring the locks in line with pyproject.toml (needs uv; LOCK_ARGS=--upgrade for newer versions)
+
+PYTHON ?= python3
+UV ?= uv
+LOCK_ARGS ?=
+VENV := .venv
+BIN := $(VENV)/bin
+SOURCES := src tests $(wildcard bench docs)
+PYTEST_ARGS ?=
+
+# Debian packages that the tests use: peers to compare with, and real containers. Tests skip, with the reason, without them.
+TEST_PACKAGES := busybox-static libcap2-bin lxc podman procps rpm runc strace util-linux
+
+# Locks name versions and hashes only; the index is whatever pip is configured for.
+INSTALL := $(BIN)/python -m pip install -qq --disable-pip-version-check --no-input --require-hashes --requirement
+INSTALL_SELF := $(BIN)/python -m pip install -qq --disable-pip-version-check --no-input --no-deps --no-build-isolation --editable .
+COMPILE := $(UV) pip compile --no-config --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --quiet $(LOCK_ARGS)
+
+.PHONY: run test check bench docs lock clean tools
+.DELETE_ON_ERROR:
+
+run: $(VENV)/.run
+	@$(BIN)/hostscope ps
+
+test: tools
+	@$(MAKE) --no-print-directory check
+	$(BIN)/python -m pytest -q -o faulthandler_timeout=300 --cov=hostscope --cov-report=term:skip-covered $(PYTEST_ARGS)
+
+check: $(VENV)/.dev
+	$(BIN)/ruff check $(SOURCES)
+	$(BIN)/ruff format --check $(SOURCES)
+	$(BIN)/mypy --platform linux --cache-dir .mypy_cache/linux
+	$(BIN)/mypy --platform win32 --cache-dir .mypy_cache/win32
+	$(BIN)/mypy --platform darwin --cache-dir .mypy_cache/darwin
+	$(BIN)/lint-imports --no-cache
+
+bench: $(VENV)/.dev
+	$(BIN)/python -m bench
+
+docs: $(VENV)/.dev
+	$(BIN)/python docs/generate.py
+
+tools:
+	@scripts/install-test-tools $(TEST_PACKAGES)
+
+lock:
+	printf '%s\n' 'hatchling>=1.25' 'editables>=0.5' | $(COMPILE) pyproject.toml - --output-file requirements.lock
+	$(COMPILE) pyproject.toml requirements.lock --extra arrow --group dev --output-file requirements-dev.lock
+
+clean:
+	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage
+
+$(BIN)/python:
+	@$(PYTHON) -c 'import sys; sys.exit("hostscope needs Python 3.11 or later; set PYTHON=" if sys.version_info < (3, 11) else 0)'
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.run: requirements.lock pyproject.toml | $(BIN)/python
+	$(INSTALL) requirements.lock
+	$(INSTALL_SELF)
+	@touch $@
+
+$(VENV)/.dev: requirements-dev.lock pyproject.toml | $(VENV)/.run
+	$(INSTALL) requirements-dev.lock
+	@touch $@
