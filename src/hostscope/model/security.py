@@ -41,6 +41,10 @@ class HostSecurity(Struct, frozen=True):
     hidepid: str | None = None
     """The hidepid option of /proc; None when every process is visible to us."""
     unprivileged_bpf: bool | None = None
+    module_loading: bool | None = None
+    """Linux: whether the kernel can load modules at all."""
+    unprivileged_port_start: int | None = None
+    """Linux: first port that anyone may bind, in our own network namespace."""
     gaps: tuple[Gap, ...] = ()
 
 
