@@ -1,0 +1,11 @@
+"""The host's counters. macOS: not built yet."""
+
+from hostscope.model.host import HostCounters
+from hostscope.platforms.macos.translate import not_built
+
+
+class Counters:
+    """Answers `Unsupported` for now."""
+
+    def read(self) -> HostCounters:
+        raise not_built("host counters")

@@ -1,0 +1,33 @@
+"""macOS as a `Host`: the wiring."""
+
+from hostscope.model.gap import Gap, Reason
+from hostscope.platforms.base import Host
+from hostscope.platforms.macos.containers import Containers
+from hostscope.platforms.macos.counters import Counters
+from hostscope.platforms.macos.files import Files
+from hostscope.platforms.macos.packages import Packages
+from hostscope.platforms.macos.privileges import Privileges
+from hostscope.platforms.macos.processes import Processes
+from hostscope.platforms.macos.security import Security
+from hostscope.platforms.macos.services import Services
+from hostscope.platforms.macos.sockets import Sockets
+from hostscope.platforms.macos.system import System
+from hostscope.platforms.macos.translate import NOT_BUILT
+
+
+def open_host() -> Host:
+    """This host. Nothing of it can be read yet, and its gap says so."""
+    return Host(
+        name="macos",
+        processes=Processes(),
+        security=Security(),
+        files=Files(),
+        packages=Packages(),
+        containers=Containers(),
+        services=Services(),
+        sockets=Sockets(),
+        counters=Counters(),
+        system=System(),
+        privileges=Privileges(),
+        gaps=(Gap("*", Reason.UNSUPPORTED, NOT_BUILT),),
+    )

@@ -1,0 +1,37 @@
+"""macOS' error numbers, told apart; and the answer of what is not built yet."""
+
+import errno
+
+from hostscope.errors import Denied, Error, Gone, NativeError, Unsupported
+from hostscope.model.gap import Gap, Reason
+
+REFUSED = frozenset({errno.EACCES, errno.EPERM})
+VANISHED = frozenset({errno.ESRCH})
+"""ESRCH is 3 on Darwin and Linux alike."""
+
+NOT_BUILT = "not built yet for macOS"
+ROOT_HINT = "needs root; System Integrity Protection refuses some processes to root too"
+
+
+def error(call: str, failed: OSError, pid: int | None = None) -> Error:
+    """Our error for one of the system's."""
+    who = f"process {pid}" if pid is not None else call
+    if failed.errno in REFUSED:
+        return Denied(f"{who}: permission denied", ROOT_HINT)
+    if pid is not None and failed.errno in VANISHED:
+        return Gone(f"{who}: there is no such process")
+    return NativeError(call, failed.errno or 0, failed.strerror or str(failed))
+
+
+def gap(field: str, failed: OSError) -> Gap:
+    """Our gap for a field that could not be read."""
+    if failed.errno in REFUSED:
+        return Gap(field, Reason.DENIED, ROOT_HINT)
+    if failed.errno in VANISHED:
+        return Gap(field, Reason.GONE)
+    return Gap(field, Reason.UNAVAILABLE, failed.strerror)
+
+
+def not_built(what: str) -> Unsupported:
+    """The error of a method that has no code yet."""
+    return Unsupported(f"{what} on macOS is not built yet", "docs/capabilities.md says what works where")

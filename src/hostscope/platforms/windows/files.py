@@ -1,0 +1,12 @@
+"""Content of executables. Windows: not built yet."""
+
+from hostscope.model.key import ProcessKey
+from hostscope.model.process import Digest, Executable
+from hostscope.platforms.windows.translate import not_built
+
+
+class Files:
+    """Answers `Unsupported` for now."""
+
+    def digest(self, key: ProcessKey, exe: Executable) -> Digest:
+        raise not_built("digests of executables")

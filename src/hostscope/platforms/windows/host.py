@@ -1,0 +1,33 @@
+"""Windows as a `Host`: the wiring."""
+
+from hostscope.model.gap import Gap, Reason
+from hostscope.platforms.base import Host
+from hostscope.platforms.windows.containers import Containers
+from hostscope.platforms.windows.counters import Counters
+from hostscope.platforms.windows.files import Files
+from hostscope.platforms.windows.packages import Packages
+from hostscope.platforms.windows.privileges import Privileges
+from hostscope.platforms.windows.processes import Processes
+from hostscope.platforms.windows.security import Security
+from hostscope.platforms.windows.services import Services
+from hostscope.platforms.windows.sockets import Sockets
+from hostscope.platforms.windows.system import System
+from hostscope.platforms.windows.translate import NOT_BUILT
+
+
+def open_host() -> Host:
+    """This host. Nothing of it can be read yet, and its gap says so."""
+    return Host(
+        name="windows",
+        processes=Processes(),
+        security=Security(),
+        files=Files(),
+        packages=Packages(),
+        containers=Containers(),
+        services=Services(),
+        sockets=Sockets(),
+        counters=Counters(),
+        system=System(),
+        privileges=Privileges(),
+        gaps=(Gap("*", Reason.UNSUPPORTED, NOT_BUILT),),
+    )

@@ -1,0 +1,19 @@
+"""What we may do ourselves. Windows: not built yet."""
+
+from contextlib import AbstractContextManager
+
+from hostscope.model.host import Ability
+from hostscope.platforms.windows.translate import not_built
+
+
+class Privileges:
+    """Answers `Unsupported` for now."""
+
+    def held(self) -> tuple[str, ...]:
+        raise not_built("privileges held")
+
+    def abilities(self) -> tuple[Ability, ...]:
+        raise not_built("the list of abilities")
+
+    def using(self, names: tuple[str, ...], why: str) -> AbstractContextManager[None]:
+        raise not_built("raising privileges")

@@ -1,0 +1,50 @@
+"""Windows' error codes, told apart; and the answer of what is not built yet."""
+
+from hostscope.errors import Denied, Error, Gone, NativeError, Unsupported
+from hostscope.model.gap import Gap, Reason
+
+ERROR_ACCESS_DENIED = 5
+ERROR_INVALID_PARAMETER = 87
+"""OpenProcess answers this for a pid that no process has."""
+ERROR_PARTIAL_COPY = 299
+"""ReadProcessMemory: only a part of the range was readable."""
+ERROR_PRIVILEGE_NOT_HELD = 1314
+
+REFUSED = frozenset({ERROR_ACCESS_DENIED, ERROR_PRIVILEGE_NOT_HELD})
+
+NOT_BUILT = "not built yet for Windows"
+DEBUG_HINT = "needs an administrator with SeDebugPrivilege"
+
+
+def error(call: str, failed: OSError, pid: int | None = None) -> Error:
+    """Our error for one of the system's."""
+    who = f"process {pid}" if pid is not None else call
+    code = _code(failed)
+    if code in REFUSED:
+        return Denied(f"{who}: access denied", DEBUG_HINT)
+    if pid is not None and code == ERROR_INVALID_PARAMETER:
+        return Gone(f"{who}: there is no such process")
+    return NativeError(call, code, failed.strerror or str(failed))
+
+
+def gap(field: str, failed: OSError) -> Gap:
+    """Our gap for a field that could not be read."""
+    code = _code(failed)
+    if code in REFUSED:
+        return Gap(field, Reason.DENIED, DEBUG_HINT)
+    if code == ERROR_INVALID_PARAMETER:
+        return Gap(field, Reason.GONE)
+    if code == ERROR_PARTIAL_COPY:
+        return Gap(field, Reason.TRUNCATED, failed.strerror)
+    return Gap(field, Reason.UNAVAILABLE, failed.strerror)
+
+
+def not_built(what: str) -> Unsupported:
+    """The error of a method that has no code yet."""
+    return Unsupported(f"{what} on Windows is not built yet", "docs/capabilities.md says what works where")
+
+
+def _code(failed: OSError) -> int:
+    # `winerror` exists on Windows only; errno there is the C library's poorer guess.
+    code = getattr(failed, "winerror", None)
+    return code if isinstance(code, int) else failed.errno or 0
