@@ -25,7 +25,8 @@ class Namespaces(Struct, frozen=True, gc=False):
     user: int | None
     uts: int | None
     foreign: tuple[str, ...] | None = ()
-    """Names of those that differ from the host's (PID 1's); None when the host's could not be read."""
+    """Names of those that differ from the host's (kthreadd's; inside a container PID 1's); None when those could not be
+    read."""
 
 
 class LinuxContext(Struct, frozen=True, gc=False):

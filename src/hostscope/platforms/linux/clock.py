@@ -1,0 +1,40 @@
+"""Time and identity of this boot, fixed once so that all records agree."""
+
+import os
+import time
+
+from msgspec import Struct
+
+from hostscope.model.key import ProcessKey
+from hostscope.platforms.linux.parse import parse_namespace
+from hostscope.platforms.linux.read import read_text
+
+TICKS_PER_S = os.sysconf("SC_CLK_TCK")
+TICK_NS = 1_000_000_000 // TICKS_PER_S
+PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
+
+
+class Boot(Struct, frozen=True):
+    """What identifies processes of this boot, seen from our PID namespace."""
+
+    boot_id: str
+    pid_ns: int
+    at_ns: int
+    """When the kernel's boot clock (suspend included) was zero, UTC since the epoch."""
+
+    def key(self, pid: int, start: int) -> ProcessKey:
+        """Identity of the process with this pid and start, in ticks since boot."""
+        return ProcessKey(self.boot_id, self.pid_ns, pid, start)
+
+    def started_at_ns(self, start: int) -> int:
+        """Ticks since boot as a point in time."""
+        return self.at_ns + start * TICK_NS
+
+
+def read_boot() -> Boot:
+    """This boot. Source: /proc/sys/kernel/random/boot_id, /proc/self/ns/pid, CLOCK_BOOTTIME."""
+    return Boot(
+        read_text("/proc/sys/kernel/random/boot_id") or "",
+        parse_namespace(os.readlink("/proc/self/ns/pid")),
+        time.time_ns() - time.clock_gettime_ns(time.CLOCK_BOOTTIME),
+    )

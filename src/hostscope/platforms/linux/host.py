@@ -1,0 +1,32 @@
+"""The Linux host: which file answers what."""
+
+from hostscope.platforms.base import Host
+from hostscope.platforms.linux.clock import read_boot
+from hostscope.platforms.linux.containers import Containers
+from hostscope.platforms.linux.counters import Counters
+from hostscope.platforms.linux.files import Files
+from hostscope.platforms.linux.packages import Packages
+from hostscope.platforms.linux.privileges import Privileges
+from hostscope.platforms.linux.processes import Processes
+from hostscope.platforms.linux.security import Security
+from hostscope.platforms.linux.services import Services
+from hostscope.platforms.linux.sockets import Sockets
+from hostscope.platforms.linux.system import System
+
+
+def open_host() -> Host:
+    """This host."""
+    privileges, security, containers = Privileges(), Security(), Containers()
+    return Host(
+        name="linux",
+        processes=Processes(read_boot(), containers, security, privileges),
+        security=security,
+        files=Files(),
+        packages=Packages(),
+        containers=containers,
+        services=Services(),
+        sockets=Sockets(),
+        counters=Counters(),
+        system=System(),
+        privileges=privileges,
+    )

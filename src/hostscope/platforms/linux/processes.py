@@ -1,0 +1,129 @@
+"""Every process of a Linux host, by the better of two methods."""
+
+import os
+from collections.abc import Iterator
+
+from hostscope.errors import Mismatch, UsageError
+from hostscope.model.detail import ProcessDetail
+from hostscope.model.host import ProcessView
+from hostscope.model.key import ProcessKey
+from hostscope.model.process import Process
+from hostscope.model.request import ProcessRequest
+from hostscope.model.security import HostSecurity
+from hostscope.platforms.base import Columns, Containers, Privileges, Security
+from hostscope.platforms.columnar import columns_of
+from hostscope.platforms.linux import detail, translate, views
+from hostscope.platforms.linux.clock import Boot
+from hostscope.platforms.linux.context import Contexts
+from hostscope.platforms.linux.names import Accounts, Terminals
+from hostscope.platforms.linux.parse import parse_stat
+from hostscope.platforms.linux.procfs import ProcRows
+from hostscope.platforms.linux.read import PATH_ONLY, read_at
+from hostscope.platforms.tally import Tally
+
+METHODS = ("iterator", "proc")
+READ_OTHERS = ("sys_ptrace", "dac_read_search")
+"""What reading other users' /proc files takes: ptrace access (proc(5)), and directories nobody else may enter."""
+
+
+class Processes:
+    """Implements `hostscope.platforms.base.Processes`."""
+
+    def __init__(self, boot: Boot, containers: Containers, security: Security, privileges: Privileges) -> None:
+        self._boot = boot
+        self._containers = containers
+        self._security = security
+        self._privileges = privileges
+        self._accounts = Accounts()
+        self._terminals = Terminals()
+
+    def sweep(self, request: ProcessRequest, tally: Tally) -> Iterator[Process]:
+        """All processes, in ascending pid order; `tally` counts what happened and is whole at the end.
+
+        Raises:
+            UsageError: `request.method` is no method of this system.
+            Unsupported, Denied: the named method cannot be used here.
+        """
+        if request.method not in (None, *METHODS):
+            raise UsageError(f"unknown method {request.method!r}", f"methods here: {', '.join(METHODS)}")
+        state = self._security.state()
+        tally.method = "proc"
+        tally.hidden = self._hidden(state)
+        return self._proc(request, tally, state)
+
+    def _proc(self, request: ProcessRequest, tally: Tally, state: HostSecurity) -> Iterator[Process]:
+        with self._privileges.using(READ_OTHERS, "read other users' processes"):
+            yield from self._rows(request, state).sweep(tally)
+
+    def _rows(self, request: ProcessRequest, state: HostSecurity) -> ProcRows:
+        containers = self._containers if request.linux.container_state else None
+        contexts = Contexts(self._accounts, containers, state, request.wanted)
+        return ProcRows(self._boot, contexts, self._terminals, request.wanted, has_labels(state))
+
+    def _hidden(self, state: HostSecurity) -> str | None:
+        """Why a listing of /proc may lack rows. CAP_SYS_PTRACE sees through every hidepid but subset=pid."""
+        if state.hidepid in (None, "off", "0") or "sys_ptrace" in self._privileges.held():
+            return None
+        return f"/proc is mounted with hidepid={state.hidepid}: processes of other users do not show"
+
+    def columns(self, request: ProcessRequest, tally: Tally) -> Columns:
+        """The same answer, column by column, for analysis (needs NumPy)."""
+        return columns_of(self.sweep(request, tally))
+
+    def read(self, pid: int, request: ProcessRequest) -> Process:
+        """One process, from /proc.
+
+        Raises:
+            Gone, Denied
+        """
+        proc = os.open("/proc", PATH_ONLY)
+        try:
+            with self._privileges.using(READ_OTHERS, f"read process {pid}"):
+                return self._rows(request, self._security.state()).read(proc, pid)
+        except OSError as failed:
+            raise translate.error("read", failed, pid) from failed
+        finally:
+            os.close(proc)
+
+    def detail(self, key: ProcessKey, parts: frozenset[str]) -> ProcessDetail:
+        """What one process holds; `parts` are field names of `ProcessDetail`.
+
+        Raises:
+            Gone: it ended.
+            Mismatch: the pid is another process's now.
+        """
+        self._check(key)
+        with self._privileges.using(READ_OTHERS, f"read process {key.pid}"):
+            found = detail.read_detail(key.pid, parts)
+        self._check(key)
+        return found
+
+    def _check(self, key: ProcessKey) -> None:
+        """Two looks, before and after, frame the reading: the pid stayed with one process."""
+        try:
+            directory = os.open(f"/proc/{key.pid}", PATH_ONLY)
+        except OSError as failed:
+            raise translate.error("open", failed, key.pid) from failed
+        try:
+            start = parse_stat(read_at(directory, "stat")).start
+        except OSError as failed:
+            raise translate.error("read", failed, key.pid) from failed
+        finally:
+            os.close(directory)
+        if not self._boot.key(key.pid, start).same(key):
+            raise Mismatch(f"process {key.pid} is not the one that was meant: its start differs")
+
+    def views(self) -> Iterator[ProcessView]:
+        """The pids that each way of looking shows; a hidden process is missing from some."""
+        return views.views(None)
+
+
+def has_labels(state: HostSecurity) -> bool:
+    """Whether a security module that labels processes is active; else /proc/PID/attr/current gives EINVAL."""
+    if state.lsms is not None:
+        return bool({"selinux", "apparmor", "smack"} & set(state.lsms))
+    try:
+        with open("/proc/self/attr/current", "rb") as file:
+            return bool(file.read(1))
+    except OSError:
+        return False
