@@ -1,0 +1,258 @@
+"""The audit trail: chain, tampering, torn lines, sharing, refusals."""
+
+import fcntl
+import hashlib
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from hostscope import audit
+from hostscope.audit import BROKEN, GENESIS, TORN, AuditTrail, Who, default_path
+from hostscope.errors import Unavailable
+
+
+@pytest.fixture
+def trail(tmp_path: Path) -> AuditTrail:
+    return AuditTrail(tmp_path / "state" / "audit.jsonl", Who(uid=0, login_uid=1000, pid=7, tty="/dev/pts/3"))
+
+
+def lines(trail: AuditTrail) -> list[dict[str, object]]:
+    return [json.loads(line) for line in trail.path.read_bytes().splitlines()]
+
+
+def fill(trail: AuditTrail, count: int = 5) -> None:
+    for number in range(count):
+        trail.append("privilege.raise", what=f"cap_{number}", why="test", before="", after="bpf")
+
+
+def test_a_line_holds_what_was_recorded(trail: AuditTrail) -> None:
+    trail.append("kill", what="42@99", why="it hangs", before="running", after="gone", outcome="failed: no")
+    (line,) = lines(trail)
+    assert line["who"] == {"uid": 0, "login_uid": 1000, "pid": 7, "tty": "/dev/pts/3"}
+    assert (line["seq"], line["previous"]) == (0, GENESIS)
+    expected = ("kill", "42@99", "it hangs", "running", "gone", "failed: no")
+    assert tuple(line[name] for name in ("action", "what", "why", "before", "after", "outcome")) == expected
+
+
+def test_the_hash_can_be_recomputed_with_other_tools(trail: AuditTrail) -> None:
+    fill(trail, 3)
+    previous = GENESIS
+    for line in lines(trail):
+        assert line["previous"] == previous
+        previous = str(line.pop("hash"))
+        canonical = json.dumps(line, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode()
+        assert hashlib.sha256(canonical).hexdigest() == previous
+
+
+def test_the_chain_goes_on_over_restarts(trail: AuditTrail) -> None:
+    fill(trail)
+    fill(AuditTrail(trail.path))
+    assert [line["seq"] for line in lines(trail)] == list(range(10))
+    assert trail.verify() is None
+
+
+def test_the_file_is_private(trail: AuditTrail) -> None:
+    fill(trail, 1)
+    assert trail.path.stat().st_mode & 0o777 == 0o600
+    assert trail.path.parent.stat().st_mode & 0o777 == 0o700
+
+
+def test_an_empty_trail_verifies_and_a_missing_one_does_not(trail: AuditTrail) -> None:
+    with pytest.raises(Unavailable):
+        trail.verify()
+    trail.path.parent.mkdir()
+    trail.path.touch()
+    assert trail.verify() is None
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        (b'"cap_2"', b'"cap_9"'),
+        (b'"seq":2', b'"seq":7'),
+        (b'"why":"test"', b'"why":"test","why":"test"'),
+        (b'"uid":0', b'"uid":null'),
+        (b'"uid":0', b'"uid" :0'),
+    ],
+)
+def test_a_changed_line_is_named(trail: AuditTrail, old: bytes, new: bytes) -> None:
+    fill(trail)
+    written = trail.path.read_bytes().splitlines(keepends=True)
+    assert old in written[2]
+    written[2] = written[2].replace(old, new)
+    trail.path.write_bytes(b"".join(written))
+    fault = trail.verify()
+    assert fault is not None and fault.line == 3
+
+
+def test_a_line_with_a_new_hash_breaks_the_next_one(trail: AuditTrail) -> None:
+    fill(trail)
+    changed = lines(trail)
+    changed[2]["what"] = "other"
+    changed[2]["hash"] = audit._hash(changed[2])
+    trail.path.write_bytes(b"".join(audit._canonical(line) + b"\n" for line in changed))
+    fault = trail.verify()
+    assert fault is not None and (fault.line, fault.problem) == (4, "does not follow from the line before")
+
+
+@pytest.mark.parametrize(("order", "named"), [((0, 1, 3, 4), 3), ((0, 2, 1, 3), 2), ((1, 2), 1), ((0, 0, 1), 2)])
+def test_removed_moved_and_repeated_lines_are_named(trail: AuditTrail, order: tuple[int, ...], named: int) -> None:
+    fill(trail)
+    written = trail.path.read_bytes().splitlines(keepends=True)
+    trail.path.write_bytes(b"".join(written[place] for place in order))
+    fault = trail.verify()
+    assert fault is not None and fault.line == named
+
+
+def test_a_cut_at_the_end_is_not_noticed(trail: AuditTrail) -> None:
+    """Documented: a chain alone cannot know what came after its end."""
+    fill(trail)
+    trail.path.write_bytes(b"".join(trail.path.read_bytes().splitlines(keepends=True)[:3]))
+    assert trail.verify() is None
+
+
+@pytest.mark.parametrize("kept", [1, 40, 200])
+def test_a_torn_line_is_reported_and_then_explained(trail: AuditTrail, kept: int) -> None:
+    fill(trail, 3)
+    whole = trail.path.read_bytes()
+    torn = whole.splitlines(keepends=True)[2][:kept]
+    trail.path.write_bytes(b"".join(whole.splitlines(keepends=True)[:2]) + torn)
+    fault = trail.verify()
+    assert fault is not None and fault.line == 3
+    fill(trail, 1)
+    assert trail.verify() is None
+    explained = json.loads(trail.path.read_bytes().splitlines()[3])
+    assert (explained["action"], explained["what"]) == (TORN, hashlib.sha256(torn).hexdigest())
+    assert explained["seq"] == 2
+
+
+def test_a_line_that_lacks_only_its_newline_is_kept(trail: AuditTrail) -> None:
+    fill(trail, 2)
+    trail.path.write_bytes(trail.path.read_bytes().rstrip(b"\n"))
+    fault = trail.verify()
+    assert fault is not None and fault.line == 2
+    fill(trail, 1)
+    assert trail.verify() is None
+    assert len(lines(trail)) == 3
+
+
+def test_a_torn_first_line(trail: AuditTrail) -> None:
+    trail.path.parent.mkdir()
+    trail.path.write_bytes(b'{"acti')
+    trail.path.chmod(0o600)
+    fill(trail, 1)
+    assert trail.verify() is None
+
+
+def test_a_broken_last_line_is_recorded_and_stays_a_fault(trail: AuditTrail) -> None:
+    fill(trail, 3)
+    trail.path.write_bytes(trail.path.read_bytes().replace(b"cap_2", b"cap_8"))
+    fill(trail, 1)
+    assert [line["action"] for line in lines(trail)][3] == BROKEN
+    fault = trail.verify()
+    assert fault is not None and fault.line == 3
+
+
+def test_a_torn_line_explained_by_a_foreign_one_is_a_fault(trail: AuditTrail) -> None:
+    fill(trail, 2)
+    written = trail.path.read_bytes().splitlines(keepends=True)
+    trail.path.write_bytes(written[0] + b"torn\n" + written[1])
+    fault = trail.verify()
+    assert fault is not None and fault.line == 2
+
+
+@given(st.binary(max_size=400))
+def test_verify_survives_any_bytes(tmp_path_factory: pytest.TempPathFactory, noise: bytes) -> None:
+    trail = AuditTrail(tmp_path_factory.mktemp("noise") / "audit.jsonl")
+    trail.append("first")
+    with trail.path.open("ab") as file:
+        file.write(noise)
+    fault = trail.verify()
+    assert (fault is None) == (noise == b"")
+    trail.append("next")
+    assert lines_that_decode(trail)[-1]["action"] == "next"
+
+
+def lines_that_decode(trail: AuditTrail) -> list[dict[str, object]]:
+    return [json.loads(line) for line in trail.path.read_bytes().split(b"\n") if line.startswith(b'{"action"')]
+
+
+@given(st.text(alphabet=st.characters(), max_size=100))
+def test_any_text_can_be_recorded(tmp_path_factory: pytest.TempPathFactory, text: str) -> None:
+    trail = AuditTrail(tmp_path_factory.mktemp("text") / "audit.jsonl")
+    trail.append("text", why=os.fsdecode(text.encode("utf-8", "surrogatepass")), what="\udcff\x00")
+    assert trail.verify() is None
+
+
+def test_long_texts_are_cut_visibly(trail: AuditTrail) -> None:
+    entry = trail.append("long", what="\x00" * 10_000, why="\U0010ffff" * 10_000)
+    assert entry.what is not None and len(entry.what) == audit.TEXT_LIMIT and entry.what.endswith("…")
+    assert trail.path.stat().st_size < audit.LINE_LIMIT
+    fill(trail, 1)
+    assert trail.verify() is None
+
+
+def test_processes_share_a_trail(trail: AuditTrail) -> None:
+    code = (
+        "import sys; from pathlib import Path; from hostscope.audit import AuditTrail\n"
+        "for n in range(20): AuditTrail(Path(sys.argv[1])).append('shared', what=str(n))"
+    )
+    writers = [subprocess.Popen([sys.executable, "-c", code, str(trail.path)]) for _ in range(4)]
+    assert [writer.wait(60) for writer in writers] == [0] * 4
+    assert len(lines(trail)) == 80
+    assert trail.verify() is None
+
+
+def test_a_link_is_refused(trail: AuditTrail, tmp_path: Path) -> None:
+    trail.path.parent.mkdir()
+    (tmp_path / "elsewhere").touch(mode=0o600)
+    trail.path.symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(Unavailable):
+        trail.append("x")
+    assert (tmp_path / "elsewhere").read_bytes() == b""
+
+
+def test_a_file_that_others_may_open_is_refused(trail: AuditTrail) -> None:
+    fill(trail, 1)
+    trail.path.chmod(0o644)
+    with pytest.raises(Unavailable, match="others may open it"):
+        trail.append("x")
+
+
+def test_a_fifo_is_refused_and_does_not_block(trail: AuditTrail) -> None:
+    trail.path.parent.mkdir()
+    os.mkfifo(trail.path, 0o600)
+    with pytest.raises(Unavailable, match="not a regular file"):
+        trail.append("x")
+
+
+def test_a_held_lock_is_given_up_on(trail: AuditTrail, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(audit, "LOCK_WAIT_S", 0.02)
+    fill(trail, 1)
+    with trail.path.open("rb") as holder:
+        fcntl.flock(holder, fcntl.LOCK_EX)
+        with pytest.raises(Unavailable, match="locked"):
+            trail.append("x")
+
+
+def test_looking_gets_a_line_instead_of_an_error(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    note = AuditTrail(tmp_path / "file" / "audit.jsonl").try_append("privilege.raise", what="bpf")
+    assert note is not None and note.startswith("not recorded (privilege.raise): audit trail ")
+    assert AuditTrail(tmp_path / "good").try_append("privilege.raise") is None
+
+
+def test_default_paths(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(audit, "_uid", lambda: 1000)
+    monkeypatch.setenv("HOME", "/home/u")
+    assert default_path({"HOSTSCOPE_AUDIT": "/x/y"}) == Path("/x/y")
+    assert default_path({"XDG_STATE_HOME": "/s"}) == Path("/s/hostscope/audit.jsonl")
+    assert default_path({"XDG_STATE_HOME": "relative"}) == Path("/home/u/.local/state/hostscope/audit.jsonl")
+    monkeypatch.setattr(audit, "_uid", lambda: 0)
+    assert default_path({"XDG_STATE_HOME": "/s"}) == Path("/var/log/hostscope/audit.jsonl")
