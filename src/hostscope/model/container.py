@@ -2,6 +2,8 @@
 
 from msgspec import Struct
 
+SCHEMA = "hostscope.container/1"
+
 
 class Container(Struct, frozen=True, gc=False):
     """The container a process runs in."""

@@ -5,6 +5,8 @@ from msgspec import Struct
 from hostscope.model.gap import Gap
 
 COUNTERS_SCHEMA = "hostscope.counters/1"
+ABILITY_SCHEMA = "hostscope.ability/1"
+FINDING_SCHEMA = "hostscope.finding/1"
 
 
 class HostInfo(Struct, frozen=True):

@@ -1,0 +1,1 @@
+"""Records -> text. Pure: nothing here asks the host or the terminal anything."""

@@ -1,0 +1,81 @@
+"""What a column of a table is."""
+
+from collections.abc import Callable
+from typing import Any, Generic, Literal, TypeVar
+
+from msgspec import Struct
+
+from hostscope.model.gap import Gap, Reason
+from hostscope.render.units import render_bytes, render_duration, render_instant, render_ratio
+
+Row = TypeVar("Row")
+Value = int | float | str | bool | tuple[str, ...] | None
+Kind = Literal["int", "bytes", "duration", "instant", "ratio", "float", "bool", "text", "list"]
+
+NUMBERS = frozenset({"int", "bytes", "duration", "instant", "ratio", "float"})
+"""Kinds whose values are numbers; shown right-aligned."""
+
+
+def _render_list(values: tuple[str, ...]) -> str:
+    return ",".join(values) if values else "none"
+
+
+RENDERERS: dict[str, Callable[[Any], str]] = {
+    "int": str,
+    "bytes": render_bytes,
+    "duration": render_duration,
+    "instant": render_instant,
+    "ratio": render_ratio,
+    "float": "{:.2f}".format,
+    "bool": lambda value: "yes" if value else "no",
+    "text": str,
+    "list": _render_list,
+}
+
+
+class Column(Struct, Generic[Row], frozen=True):
+    """One column: how it is called, where its value stands, and how it looks."""
+
+    name: str
+    """What is typed after ``--columns``, ``--sort`` and in ``--filter``."""
+    title: str
+    kind: Kind
+    """Units: bytes; durations in ns; instants in ns since the epoch, UTC; ratios with 1.0 for one core or the whole."""
+    path: str
+    """Dotted field of the record, which gaps name."""
+    field: str | None
+    """The field group that must be collected; None when it is always there."""
+    doc: str
+    get: Callable[[Row], Value]
+
+    def cell(self) -> Callable[[Row], str]:
+        """A function from a record to its unsanitised cell: ``-`` does not apply, ``?`` could not be read."""
+        get, render, path = self.get, RENDERERS[self.kind], self.path
+
+        def text(row: Row) -> str:
+            value = get(row)
+            return absent(getattr(row, "gaps", ()), path) if value is None else render(value)
+
+        def plain(row: Row) -> str:
+            value: Any = get(row)
+            return absent(getattr(row, "gaps", ()), path) if value is None else value
+
+        return plain if self.kind == "text" else text
+
+
+def absent(gaps: tuple[Gap, ...], path: str) -> str:
+    """What stands in a cell without a value."""
+    return "?" if gaps and gap_of(gaps, path) else "-"
+
+
+def gap_of(gaps: tuple[Gap, ...], path: str) -> Gap | None:
+    """The gap that explains why the field at `path` is missing; None when it just does not apply."""
+    for gap in gaps:
+        if gap.reason is not Reason.TRUNCATED and covers(gap.field, path):
+            return gap
+    return None
+
+
+def covers(field: str, path: str) -> bool:
+    """Whether `field` is `path` or contains it."""
+    return path == field or path.startswith(field + ".")

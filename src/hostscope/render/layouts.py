@@ -1,0 +1,195 @@
+"""Which columns each kind of record has."""
+
+from typing import Any, Generic, TypeVar
+
+from msgspec import Struct
+
+from hostscope.errors import UsageError
+from hostscope.model import container, host, process, service
+from hostscope.model.container import Container
+from hostscope.model.host import Ability, Finding, HostCounters
+from hostscope.model.process import Process
+from hostscope.model.service import ServiceState
+from hostscope.render.column import Column
+from hostscope.render.columns import ALIASES, COLUMNS, DEFAULT_COLUMNS, group_of
+
+Row = TypeVar("Row")
+
+
+class Layout(Struct, Generic[Row], frozen=True):
+    """How one kind of record is shown and stored."""
+
+    noun: str
+    """Plural, as in ``312 processes``."""
+    schema: str
+    record: type[Row]
+    columns: tuple[Column[Row], ...]
+    default: tuple[str, ...]
+
+    def names(self) -> tuple[str, ...]:
+        """Of all columns."""
+        return tuple(column.name for column in self.columns)
+
+    def find(self, name: str) -> Column[Row] | None:
+        """The column of that name or alias."""
+        wanted = ALIASES.get(name.lower(), name.lower())
+        return next((column for column in self.columns if column.name == wanted), None)
+
+    def choose(self, names: str | None) -> tuple[Column[Row], ...]:
+        """Columns by a list such as ``pid,name``; ``+name`` adds to the default ones, ``all`` is all.
+
+        Raises:
+            UsageError: a name is no column.
+        """
+        if names == "all":
+            return self.columns
+        given = [name.strip() for name in (names or "").split(",") if name.strip()]
+        added = [name[1:] for name in given if name.startswith("+")]
+        plain = [name for name in given if not name.startswith("+")] or list(self.default)
+        before_last = plain[:-1] + added + plain[-1:] if added else plain
+        return tuple(self.column(name) for name in dict.fromkeys(before_last))
+
+    def column(self, name: str) -> Column[Row]:
+        """The column of that name.
+
+        Raises:
+            UsageError: there is none.
+        """
+        found = self.find(name)
+        if found is None:
+            raise UsageError(f"there is no column {name!r} of {self.noun}", f"columns: {closest(name, self.names())}")
+        return found
+
+
+def closest(name: str, names: tuple[str, ...]) -> str:
+    """The names a person may have meant, or all of them."""
+    from difflib import get_close_matches
+
+    return ", ".join(get_close_matches(name.lower(), names, n=4) or names)
+
+
+def field_groups(columns: tuple[Column[Any], ...]) -> frozenset[str]:
+    """The field groups that must be collected to fill the columns."""
+    return frozenset(column.field for column in columns if column.field)
+
+
+PROCESSES = Layout("processes", process.SCHEMA, Process, COLUMNS, DEFAULT_COLUMNS)
+
+CONTAINERS = Layout(
+    "containers",
+    container.SCHEMA,
+    Container,
+    (
+        Column("id", "ID", "text", "id", None, "id", lambda c: c.id[:12]),
+        Column("name", "NAME", "text", "name", None, "name", lambda c: c.name),
+        Column("runtime", "RUNTIME", "text", "runtime", None, "what runs it", lambda c: c.runtime),
+        Column("image", "IMAGE", "text", "image", None, "image", lambda c: c.image),
+        Column("pod", "POD", "text", "pod", None, "pod, namespace first", lambda c: c.pod),
+        Column("started", "STARTED", "instant", "started_at_ns", None, "start time, UTC", lambda c: c.started_at_ns),
+        Column("source", "SOURCE", "text", "source", None, "what told: cgroup, state, heuristic", lambda c: c.source),
+        Column("full_id", "FULL ID", "text", "id", None, "whole id", lambda c: c.id),
+    ),
+    ("id", "name", "runtime", "pod", "source", "image"),
+)
+
+SERVICES = Layout(
+    "services",
+    service.SCHEMA,
+    ServiceState,
+    (
+        Column("name", "UNIT", "text", "name", None, "name of the unit", lambda s: s.name),
+        Column("type", "TYPE", "text", "type", None, "service, socket, timer, ...", lambda s: s.type),
+        Column("state", "STATE", "text", "state", None, "active, inactive, failed, ...", lambda s: s.state),
+        Column("substate", "SUBSTATE", "text", "substate", None, "the manager's finer state", lambda s: s.substate),
+        Column("start_mode", "START", "text", "start_mode", None, "enabled, disabled, ...", lambda s: s.start_mode),
+        Column("pid", "PID", "int", "main_pid", None, "main process", lambda s: s.main_pid),
+        Column("slice", "SLICE", "text", "slice", None, "slice", lambda s: s.slice),
+        Column("manager", "MANAGER", "text", "manager", None, "whose unit it is", lambda s: s.manager),
+        Column("path", "PATH", "text", "path", None, "where it is defined", lambda s: s.path),
+        Column("description", "DESCRIPTION", "text", "description", None, "description", lambda s: s.description),
+    ),
+    ("name", "state", "substate", "start_mode", "pid", "description"),
+)
+
+FINDINGS = Layout(
+    "findings",
+    host.FINDING_SCHEMA,
+    Finding,
+    (
+        Column("severity", "SEVERITY", "text", "severity", None, "info to critical", lambda f: f.severity),
+        Column("rule", "RULE", "text", "rule", None, "what found it", lambda f: f.rule),
+        Column("pid", "PID", "int", "pid", None, "process id", lambda f: f.pid),
+        Column("title", "TITLE", "text", "title", None, "what is wrong", lambda f: f.title),
+        Column("detail", "DETAIL", "text", "detail", None, "the facts", lambda f: f.detail),
+    ),
+    ("severity", "rule", "pid", "title", "detail"),
+)
+
+ABILITIES = Layout(
+    "capabilities",
+    host.ABILITY_SCHEMA,
+    Ability,
+    (
+        Column("name", "CAPABILITY", "text", "name", None, "what hostscope could do", lambda a: a.name),
+        Column("available", "HERE", "bool", "available", None, "whether it can here", lambda a: a.available),
+        Column("detail", "WHY", "text", "detail", None, "what gives it, or why it is missing", lambda a: a.detail),
+        Column("enable", "TO ENABLE", "text", "enable", None, "the exact way to get it", lambda a: a.enable),
+    ),
+    ("name", "available", "detail", "enable"),
+)
+
+COUNTERS = Layout(
+    "counter readings",
+    host.COUNTERS_SCHEMA,
+    HostCounters,
+    (
+        Column("at", "AT", "instant", "at_ns", None, "when, UTC", lambda c: c.at_ns),
+        Column("load_1m", "LOAD 1M", "float", "load_1m", None, "load average, 1 minute", lambda c: c.load_1m),
+        Column("load_5m", "LOAD 5M", "float", "load_5m", None, "load average, 5 minutes", lambda c: c.load_5m),
+        Column("load_15m", "LOAD 15M", "float", "load_15m", None, "load average, 15 minutes", lambda c: c.load_15m),
+        Column("cpus", "CPUS", "int", "cpu_count", None, "processors", lambda c: c.cpu_count),
+        Column("cpu_user", "USER", "duration", "cpu_user_ns", None, "processor time, user", lambda c: c.cpu_user_ns),
+        Column("cpu_system", "SYSTEM", "duration", "cpu_system_ns", None, "processor time, kernel",
+               lambda c: c.cpu_system_ns),
+        Column("cpu_idle", "IDLE", "duration", "cpu_idle_ns", None, "processor time, idle", lambda c: c.cpu_idle_ns),
+        Column("cpu_iowait", "IOWAIT", "duration", "cpu_iowait_ns", None, "idle, waiting for storage",
+               lambda c: c.cpu_iowait_ns),
+        Column("cpu_steal", "STEAL", "duration", "cpu_steal_ns", None, "taken by the hypervisor",
+               lambda c: c.cpu_steal_ns),
+        Column("running", "RUNNING", "int", "processes_running", None, "running threads",
+               lambda c: c.processes_running),
+        Column("created", "CREATED", "int", "processes_created", None, "forks since boot",
+               lambda c: c.processes_created),
+        Column("switches", "SWITCHES", "int", "context_switches", None, "context switches since boot",
+               lambda c: c.context_switches),
+        Column("memory", "MEMORY", "bytes", "memory_total_bytes", None, "memory", lambda c: c.memory_total_bytes),
+        Column("available", "AVAILABLE", "bytes", "memory_available_bytes", None, "memory for new work",
+               lambda c: c.memory_available_bytes),
+        Column("free", "FREE", "bytes", "memory_free_bytes", None, "unused memory", lambda c: c.memory_free_bytes),
+        Column("cached", "CACHED", "bytes", "memory_cached_bytes", None, "page cache", lambda c: c.memory_cached_bytes),
+        Column("swap", "SWAP", "bytes", "swap_total_bytes", None, "swap space", lambda c: c.swap_total_bytes),
+        Column("swap_free", "SWAP FREE", "bytes", "swap_free_bytes", None, "unused swap space",
+               lambda c: c.swap_free_bytes),
+        Column("pressure_cpu", "PSI CPU", "ratio", "pressure_cpu", None,
+               "% of 10 s with a thread waiting for a processor",
+               lambda c: c.pressure_cpu.some_10s_ratio if c.pressure_cpu else None),
+        Column("pressure_memory", "PSI MEM", "ratio", "pressure_memory", None, "% of 10 s with a thread waiting for memory",
+               lambda c: c.pressure_memory.some_10s_ratio if c.pressure_memory else None),
+        Column("pressure_io", "PSI IO", "ratio", "pressure_io", None, "% of 10 s with a thread waiting for storage",
+               lambda c: c.pressure_io.some_10s_ratio if c.pressure_io else None),
+    ),
+    ("at", "load_1m", "load_5m", "load_15m", "running", "available", "cached", "swap_free", "pressure_cpu",
+     "pressure_memory", "pressure_io"),
+)  # fmt: skip
+
+LAYOUTS: dict[str, Layout[Any]] = {
+    "processes": PROCESSES,
+    "containers": CONTAINERS,
+    "services": SERVICES,
+    "hidden": FINDINGS,
+    "abilities": ABILITIES,
+    "counters": COUNTERS,
+}
+"""Table -> layout."""
+
+__all__ = ["LAYOUTS", "Layout", "closest", "field_groups", "group_of"]
