@@ -1,0 +1,88 @@
+"""The C library's calls that Python has no name for, each with its full signature.
+
+Loading ctypes takes 5 ms: import this module where it is needed, not at the top of a file that every command loads.
+"""
+
+import ctypes
+import os
+from collections.abc import Sequence
+
+_libc = ctypes.CDLL(None, use_errno=True)
+
+CAPABILITY_VERSION_3 = 0x20080522
+"""Two 32-bit words for each set (Linux 2.6.26)."""
+SYS_LSM_LIST_MODULES = 461
+"""The same on every architecture (Linux 6.8)."""
+_MOST_MODULES = 64
+
+
+class _CapabilityHeader(ctypes.Structure):
+    _fields_ = (("version", ctypes.c_uint32), ("pid", ctypes.c_int))
+
+
+class _CapabilityWords(ctypes.Structure):
+    _fields_ = (("effective", ctypes.c_uint32), ("permitted", ctypes.c_uint32), ("inheritable", ctypes.c_uint32))
+
+
+_CapabilityData = _CapabilityWords * 2
+
+_libc.capget.argtypes = [ctypes.POINTER(_CapabilityHeader), ctypes.POINTER(_CapabilityWords)]
+_libc.capget.restype = ctypes.c_int
+_libc.capset.argtypes = [ctypes.POINTER(_CapabilityHeader), ctypes.POINTER(_CapabilityWords)]
+_libc.capset.restype = ctypes.c_int
+_libc.syscall.restype = ctypes.c_long
+
+
+def get_capabilities() -> tuple[int, int, int]:
+    """The calling thread's effective, permitted and inheritable masks. Source: capget(2)."""
+    data = _CapabilityData()
+    _checked(_libc.capget(_header(), data))
+    return _joined([data[0].effective, data[1].effective]), _permitted(data), _inheritable(data)
+
+
+def set_effective(mask: int) -> None:
+    """Replaces the calling thread's effective set; permitted and inheritable stay. Source: capset(2).
+
+    Other threads keep theirs: Linux has capabilities per thread, and glibc does not spread capset as it does setuid.
+
+    Raises:
+        PermissionError: a bit of `mask` is not permitted.
+    """
+    data = _CapabilityData()
+    _checked(_libc.capget(_header(), data))
+    data[0].effective, data[1].effective = mask & 0xFFFF_FFFF, mask >> 32
+    _checked(_libc.capset(_header(), data))
+
+
+def lsm_ids() -> list[int]:
+    """LSM_ID_* of the active security modules, in order. Source: lsm_list_modules(2).
+
+    Raises:
+        OSError: ENOSYS before Linux 6.8.
+    """
+    ids, size = (ctypes.c_uint64 * _MOST_MODULES)(), ctypes.c_uint32(8 * _MOST_MODULES)
+    count = _libc.syscall(ctypes.c_long(SYS_LSM_LIST_MODULES), ids, ctypes.byref(size), ctypes.c_uint32(0))
+    return list(ids[: _checked(count)])
+
+
+def _header() -> _CapabilityHeader:
+    return _CapabilityHeader(CAPABILITY_VERSION_3, 0)
+
+
+def _permitted(data: "ctypes.Array[_CapabilityWords]") -> int:
+    return _joined([data[0].permitted, data[1].permitted])
+
+
+def _inheritable(data: "ctypes.Array[_CapabilityWords]") -> int:
+    return _joined([data[0].inheritable, data[1].inheritable])
+
+
+def _joined(words: Sequence[int]) -> int:
+    return words[0] | words[1] << 32
+
+
+def _checked(result: int) -> int:
+    if result < 0:
+        code = ctypes.get_errno()
+        raise OSError(code, os.strerror(code))
+    return result
