@@ -1,0 +1,36 @@
+"""A recording as a `Host`: the wiring."""
+
+from hostscope.platforms.base import Host
+from hostscope.platforms.replay.containers import Containers
+from hostscope.platforms.replay.counters import Counters
+from hostscope.platforms.replay.files import Files
+from hostscope.platforms.replay.packages import Packages
+from hostscope.platforms.replay.privileges import Privileges
+from hostscope.platforms.replay.processes import Processes
+from hostscope.platforms.replay.reader import open_recording
+from hostscope.platforms.replay.security import Security
+from hostscope.platforms.replay.services import Services
+from hostscope.platforms.replay.sockets import Sockets
+from hostscope.platforms.replay.system import System
+
+
+def open_host(path: str) -> Host:
+    """The host in a recording.
+
+    Raises:
+        UsageError: `path` cannot be read, or is no recording; with ``path:line``.
+    """
+    recording = open_recording(path)
+    return Host(
+        name="replay",
+        processes=Processes(recording),
+        security=Security(recording),
+        files=Files(recording),
+        packages=Packages(recording),
+        containers=Containers(recording),
+        services=Services(recording),
+        sockets=Sockets(),
+        counters=Counters(recording),
+        system=System(recording),
+        privileges=Privileges(recording),
+    )
