@@ -156,7 +156,7 @@ class _Compiler:
             case ast.Attribute():
                 return self._field(node)
         raise _wrong(
-            node, "this is not allowed in a filter", "allowed: columns, record.fields, texts, numbers, lists of them"
+            node, "this is not allowed in a filter", "allowed: columns, record.fields, texts, numbers, lists"
         )
 
     def _constant(self, node: ast.expr, depth: int = 0) -> Any:
@@ -212,6 +212,10 @@ class _Compiler:
                 )
             record = _plain_type(typing.get_type_hints(record)[step])
         return _kind_of_type(record)
+
+
+def _known(name: str, names: tuple[str, ...]) -> str | None:
+    return f"names: {closest(name, names)}" if names else None
 
 
 def _steps(node: ast.expr) -> tuple[str, ...]:
@@ -304,7 +308,7 @@ def _apply(name: str, get: Get, wanted: ast.Constant) -> Callable[[Any], bool]:
         try:
             search = re.compile(text).search
         except re.error as error:
-            raise _wrong(wanted, f"not a regular expression: {error}")
+            raise _wrong(wanted, f"not a regular expression: {error}") from None
         return _each(get, lambda value: search(value) is not None)
     test = FUNCTIONS[name]
     return _each(get, lambda value: test(value, text))

@@ -1,0 +1,26 @@
+"""The one way in: every face asks a `Session`."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from hostscope.session.base import Session
+from hostscope.session.local import LocalSession
+
+__all__ = ["LocalSession", "Session", "open_session"]
+
+
+@contextmanager
+def open_session(replay: str | None = None, reveal: bool = False) -> Iterator[LocalSession]:
+    """A session with this host, or with the one in a recording.
+
+    Args:
+        replay: file that `hostscope record` wrote.
+        reveal: show secrets in arguments and environments, of processes that are yours or if you are root.
+
+    Raises:
+        UsageError: the recording cannot be read.
+        Unsupported: hostscope does not know this operating system.
+    """
+    from hostscope.platforms import open_host
+
+    yield LocalSession(open_host(replay), reveal)

@@ -1,0 +1,107 @@
+"""What leaves a session: rows with their secrets masked, or shown to those who may see them."""
+
+import os
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any, TypeVar
+
+from msgspec.structs import replace
+
+from hostscope.errors import Error
+from hostscope.model.answer import Answer
+from hostscope.model.coverage import Coverage
+from hostscope.model.detail import ProcessDetail
+from hostscope.model.inspection import ProcessInspection
+from hostscope.model.process import Process
+from hostscope.model.request import ProcessRequest
+from hostscope.platforms.base import Columns, Host
+from hostscope.render.mask import mask_argv, mask_detail, mask_process
+
+Row = TypeVar("Row")
+OWNER = "owner"
+ADMINISTRATOR = "0"
+
+
+class Exit:
+    """Masks what secrets this viewer may not see."""
+
+    def __init__(self, host: Host, reveal: bool) -> None:
+        self.reveal = reveal
+        self._everything = reveal and host.name == "replay"
+        self._viewer = _viewer(host) if reveal and not self._everything else None
+
+    @property
+    def sees_everything(self) -> bool:
+        """Whether nothing is masked: revealing a recording, which holds what its maker revealed, or as root."""
+        return self._everything or self._viewer == ADMINISTRATOR
+
+    def may_see(self, process: Process) -> bool:
+        """Whether this viewer may see the secrets of a process: as root or as its owner."""
+        if self.sees_everything:
+            return True
+        return self._viewer is not None and process.owner is not None and process.owner.id == self._viewer
+
+    def process(self, process: Process) -> Process:
+        """One process on its way out."""
+        return process if self.reveal and self.may_see(process) else mask_process(process)
+
+    def detail(self, process: Process, detail: ProcessDetail) -> ProcessDetail:
+        """What a process holds, on its way out."""
+        return detail if self.reveal and self.may_see(process) else mask_detail(detail)
+
+    def inspection(self, inspection: ProcessInspection) -> ProcessInspection:
+        """An inspection on its way out."""
+        return replace(
+            inspection,
+            process=self.process(inspection.process),
+            detail=self.detail(inspection.process, inspection.detail),
+            ancestors=tuple(self.process(ancestor) for ancestor in inspection.ancestors),
+        )
+
+    def answer(self, answer: Answer[Row], treat: Callable[[Row], Row]) -> Answer[Row]:
+        """An answer on its way out; its coverage says how many rows were masked."""
+        masked = _Count()
+        return Answer(_treated(answer, treat, masked), lambda: _noted(answer.coverage, masked.rows))
+
+    def columns(self, columns: Columns) -> Columns:
+        """Columns on their way out: masked for everyone but root, because they name no owner."""
+        if self.sees_everything or "argv" not in columns:
+            return columns
+        argv = columns["argv"].copy()
+        for place, arguments in enumerate(argv):
+            if arguments:
+                argv[place] = mask_argv(arguments)
+        return {**columns, "argv": argv}
+
+    def asked(self, request: ProcessRequest) -> ProcessRequest:
+        """The request, with the owner if who may see a row depends on it."""
+        if not self.reveal or self.sees_everything or OWNER in request.wanted:
+            return request
+        return replace(request, fields=request.fields | {OWNER})
+
+
+class _Count:
+    rows = 0
+
+
+def _treated(rows: Iterable[Row], treat: Callable[[Row], Row], masked: _Count) -> Iterator[Row]:
+    for row in rows:
+        treated = treat(row)
+        masked.rows += treated is not row
+        yield treated
+
+
+def _noted(coverage: Coverage, masked: int) -> Coverage:
+    if not masked:
+        return coverage
+    rows = "1 row has" if masked == 1 else f"{masked} rows have"
+    note = f"{rows} masked arguments (what looks like a secret); --reveal shows them to root or their owner"
+    return replace(coverage, notes=(*coverage.notes, note))
+
+
+def _viewer(host: Host) -> str | None:
+    """The account that we look with, as the host names it; None when it cannot be read, and then nothing is shown."""
+    try:
+        owner: Any = host.processes.read(os.getpid(), ProcessRequest(fields=frozenset({OWNER}))).owner
+    except Error:
+        return None
+    return owner.id if owner else None

@@ -1,0 +1,175 @@
+"""The session with this host, in this process."""
+
+import importlib
+import threading
+from collections.abc import Iterator
+from time import monotonic
+from typing import Any
+
+from msgspec.structs import replace
+
+from hostscope.collectors import COLLECTORS
+from hostscope.collectors.samples import Samples
+from hostscope.errors import Unsupported, UsageError
+from hostscope.model.answer import Answer
+from hostscope.model.container import Container
+from hostscope.model.coverage import Coverage
+from hostscope.model.event import Event
+from hostscope.model.host import Ability, Finding, HostCounters
+from hostscope.model.inspection import HostInspection, ProcessInspection
+from hostscope.model.process import Process
+from hostscope.model.request import ProcessRequest
+from hostscope.model.service import ServiceState
+from hostscope.model.tree import TreeRow
+from hostscope.platforms.base import Columns, Host
+from hostscope.platforms.tally import Tally
+from hostscope.session.exits import Exit
+
+STREAMS = ("services",)
+
+
+class LocalSession:
+    """Asks a `Host`, and masks secrets on the way out.
+
+    Args:
+        reveal: show secrets of processes that are the viewer's own, or all of them to root.
+    """
+
+    def __init__(self, host: Host, reveal: bool = False) -> None:
+        self._host = host
+        self._exit = Exit(host, reveal)
+
+    def snapshot(self, table: str, request: ProcessRequest | None = None) -> Answer[Any]:
+        """See `Session.snapshot`."""
+        if table not in COLLECTORS:
+            raise UsageError(f"there is no table {table!r}", f"tables: {', '.join(COLLECTORS)}")
+        if table == "processes":
+            return self.processes(request)
+        collector = importlib.import_module(f"hostscope.collectors.{table}")
+        answer: Answer[Any] = collector.collect(self._host, request)
+        return answer
+
+    def stream(self, table: str, stop: threading.Event, interval_s: float = 2.0) -> Iterator[Event]:
+        """See `Session.stream`."""
+        if table not in STREAMS:
+            raise UsageError(f"there is no stream of {table!r}", f"streams: {', '.join(STREAMS)}")
+        return self.service_changes(stop, interval_s)
+
+    def plan(self, action: str, target: str) -> Any:
+        """See `Session.plan`."""
+        raise Unsupported("this version only looks: it has no actions")
+
+    def apply(self, plan: Any) -> Any:
+        """See `Session.apply`."""
+        raise Unsupported("this version only looks: it has no actions")
+
+    def processes(self, request: ProcessRequest | None = None, samples: Samples | None = None) -> Answer[Process]:
+        """See `Session.processes`; `samples` fills `cpu.ratio` from the look before."""
+        from hostscope.collectors import processes
+
+        asked = self._exit.asked(request or ProcessRequest())
+        return self._exit.answer(processes.collect(self._host, asked, samples), self._exit.process)
+
+    def process_tree(self, request: ProcessRequest | None = None) -> Answer[TreeRow]:
+        """See `Session.process_tree`."""
+        from hostscope.collectors import processes
+
+        answer = processes.process_tree(self._host, self._exit.asked(request or ProcessRequest()))
+        return self._exit.answer(answer, self._tree_row)
+
+    def _tree_row(self, row: TreeRow) -> TreeRow:
+        process = self._exit.process(row.process)
+        return row if process is row.process else replace(row, process=process)
+
+    def snapshots(
+        self, request: ProcessRequest, stop: threading.Event, interval_s: float = 2.0
+    ) -> Iterator[Answer[Process]]:
+        """Every process again and again until `stop` is set, each time with `cpu.ratio` since the time before."""
+        samples, due = Samples(), monotonic()
+        while not stop.is_set():
+            yield self.processes(replace(request, sample_ns=None), samples)
+            due = max(due + interval_s, monotonic())
+            stop.wait(due - monotonic())
+
+    def process(self, target: str | int, request: ProcessRequest | None = None) -> Process:
+        """See `Session.process`."""
+        from hostscope.collectors.targets import find_one
+
+        found = find_one(self._host, str(target), self._exit.asked(request or ProcessRequest()))
+        return self._exit.process(found)
+
+    def inspect(self, target: str | int, method: str | None = None) -> ProcessInspection:
+        """See `Session.inspect`."""
+        from hostscope.collectors import inspection
+
+        return self._exit.inspection(inspection.inspect(self._host, str(target), method))
+
+    def host(self) -> HostInspection:
+        """See `Session.host`."""
+        from hostscope.collectors.inspection import inspect_host
+
+        return inspect_host(self._host)
+
+    def hidden(self) -> Answer[Finding]:
+        """See `Session.hidden`."""
+        return self.snapshot("hidden")
+
+    def counters(self) -> Answer[HostCounters]:
+        """See `Session.counters`."""
+        return self.snapshot("counters")
+
+    def containers(self) -> Answer[Container]:
+        """See `Session.containers`."""
+        return self.snapshot("containers")
+
+    def services(self) -> Answer[ServiceState]:
+        """See `Session.services`."""
+        return self.snapshot("services")
+
+    def service_changes(self, stop: threading.Event, interval_s: float = 2.0) -> Iterator[Event]:
+        """See `Session.service_changes`."""
+        from hostscope.collectors import services
+
+        return services.changes(self._host, stop, interval_s)
+
+    def abilities(self) -> Answer[Ability]:
+        """See `Session.abilities`."""
+        return self.snapshot("abilities")
+
+    def columns(self, request: ProcessRequest | None = None) -> Columns:
+        """Processes as NumPy arrays by column name: masked int64 for numbers, objects for text.
+
+        Arguments are masked, unless root asked to reveal them.
+
+        Raises:
+            UsageError: NumPy is not installed.
+        """
+        try:
+            return self._exit.columns(self._host.processes.columns(request or ProcessRequest(), Tally()))
+        except ModuleNotFoundError:
+            raise UsageError("columns need NumPy", "install it: pip install 'hostscope[arrow]'") from None
+
+    def to_arrow(self, answer: Answer[Process], columns: str | None = None) -> Any:
+        """The rows of an answer as an Arrow table.
+
+        Args:
+            columns: names separated by commas; None takes those that `ps` shows.
+
+        Raises:
+            UsageError: a name is no column, or pyarrow is not installed.
+        """
+        from hostscope.render.layouts import PROCESSES
+        from hostscope.render.parquet import arrow_table
+
+        chosen = PROCESSES.choose(columns)
+        return arrow_table(chosen, (tuple(column.get(process) for column in chosen) for process in answer))
+
+    def record(self, path: str, request: ProcessRequest | None = None) -> Coverage:
+        """Writes what the host answers to a file that `open_session(replay=…)` reads.
+
+        Raises:
+            UsageError: the file cannot be written.
+        """
+        from hostscope.platforms.replay.writer import record
+
+        return record(self._host, path, request or ProcessRequest(), self._exit.reveal)
