@@ -74,7 +74,7 @@ class Status(Struct, gc=False):
     groups: bytes
     """Supplementary group ids, blank separated."""
     inner_pid: int | None
-    """Last number of NSpid when there are several: the pid in the process's own namespace."""
+    """Last number of NStgid when there are several: the pid in the process's own namespace."""
     memory: tuple[int, int, int, int, int] | None
     """Bytes: peak virtual, peak resident, resident, shared (file and shmem), swap; None without an address space."""
     security: bytes
@@ -91,7 +91,7 @@ def parse_status(raw: bytes) -> Status:
     ids_end = at(b"\nFDSize:", ids)
     groups = at(b"\nGroups:", ids_end) + 8
     groups_end = at(b"\n", groups)
-    inner = at(b"\nNSpid:", groups_end) + 7
+    inner = at(b"\nNStgid:", groups_end) + 8
     security = at(b"\nCapInh:", inner) + 1
     switches = at(b"\nvoluntary_ctxt_switches:", security) + 25
     involuntary = at(b"\nnonvoluntary_ctxt_switches:", switches)

@@ -3,6 +3,7 @@
 import errno
 import os
 from collections.abc import Iterator
+from contextlib import contextmanager
 
 from hostscope.model.gap import Gap, Reason
 from hostscope.model.process import (
@@ -105,10 +106,18 @@ class ProcRows:
 
     def _row(self, directory: int) -> Process:
         stat = parse_stat(read_at(directory, "stat"))
+        if stat.state == "zombie" and stat.threads > 1:
+            with live_thread(directory) as thread:
+                return self._process(directory, stat, thread)
+        return self._process(directory, stat, None)
+
+    def _process(self, leader: int, stat: Stat, thread: int | None) -> Process:
+        """`thread` stands in for a leader that ended before its threads: it still has what the leader gave up."""
+        directory = leader if thread is None else thread
         status = parse_status(read_at(directory, "status")) if self._needs_status else None
         gaps: list[Gap] = []
         wanted = self._wanted
-        if stat.flags & PF_KTHREAD or stat.state in ("zombie", "dead"):
+        if stat.flags & PF_KTHREAD or (thread is None and stat.state in ("zombie", "dead")):
             wanted = wanted - ADDRESS_SPACE_FIELDS
         context = self._context(directory, status, gaps)
         return Process(
@@ -130,7 +139,7 @@ class ProcRows:
             self._schedule(stat) if "schedule" in wanted else None,
             _cpu(stat) if "cpu" in wanted else None,
             self._memory(directory, stat, status, gaps) if status and "memory" in wanted else None,
-            self._io(directory, gaps) if "io" in wanted else None,
+            self._io(leader, gaps) if "io" in wanted else None,
             self._open_files(directory, gaps) if "open_files" in wanted else None,
             _activity(stat, status) if status and "activity" in wanted else None,
             context.security,
@@ -286,13 +295,47 @@ def count_descriptors(directory: int) -> int:
 
     Since Linux 6.2 the size of /proc/PID/fd is their number; before, it is 0 and they are listed.
     """
-    return os.stat("fd", dir_fd=directory).st_size or _list_descriptors(directory)
+    return os.stat("fd", dir_fd=directory).st_size or len(_list(directory, "fd"))
 
 
-def _list_descriptors(directory: int) -> int:
-    fd = os.open("fd", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=directory)
+@contextmanager
+def live_thread(directory: int) -> Iterator[int | None]:
+    """Directory of a thread that has not ended, of the process of an open directory; None when all have.
+
+    A leader may end before its threads (pthread_exit in main). /proc/PID then shows neither program nor arguments,
+    though the process runs on; each thread's own directory still has them.
+    """
+    for tid in _list(directory, "task"):
+        thread = _open_live(directory, tid)
+        if thread is not None:
+            try:
+                yield thread
+            finally:
+                os.close(thread)
+            return
+    yield None
+
+
+def _open_live(directory: int, tid: str) -> int | None:
     try:
-        return len(os.listdir(fd))
+        thread = os.open(f"task/{tid}", PATH_ONLY, dir_fd=directory)
+    except FileNotFoundError:
+        return None
+    live = False
+    try:
+        live = parse_stat(read_at(thread, "stat")).state not in ("zombie", "dead")
+    except ProcessLookupError:
+        pass  # ended since it was listed
+    finally:
+        if not live:
+            os.close(thread)
+    return thread if live else None
+
+
+def _list(directory: int, name: str) -> list[str]:
+    fd = os.open(name, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=directory)
+    try:
+        return os.listdir(fd)
     finally:
         os.close(fd)
 
