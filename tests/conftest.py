@@ -1,0 +1,41 @@
+"""What all tests share: markers that skip with a reason, and looking at this host by each method."""
+
+import os
+import sys
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+import pytest
+from hypothesis import settings
+
+from tests.zoo import build
+
+if TYPE_CHECKING:
+    from tests.zoo.sight import Look
+
+settings.register_profile("hostscope", deadline=2000, print_blob=True)
+settings.load_profile("hostscope")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    no_root = pytest.mark.skip(reason="needs root")
+    not_here = pytest.mark.skip(reason=f"looks at a real Linux host; this is {sys.platform}")
+    for item in items:
+        if item.get_closest_marker("root") and (not hasattr(os, "geteuid") or os.geteuid() != 0):
+            item.add_marker(no_root)
+        if item.get_closest_marker("system") and sys.platform != "linux":
+            item.add_marker(not_here)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _zoo_cleared() -> Iterator[None]:
+    yield
+    build.clear()
+
+
+@pytest.fixture(params=("iterator", "proc"))
+def look(request: pytest.FixtureRequest) -> "Look":
+    """Sees one process, by each method of Linux in turn."""
+    from tests.zoo.sight import Look
+
+    return Look(request.param)

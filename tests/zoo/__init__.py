@@ -1,0 +1,1 @@
+"""Children whose truth the tests know, and ways to look at them."""
