@@ -10,7 +10,7 @@ UV ?= uv
 LOCK_ARGS ?=
 VENV := .venv
 BIN := $(VENV)/bin
-SOURCES := src tests $(wildcard bench docs)
+SOURCES := src tests $(wildcard docs)
 PYTEST_ARGS ?=
 
 # Debian packages that the tests use: peers to compare with, and real containers. Tests skip, with the reason, without them.
@@ -42,7 +42,7 @@ check: $(VENV)/.dev
 	$(BIN)/lint-imports --no-cache
 
 bench: $(VENV)/.dev
-	$(BIN)/python -m bench
+	$(BIN)/python -m tests.bench
 
 docs: $(VENV)/.dev
 	$(BIN)/python docs/generate.py
