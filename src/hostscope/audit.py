@@ -136,7 +136,8 @@ class AuditTrail:
         """
         facts = {"what": what, "why": why, "before": before, "after": after, "outcome": outcome}
         try:
-            with self._opened() as fd:
+            self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            with self._opened(os.O_RDWR | os.O_APPEND | os.O_CREAT) as fd:
                 return self._extend(fd, action, {name: _clean(text) for name, text in facts.items()})
         except OSError as failed:
             raise self._unavailable(failed.strerror or str(failed)) from failed
@@ -153,6 +154,19 @@ class AuditTrail:
             return f"not recorded ({action}): {failed}"
         return None
 
+    def obstacle(self) -> str | None:
+        """Why the next line could not be written; None when it could. Makes nothing: a missing file is fine."""
+        try:
+            if os.path.lexists(self.path):
+                with self._opened(os.O_RDWR):
+                    return None
+        except Unavailable as failed:
+            return failed.message
+        except OSError as failed:
+            return f"audit trail {self.path}: {failed.strerror}"
+        there = next(parent for parent in self.path.absolute().parents if parent.exists())
+        return None if os.access(there, os.W_OK | os.X_OK) else f"audit trail {self.path}: cannot be made in {there}"
+
     def verify(self) -> Fault | None:
         """The first line that does not fit; None when all do, and for an empty trail.
 
@@ -168,9 +182,7 @@ class AuditTrail:
             raise self._unavailable(failed.strerror or str(failed)) from failed
 
     @contextmanager
-    def _opened(self) -> Iterator[int]:
-        self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        flags = os.O_RDWR | os.O_APPEND | os.O_CREAT
+    def _opened(self, flags: int) -> Iterator[int]:
         for name in ("O_NOFOLLOW", "O_CLOEXEC", "O_NOCTTY", "O_NONBLOCK", "O_BINARY", "O_NOINHERIT"):
             flags |= getattr(os, name, 0)
         fd = os.open(self.path, flags, 0o600)
