@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from datetime import UTC, datetime
 
-from hostscope.errors import Gone, Unavailable, UsageError
+from hostscope.errors import Gone, Unavailable, Unsupported, UsageError
 from hostscope.model.coverage import Coverage
 from hostscope.model.detail import ProcessDetail
 from hostscope.model.host import ProcessView
@@ -31,7 +31,10 @@ class Processes:
 
         Raises:
             UsageError: the recording was made by another method, or cannot be read any more.
+            Unsupported: two looks are asked for; the same one twice would show every process idle.
         """
+        if request.sample_ns is not None:
+            raise Unsupported("a recording holds one moment, so it has no processor share between two looks")
         recorded = self._coverage()
         method = recorded.method if recorded else "unknown"
         if request.method not in (None, method):

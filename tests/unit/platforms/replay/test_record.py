@@ -172,6 +172,12 @@ def test_method_of_the_recording(tmp_path: Path) -> None:
         host.processes.sweep(ProcessRequest(method="iterator"), Tally())
 
 
+def test_a_recording_is_one_look(tmp_path: Path) -> None:
+    host = replayed(tmp_path, known_host())
+    with pytest.raises(Unsupported, match="one moment"):
+        host.processes.sweep(ProcessRequest(sample_ns=10**9), Tally())
+
+
 def test_gzip_by_name(tmp_path: Path) -> None:
     path = tmp_path / "a.jsonl.gz"
     record(known_host(), str(path), REQUEST, reveal=True)
