@@ -79,3 +79,15 @@ def _leads_back(process: Process, parents: Parents) -> bool:
         seen.add(parent.key)
         parent = parents[parent.key]
     return False
+
+
+def subtree(rows: Iterable[TreeRow], pid: int) -> Iterator[TreeRow]:
+    """Of rows in depth-first order, a process and its descendants; the process becomes the root."""
+    depth = -1
+    for row in rows:
+        if depth >= 0 and row.depth <= depth:
+            return
+        if row.process.key.pid == pid:
+            depth = row.depth
+        if depth >= 0:
+            yield TreeRow(row.process, row.last[depth:])

@@ -155,9 +155,7 @@ class _Compiler:
                 return self._column(node, name)
             case ast.Attribute():
                 return self._field(node)
-        raise _wrong(
-            node, "this is not allowed in a filter", "allowed: columns, record.fields, texts, numbers, lists"
-        )
+        raise _wrong(node, "this is not allowed in a filter", "allowed: columns, record.fields, texts, numbers, lists")
 
     def _constant(self, node: ast.expr, depth: int = 0) -> Any:
         match node:

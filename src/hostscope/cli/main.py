@@ -1,0 +1,140 @@
+"""The `hostscope` command. Imports a command's module only when that command runs, and is the only place that exits."""
+
+import importlib
+import os
+import signal
+import sys
+from types import FrameType
+from typing import Any
+
+import click
+
+from hostscope import __version__
+from hostscope.errors import Error
+
+COMMANDS: dict[str, str] = {
+    "ps": "List every process of the host.",
+    "tree": "Show processes by descent.",
+    "inspect": "Show everything about one process, and why it runs.",
+    "hidden": "Look for processes that some ways of looking do not show.",
+    "containers": "List containers.",
+    "services": "List the units of the service manager, or watch them change.",
+    "counters": "Show the host's counters.",
+    "doctor": "Say what hostscope can do here, and what enables the rest.",
+    "record": "Write what the host answers to a file for --replay.",
+}
+"""Each is a module of this package with a `command`."""
+
+EXIT_CODES = """\b
+Exit codes:
+   0  done; gaps inside rows are named beside them
+   1  hostscope failed
+   2  the request makes no sense as written
+   3  no such process
+   4  denied
+   5  the pid is another process now
+   6  the host cannot do it
+   8  incomplete (with --strict, or when a filter left nothing and not everything could be seen)
+  10  findings          11  findings, and not everything could be seen
+ 130  interrupted      143  terminated"""
+
+INTERRUPTED, TERMINATED = 130, 143
+
+
+class Commands(click.Group):
+    """The commands by name; their modules are imported when they run, not for help."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """In the order of `COMMANDS`."""
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """The command of that name."""
+        if cmd_name not in COMMANDS:
+            return None
+        command: click.Command = importlib.import_module(f"hostscope.cli.{cmd_name}").command
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Lists `COMMANDS` without importing one."""
+        with formatter.section("Commands"):
+            formatter.write_dl(list(COMMANDS.items()))
+
+
+@click.group(
+    cls=Commands,
+    name="hostscope",
+    epilog=EXIT_CODES,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
+)
+@click.version_option(__version__, message="hostscope %(version)s")
+def cli() -> None:
+    """Shows what every process on this host is, and says what it could not see."""
+
+
+class _Terminated(BaseException):
+    """SIGTERM came; like `KeyboardInterrupt`, nothing but the end catches it."""
+
+
+def _terminate(number: int, frame: FrameType | None) -> None:
+    raise _Terminated
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Runs one command and exits."""
+    signal.signal(signal.SIGTERM, _terminate)
+    sys.exit(run(arguments))
+
+
+def run(arguments: list[str] | None = None) -> int:
+    """Runs one command; its exit code, with errors said on standard error in one line and a hint."""
+    try:
+        code = _run(arguments)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        _drop_output()
+        return 0
+    except (KeyboardInterrupt, click.Abort):
+        return INTERRUPTED
+    except _Terminated:
+        return TERMINATED
+    except Error as error:
+        _complain(error.message, error.hint)
+        return error.exit_code
+    except OSError as error:
+        _complain(f"cannot write the output: {error.strerror or error}", None)
+        _drop_output()
+        return Error.exit_code
+    return code
+
+
+def _run(arguments: list[str] | None) -> int:
+    try:
+        code: Any = cli.main(arguments, prog_name="hostscope", standalone_mode=False)
+    except click.UsageError as error:
+        where = error.ctx.command_path if error.ctx else "hostscope"
+        _complain(error.format_message(), f"see: {where} --help")
+        return 2
+    except click.ClickException as error:
+        _complain(error.format_message(), None)
+        return error.exit_code
+    return code if isinstance(code, int) else 0
+
+
+def _complain(message: str, hint: str | None) -> None:
+    from hostscope.render.sanitise import sanitise
+
+    lines = [f"hostscope: {sanitise(message)}", *([f"hint: {sanitise(hint)}"] if hint else [])]
+    print("\n".join(lines), file=sys.stderr)  # noqa: T201
+
+
+def _drop_output() -> None:
+    """Nobody reads any more: what is still buffered goes nowhere, instead of failing at exit."""
+    try:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except (OSError, ValueError):
+        return  # Standard output is no file of ours (tests capture it); there is nothing to drop.
+
+
+if __name__ == "__main__":
+    main()

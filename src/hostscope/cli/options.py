@@ -1,0 +1,183 @@
+"""Every option, once: the same word means the same everywhere."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+import click
+
+from hostscope import log
+from hostscope.errors import UsageError
+from hostscope.model.request import BASIC, ENHANCED, FIELDS, FULL, ProcessRequest
+from hostscope.render.column import Column
+from hostscope.render.filter import Filter, parse_filter
+from hostscope.render.layouts import Layout, closest, field_groups
+from hostscope.render.select import Selection, SortKey, parse_sort
+
+Decorated = TypeVar("Decorated", bound=Callable[..., Any])
+POSITIVE = click.IntRange(min=1)
+SECONDS = click.FloatRange(min=0.05, max=86_400)
+
+FORMATS = ("table", "json", "ndjson", "csv", "tsv", "parquet")
+
+OPTIONS: dict[str, Callable[[Any], Any]] = {
+    "format": click.option("--format", type=click.Choice(FORMATS), default="table", help="Form of the output."),
+    "page_format": click.option(
+        "--format", type=click.Choice(("table", "json")), default="table", help="Form of the output."
+    ),
+    "output": click.option("--output", metavar="FILE", help="Write to a file, whole or not at all, mode 0600."),
+    "filter": click.option("--filter", "filter_", metavar="EXPR", help="Show rows for which this holds."),
+    "sort": click.option("--sort", metavar="COLUMN", help="Sort by columns; a minus before one: highest first."),
+    "columns": click.option("--columns", metavar="A,B", help="Columns to show; +A adds one, all shows all."),
+    "limit": click.option("--limit", type=POSITIVE, metavar="N", help="Show at most so many rows."),
+    "method": click.option("--method", metavar="NAME", help="How to collect: iterator or proc on Linux."),
+    "fields": click.option("--fields", metavar="A,B", help="Field groups to collect: basic, full, enhanced, or names."),
+    "enhanced": click.option("--enhanced", is_flag=True, help="Collect everything, slow fields included."),
+    "max_processes": click.option("--max-processes", type=POSITIVE, metavar="N", help="Read at most so many."),
+    "skip_system": click.option("--skip-system", is_flag=True, help="Leave out kernel threads."),
+    "replay": click.option("--replay", metavar="FILE", help="Ask a recording instead of this host."),
+    "strict": click.option("--strict", is_flag=True, help="Exit with 8 when anything could not be seen."),
+    "reveal": click.option("--reveal", is_flag=True, help="Show secrets in arguments: as root, or of your processes."),
+    "quiet": click.option("--quiet", is_flag=True, help="Do not say what was covered."),
+    "verbose": click.option("-v", "--verbose", count=True, help="Say more on standard error; twice for all."),
+    "watch": click.option("--watch", is_flag=True, help="Show it again and again, until interrupted."),
+    "interval": click.option("--interval", type=SECONDS, metavar="S", help="Seconds between two looks."),
+    "duration": click.option("--duration", type=SECONDS, metavar="S", help="Stop watching after so many seconds."),
+}
+
+COMMON = ("replay", "strict", "quiet", "verbose")
+ROWS = ("format", "output", "filter", "sort", "columns", "limit")
+COLLECTION = ("method", "fields", "enhanced", "max_processes", "skip_system", "reveal")
+WATCHING = ("watch", "interval", "duration")
+
+
+def options(*names: str) -> Callable[[Decorated], Decorated]:
+    """Adds options by their names in `OPTIONS`, in this order."""
+
+    def add(decorated: Decorated) -> Decorated:
+        for name in reversed(names):
+            decorated = OPTIONS[name](decorated)
+        return decorated
+
+    return add
+
+
+@dataclass(frozen=True)
+class Choices:
+    """The values of all options; those that a command does not have keep their defaults."""
+
+    format: str = "table"
+    output: str | None = None
+    filter_: str | None = None
+    sort: str | None = None
+    columns: str | None = None
+    limit: int | None = None
+    method: str | None = None
+    fields: str | None = None
+    enhanced: bool = False
+    max_processes: int | None = None
+    skip_system: bool = False
+    replay: str | None = None
+    strict: bool = False
+    reveal: bool = False
+    quiet: bool = False
+    verbose: int = 0
+    watch: bool = False
+    interval: float | None = None
+    duration: float | None = None
+
+    def __post_init__(self) -> None:
+        log.configure(self.verbose)
+
+    def filter(self, layout: Layout[Any]) -> Filter | None:
+        """The compiled filter. Raises `QueryError`."""
+        return parse_filter(self.filter_, layout) if self.filter_ is not None else None
+
+
+@dataclass(frozen=True)
+class Query:
+    """What is asked about a table, checked before anything is read."""
+
+    layout: Layout[Any]
+    columns: tuple[Column[Any], ...]
+    keep: Filter | None
+    order: tuple[SortKey, ...]
+    choices: Choices
+
+    @property
+    def whole_records(self) -> bool:
+        """Whether rows are shown as records with all their fields instead of as columns."""
+        return self.choices.format in ("json", "ndjson") and self.choices.columns is None
+
+    def selection(self) -> Selection[Any, Any]:
+        """A fresh selection of rows."""
+        return Selection(self.keep, self.order, self.choices.limit)
+
+    def fields(self) -> frozenset[str]:
+        """The field groups that the answer needs, and no more."""
+        needed = field_groups(tuple(key.column for key in self.order)) | (
+            self.keep.fields if self.keep else frozenset()
+        )
+        if not self.whole_records:
+            needed |= field_groups(self.columns)
+        if self.choices.fields is not None:
+            return needed | parse_fields(self.choices.fields)
+        return needed | BASIC if self.whole_records else needed
+
+    def request(self) -> ProcessRequest:
+        """The request for processes that follows from all options."""
+        return ProcessRequest(
+            fields=self.fields(),
+            enhanced=self.choices.enhanced,
+            max_processes=self._most(),
+            skip_system_processes=self.choices.skip_system,
+            method=self.choices.method,
+            sample_ns=int((self.choices.interval or 0.5) * 1e9) if self.samples else None,
+        )
+
+    @property
+    def samples(self) -> bool:
+        """Whether a share of processor time is asked for, which takes two looks."""
+        shown = () if self.whole_records else self.columns
+        used = {column.path for column in (*shown, *(key.column for key in self.order))}
+        return "cpu.ratio" in used or (self.keep is not None and "cpu.ratio" in self.keep.paths)
+
+    def _most(self) -> int | None:
+        """Without filter and order the limit can already stop the reading."""
+        limits = [self.choices.max_processes]
+        if self.keep is None and not self.order:
+            limits.append(self.choices.limit)
+        return min((limit for limit in limits if limit is not None), default=None)
+
+
+def parse_query(choices: Choices, layout: Layout[Any]) -> Query:
+    """Checks columns, filter and order.
+
+    Raises:
+        UsageError, QueryError
+    """
+    if choices.format == "parquet":
+        from hostscope.render.parquet import load_arrow
+
+        load_arrow()
+    if choices.fields is not None:
+        parse_fields(choices.fields)
+    columns = layout.choose(choices.columns)
+    return Query(layout, columns, choices.filter(layout), parse_sort(choices.sort, layout), choices)
+
+
+_SETS: dict[str, frozenset[str]] = {"basic": BASIC, "full": FULL, "enhanced": ENHANCED, "all": ENHANCED}
+
+
+def parse_fields(text: str) -> frozenset[str]:
+    """Field groups from ``full,digest``.
+
+    Raises:
+        UsageError: a name is no field group.
+    """
+    groups: set[str] = set()
+    for name in (name.strip() for name in text.split(",") if name.strip()):
+        if name not in FIELDS and name not in _SETS:
+            raise UsageError(f"there is no field group {name!r}", f"groups: {closest(name, (*_SETS, *FIELDS))}")
+        groups |= _SETS.get(name, {name})
+    return frozenset(groups)

@@ -1,0 +1,122 @@
+"""Where output goes: a terminal, a pipe, or a file that appears whole or not at all."""
+
+import os
+import stat
+import sys
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
+from tempfile import mkstemp
+from typing import BinaryIO
+
+from hostscope.errors import Error, UsageError
+from hostscope.render.table import Style
+
+
+class Sink:
+    """A place for output."""
+
+    def __init__(self, file: BinaryIO, terminal: bool = False, encoding: str = "utf-8") -> None:
+        self.file = file
+        self.terminal = terminal
+        self._encoding = encoding
+
+    def write(self, *pieces: str | bytes) -> None:
+        """Writes text in the terminal's encoding (what it lacks is written out), bytes as they are."""
+        for piece in pieces:
+            raw = piece.encode(self._encoding, "backslashreplace") if isinstance(piece, str) else piece
+            self.file.write(raw)
+
+    def write_all(self, pieces: Iterable[str | bytes]) -> None:
+        """Writes pieces as they come."""
+        for piece in pieces:
+            self.write(piece)
+
+    def style(self) -> Style:
+        """What the place can show."""
+        size = self.size()
+        return Style(colour=self.terminal and wants_colour(), width=size[0] if size else None)
+
+    def size(self) -> tuple[int, int] | None:
+        """Columns and lines of the terminal; None for a file or pipe."""
+        if not self.terminal:
+            return None
+        try:
+            size = os.get_terminal_size(self.file.fileno())
+        except OSError:
+            return None
+        return (size.columns, size.lines) if size.columns and size.lines else None
+
+
+def wants_colour() -> bool:
+    """Whether the person wants colour: not with NO_COLOR (https://no-color.org), not on a dumb terminal."""
+    return not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
+
+
+@contextmanager
+def open_output(path: str | None) -> Iterator[Sink]:
+    """Standard output, or a file.
+
+    A file is written beside its place, readable by its owner only, and takes its name when all went well. What is no
+    regular file (a pipe, a device) is written directly.
+
+    Raises:
+        UsageError: it cannot be written.
+    """
+    if path is None or path == "-":
+        sys.stdout.flush()
+        yield Sink(sys.stdout.buffer, sys.stdout.isatty(), sys.stdout.encoding or "utf-8")
+        sys.stdout.buffer.flush()
+    elif _is_special(path):
+        with _opened(path) as file:
+            yield Sink(file)
+    else:
+        with _new_file(path) as file:
+            yield Sink(file)
+
+
+def _is_special(path: str) -> bool:
+    try:
+        mode = os.stat(path).st_mode
+        link = os.path.islink(path)
+    except FileNotFoundError:
+        return False
+    except OSError as error:
+        raise _unwritable(path, error) from None
+    if stat.S_ISDIR(mode):
+        raise UsageError(f"{path} is a directory", "name a file")
+    if stat.S_ISREG(mode) and link:
+        raise UsageError(f"{path} is a symbolic link", "name the file itself")
+    return not stat.S_ISREG(mode)
+
+
+@contextmanager
+def _opened(path: str) -> Iterator[BinaryIO]:
+    try:
+        file = open(path, "wb")
+    except OSError as error:
+        raise _unwritable(path, error) from None
+    with file:
+        yield file
+
+
+@contextmanager
+def _new_file(path: str) -> Iterator[BinaryIO]:
+    directory, name = os.path.split(path)
+    try:
+        handle, beside = mkstemp(prefix=f".{name}.", dir=directory or ".")
+    except OSError as error:
+        raise _unwritable(path, error) from None
+    try:
+        with open(handle, "wb") as file:
+            yield file
+        os.replace(beside, path)
+    except BaseException as error:
+        with suppress(FileNotFoundError):
+            os.unlink(beside)
+        if isinstance(error, OSError) and not isinstance(error, Error):
+            raise _unwritable(path, error) from None
+        raise
+
+
+def _unwritable(path: str, error: OSError) -> UsageError:
+    return UsageError(f"cannot write {path}: {error.strerror or error}")

@@ -1,0 +1,53 @@
+"""`hostscope ps`: every process."""
+
+from typing import Any
+
+import click
+
+from hostscope.cli.options import COLLECTION, COMMON, ROWS, WATCHING, Choices, options, parse_query
+from hostscope.cli.show import show
+from hostscope.errors import UsageError
+from hostscope.render.layouts import PROCESSES
+from hostscope.session import open_session
+
+EPILOG = """\b
+Filters compare columns (see --list-columns) and fields of records:
+  rss > 100*MB and user == "root"      startswith(exe, "/tmp/") or "deleted" in exe_flags
+  "cap_sys_admin" in caps              container.runtime == "docker" and age < 1*H
+In a cell, - means that it does not apply, and ? that it could not be read.
+
+Example: hostscope ps --filter 'euser == "root" and kernel == False' --sort=-rss --limit 10"""
+
+
+@click.command("ps", epilog=EPILOG)
+@options(*ROWS, *COLLECTION, *WATCHING, *COMMON)
+@click.option("--tree", is_flag=True, help="Show children below their parents.")
+@click.option("--list-columns", is_flag=True, help="Show every column with what it means.")
+def command(tree: bool, list_columns: bool, **given: Any) -> int:
+    """List every process of the host."""
+    choices = Choices(**given)
+    if list_columns:
+        click.echo(columns_help())
+        return 0
+    if tree:
+        return _tree(choices)
+    query = parse_query(choices, PROCESSES)
+    with open_session(choices.replay, choices.reveal) as session:
+        if choices.watch:
+            from hostscope.cli.watch import watch
+
+            return watch(session, query)
+        return show(query, session.processes(query.request()))
+
+
+def _tree(choices: Choices) -> int:
+    from hostscope.cli.tree import show_tree
+
+    if choices.watch or choices.sort:
+        raise UsageError("--tree has its own order and is shown once", "leave --watch and --sort out")
+    return show_tree(choices, None)
+
+
+def columns_help() -> str:
+    """Every column with its kind and meaning."""
+    return "\n".join(f"{column.name:14} {column.kind:9} {column.doc}" for column in PROCESSES.columns)

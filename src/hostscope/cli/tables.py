@@ -1,0 +1,16 @@
+"""What commands about one table have in common."""
+
+from typing import Any
+
+from hostscope.cli.options import Choices, parse_query
+from hostscope.cli.show import show
+from hostscope.render.layouts import LAYOUTS
+from hostscope.session import open_session
+
+
+def show_table(table: str, choices: Choices) -> int:
+    """Writes a table without further options; the exit code that follows from what it covers."""
+    query = parse_query(choices, LAYOUTS[table])
+    with open_session(choices.replay) as session:
+        answer: Any = session.snapshot(table)
+        return show(query, answer)

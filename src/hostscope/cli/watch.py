@@ -1,0 +1,100 @@
+"""Showing something again and again: redrawn in place on a terminal, one after the other elsewhere."""
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from itertools import islice
+
+from hostscope.cli.options import Query
+from hostscope.cli.output import Sink, open_output
+from hostscope.cli.show import FORMS, Showing, exit_code, footer
+from hostscope.errors import UsageError
+from hostscope.render.table import DIM, RESET, Style, cells_of, render_table
+from hostscope.session.local import LocalSession
+
+ENTER, LEAVE = "\x1b[?1049h\x1b[?25l", "\x1b[?25h\x1b[?1049l"
+HOME, CLEAR_LINE, CLEAR_BELOW = "\x1b[H", "\x1b[K", "\x1b[J"
+DEFAULT_INTERVAL_S = 2.0
+FORMS_WATCHED = ("table", "ndjson")
+_AROUND = 3
+"""Lines that are no rows: titles, an empty line, what was covered."""
+
+
+def watch(session: LocalSession, query: Query) -> int:
+    """Shows processes at every interval, until interrupted or for the duration; the exit code of the last look.
+
+    Raises:
+        UsageError: the form cannot be repeated.
+    """
+    choices = query.choices
+    if choices.format not in FORMS_WATCHED:
+        raise UsageError(f"--watch cannot write {choices.format}", "use --format table or ndjson")
+    with open_output(choices.output) as sink, stopping(choices.duration) as stop, _screen(sink):
+        code = 0
+        for showing in _showings(session, query, sink, stop):
+            code = _draw(showing) if sink.terminal and choices.format == "table" else _append(showing)
+    return code
+
+
+def _showings(session: LocalSession, query: Query, sink: Sink, stop: threading.Event) -> Iterator[Showing]:
+    interval_s = query.choices.interval or DEFAULT_INTERVAL_S
+    for answer in session.snapshots(query.request(), stop, interval_s):
+        yield Showing(query, answer, query.selection(), sink)
+
+
+def _append(showing: Showing) -> int:
+    FORMS[showing.query.choices.format](showing)
+    if showing.query.choices.format == "table":
+        showing.sink.write("\n")
+    showing.sink.file.flush()
+    return exit_code(showing)
+
+
+def _draw(showing: Showing) -> int:
+    """One frame: only the rows that fit are laid out."""
+    _, lines = showing.sink.size() or (80, 24)
+    rows = showing.items(cells_of(showing.query.columns))
+    shown = list(islice(rows, max(1, lines - _AROUND)))
+    for _ in rows:
+        pass
+    showing.sink.write(frame(showing, shown, showing.sink.style()))
+    showing.sink.file.flush()
+    return exit_code(showing)
+
+
+def frame(showing: Showing, rows: list[tuple[str, ...]], style: Style) -> str:
+    """The text that replaces the frame before it, without flicker: nothing is cleared before it is drawn over."""
+    table = "".join(render_table(showing.query.columns, rows, style))
+    covered = footer(showing).partition("\n")[0][: style.width]
+    lines = [*table.splitlines(), "", f"{DIM}{covered}{RESET}" if style.colour else covered]
+    return HOME + f"{CLEAR_LINE}\r\n".join(lines) + CLEAR_LINE + CLEAR_BELOW
+
+
+@contextmanager
+def _screen(sink: Sink) -> Iterator[None]:
+    """The terminal's other screen, and the first one back at the end, however it ends."""
+    if not sink.terminal:
+        yield
+        return
+    sink.write(ENTER)
+    try:
+        yield
+    finally:
+        sink.write(LEAVE)
+        sink.file.flush()
+
+
+@contextmanager
+def stopping(duration_s: float | None) -> Iterator[threading.Event]:
+    """An event that is set after the duration."""
+    stop = threading.Event()
+    timer = threading.Timer(duration_s, stop.set) if duration_s else None
+    if timer:
+        timer.daemon = True
+        timer.start()
+    try:
+        yield stop
+    finally:
+        stop.set()
+        if timer:
+            timer.cancel()

@@ -1,0 +1,107 @@
+"""The host on one page: what can be seen of it, and its counters."""
+
+from collections.abc import Iterable, Iterator
+
+from hostscope.model.host import Ability, HostCounters, HostInfo, Pressure
+from hostscope.model.inspection import HostInspection
+from hostscope.model.security import HostSecurity
+from hostscope.render.page import Fact, describe, facts, grid, section
+from hostscope.render.table import PLAIN, Style
+from hostscope.render.units import render_bytes, render_duration, render_instant, render_ratio
+
+
+def render_host(inspection: HostInspection, style: Style = PLAIN) -> str:
+    """The page: the host, its security state, our privileges, and each capability of hostscope."""
+    security = inspection.security
+    parts: list[Iterator[str]] = [
+        section("Host", facts(_host(inspection.info)), style),
+        section("Security state", facts(_security(security)) if security else [], style),
+        section("Privileges held", [", ".join(inspection.privileges) or "none"], style),
+        section("Capabilities", _abilities(inspection.abilities), style),
+        section("Could not be seen", _gaps(inspection), style),
+    ]
+    return "".join(text for part in parts for text in part).lstrip("\n")
+
+
+def _host(info: HostInfo) -> Iterable[Fact]:
+    yield "name", info.hostname
+    yield "system", info.os_name or info.system
+    yield "kernel", f"{info.kernel} ({info.architecture})"
+    yield "booted", f"{render_instant(info.booted_at_ns)} (boot {info.boot_id or '?'})"
+    yield "size", f"{info.cpus} processors, {render_bytes(info.memory_bytes)} of memory"
+
+
+def _security(security: HostSecurity) -> Iterable[Fact]:
+    yield "security modules", None if security.lsms is None else ", ".join(security.lsms) or "none"
+    yield "Yama ptrace_scope", "no Yama" if security.yama is None else str(security.yama)
+    yield "lockdown", security.lockdown or "none"
+    yield "hidepid", security.hidepid or "off"
+    unprivileged = security.unprivileged_bpf
+    yield "unprivileged BPF", None if unprivileged is None else ("allowed" if unprivileged else "not allowed")
+
+
+def _abilities(abilities: tuple[Ability, ...]) -> list[str]:
+    rows = [(a.name, "yes" if a.available else "no", a.detail, a.enable or "-") for a in abilities]
+    return grid(("CAPABILITY", "HERE", "WHY", "TO ENABLE"), rows)
+
+
+def _gaps(inspection: HostInspection) -> list[str]:
+    security = inspection.security.gaps if inspection.security else ()
+    gaps = (*inspection.info.gaps, *security, *inspection.gaps)
+    return facts((gap.field, describe(gap)) for gap in dict.fromkeys(gaps))
+
+
+def render_counters(counters: HostCounters, style: Style = PLAIN) -> str:
+    """The counters on one page."""
+    parts = [
+        section(f"Counters at {render_instant(counters.at_ns)}", facts(_counters(counters)), style),
+        section("Pressure (% of the time that some / all threads waited)", _pressures(counters), style),
+        section("Disks since boot", _disks(counters), style),
+        section("Could not be seen", facts((gap.field, describe(gap)) for gap in counters.gaps), style),
+    ]
+    return "".join(text for part in parts for text in part).lstrip("\n")
+
+
+def _counters(c: HostCounters) -> Iterable[Fact]:
+    times = {"user": c.cpu_user_ns, "system": c.cpu_system_ns, "idle": c.cpu_idle_ns,
+             "waiting for storage": c.cpu_iowait_ns, "stolen": c.cpu_steal_ns}  # fmt: skip
+    yield "processor time", ", ".join(f"{name} {render_duration(value)}" for name, value in times.items())
+    yield "processors", str(c.cpu_count)
+    if c.load_1m is not None and c.load_5m is not None and c.load_15m is not None:
+        yield "load", f"{c.load_1m:.2f} {c.load_5m:.2f} {c.load_15m:.2f} (1, 5, 15 minutes)"
+    yield "running threads", _number(c.processes_running)
+    yield "forks since boot", _number(c.processes_created)
+    yield "context switches", _number(c.context_switches)
+    sizes = {"total": c.memory_total_bytes, "available": c.memory_available_bytes, "free": c.memory_free_bytes,
+             "cached": c.memory_cached_bytes}  # fmt: skip
+    yield "memory", ", ".join(f"{name} {render_bytes(size)}" for name, size in sizes.items() if size is not None)
+    yield "swap", f"total {render_bytes(c.swap_total_bytes)}, free {render_bytes(c.swap_free_bytes)}"
+
+
+def _number(value: int | None) -> str | None:
+    return None if value is None else str(value)
+
+
+def _pressures(counters: HostCounters) -> list[str]:
+    named = {"cpu": counters.pressure_cpu, "memory": counters.pressure_memory, "io": counters.pressure_io}
+    rows = [(name, *_shares(pressure)) for name, pressure in named.items() if pressure]
+    return grid(("", "10 S", "60 S", "300 S"), rows)
+
+
+def _shares(pressure: Pressure) -> Iterator[str]:
+    pairs = (
+        (pressure.some_10s_ratio, pressure.full_10s_ratio),
+        (pressure.some_60s_ratio, pressure.full_60s_ratio),
+        (pressure.some_300s_ratio, pressure.full_300s_ratio),
+    )
+    for some, full in pairs:
+        yield f"{render_ratio(some)} / {'-' if full is None else render_ratio(full)}"
+
+
+def _disks(counters: HostCounters) -> list[str]:
+    rows = [
+        (d.name, str(d.reads), render_bytes(d.read_bytes), str(d.writes), render_bytes(d.written_bytes),
+         render_duration(d.busy_ns))
+        for d in counters.disks
+    ]  # fmt: skip
+    return grid(("DISK", "READS", "READ", "WRITES", "WRITTEN", "BUSY"), rows)

@@ -1,0 +1,265 @@
+"""Everything about one process on one page."""
+
+from collections.abc import Callable, Iterable, Iterator
+from shlex import quote
+from time import time_ns
+
+from hostscope.model.gap import Gap
+from hostscope.model.inspection import ProcessInspection
+from hostscope.model.process import Account, Executable, Process, UnixIds
+from hostscope.render.columns import render_command
+from hostscope.render.page import Fact, describe, facts, grid, missing, section
+from hostscope.render.table import PLAIN, Style
+from hostscope.render.units import render_bytes, render_duration, render_instant, render_ratio
+
+MOST_ROWS = 40
+"""Open files, sockets and threads that are shown of each."""
+
+
+def render_process(inspection: ProcessInspection, style: Style = PLAIN) -> str:
+    """The page: identity, why it runs, command, security, isolation, resources, what it holds, and what is missing."""
+    process = inspection.process
+    parts: list[Iterator[str]] = [
+        section(f"Process {process.key.pid}", facts(_identity(process)), style),
+        section("Why it runs", _why(inspection), style),
+        section("Command", facts(_command(process)), style),
+        section("Executable", facts(_executable(process)), style),
+        section("Identity and powers", facts(_security(process)), style),
+        section("Capabilities", facts(_capabilities(process)), style),
+        section("Namespaces", facts(_namespaces(process)), style),
+        section("Container and service", facts(_isolation(inspection)), style),
+        section("Resources", facts(_resources(process)), style),
+        *(section(title, lines(inspection), style) for title, lines in HOLDINGS.items()),
+        section("Could not be seen", _gaps(inspection), style),
+    ]
+    return "".join(text for part in parts for text in part).lstrip("\n")
+
+
+def _identity(process: Process) -> Iterable[Fact]:
+    gaps = process.gaps
+    started = process.started_at_ns
+    age = None if started is None else render_duration(max(0, time_ns() - started))
+    yield "name", process.name
+    yield "key", f"{process.key} (boot {process.key.boot_id}, PID namespace {process.key.pid_ns})"
+    yield "parent", str(process.ppid) if process.ppid else "none"
+    yield ("state", process.state) if process.state else missing(gaps, "state", "state")
+    yield "started", None if started is None else f"{render_instant(started)} ({age} ago)"
+    yield ("user", account(process.owner)) if process.owner else missing(gaps, "owner", "user")
+    if process.session:
+        yield "terminal", process.session.terminal
+        yield "session", f"{process.session.session}, process group {process.session.group}"
+    yield "kernel thread", "yes" if process.kernel else None
+
+
+def account(of: Account) -> str:
+    """``root (0)``."""
+    return f"{of.name} ({of.id})" if of.name else of.id
+
+
+def _why(inspection: ProcessInspection) -> list[str]:
+    chain = [inspection.process, *inspection.ancestors]
+    lines = [("reason", reason) for reason in inspection.why]
+    lines += [("ancestor", f"{process.key}  {render_command(process)}") for process in chain[1:]]
+    return facts(lines)
+
+
+def _command(process: Process) -> Iterable[Fact]:
+    gaps = process.gaps
+    yield ("arguments", " ".join(map(quote, process.argv))) if process.argv else missing(gaps, "argv", "arguments")
+    yield from ((f"  {place}", argument) for place, argument in enumerate(process.argv or ()))
+    yield ("directory", process.cwd) if process.cwd else missing(gaps, "cwd", "directory")
+    yield ("root", process.root) if process.root else missing(gaps, "root", "root")
+
+
+def _executable(process: Process) -> Iterable[Fact]:
+    exe, digest, gaps = process.exe, process.digest, process.gaps
+    yield ("path", exe.path) if exe else missing(gaps, "exe", "path")
+    if exe:
+        yield "warning", _image_warning(exe)
+        yield "file", None if exe.inode is None else f"inode {exe.inode} of device {exe.device}"
+    if digest is None:
+        yield missing(gaps, "digest", "SHA-256")
+        return
+    yield "SHA-256", digest.sha256
+    yield "size", f"{digest.size_bytes} bytes"
+    yield (
+        ("package", _package(digest.package, digest.package_match))
+        if digest.package
+        else missing(gaps, "digest.package", "package")
+    )
+    yield "modes", ", ".join(name for name in ("setuid", "setgid") if getattr(digest, name)) or None
+    yield "capabilities", ", ".join(digest.file_capabilities) or None
+
+
+def _image_warning(exe: Executable) -> str | None:
+    if exe.memfd:
+        return "runs from memory (memfd)"
+    if exe.deleted and exe.replaced:
+        return "the file was replaced since it was started"
+    return "the file was deleted" if exe.deleted else None
+
+
+def _package(name: str, match: bool | None) -> str:
+    if match is None:
+        return name
+    return f"{name} ({"the file is the package's" if match else "THE FILE DIFFERS from the package's"})"
+
+
+def _security(process: Process) -> Iterable[Fact]:
+    gaps, linux = process.gaps, process.linux
+    yield ("users", _users(process.ids)) if process.ids else missing(gaps, "ids", "users")
+    if process.ids:
+        yield "groups", _group_ids(process.ids)
+    if process.groups is not None:
+        yield "supplementary", ", ".join(map(account, process.groups)) or "none"
+    if linux:
+        yield "no_new_privs", None if linux.no_new_privs is None else ("yes" if linux.no_new_privs else "no")
+        yield ("seccomp", linux.seccomp) if linux.seccomp else missing(gaps, "linux.seccomp", "seccomp")
+        yield ("LSM label", linux.lsm_label) if linux.lsm_label else missing(gaps, "linux.lsm_label", "LSM label")
+        yield "login user id", "never logged in" if linux.login_uid is None else str(linux.login_uid)
+        yield "dumpable", linux.dumpable
+        yield "traced by", None if linux.tracer_pid is None else str(linux.tracer_pid)
+    if process.security is None:
+        yield missing(gaps, "security", "powers")
+        return
+    yield "confined by", ", ".join(process.security.confined_by) or "nothing"
+    yield "powers", None if process.security.granted else "none beyond its user's"
+    for power in process.security.powers:
+        if power.granted is not False:
+            yield "may" if power.granted else "may perhaps", f"{power.name}: {'; '.join(power.because)}"
+
+
+def _users(ids: UnixIds) -> str:
+    fs_user = f", file system {account(ids.fs_user)}" if ids.fs_user else ""
+    return (
+        f"real {account(ids.user)}, effective {account(ids.effective_user)}, saved {account(ids.saved_user)}{fs_user}"
+    )
+
+
+def _group_ids(ids: UnixIds) -> str:
+    return f"real {account(ids.group)}, effective {account(ids.effective_group)}, saved {account(ids.saved_group)}"
+
+
+def _capabilities(process: Process) -> Iterable[Fact]:
+    capabilities = process.linux.capabilities if process.linux else None
+    if capabilities is None:
+        yield missing(process.gaps, "linux.capabilities", "capabilities")
+        return
+    for kind in ("effective", "permitted", "inheritable", "ambient"):
+        yield kind, ", ".join(getattr(capabilities, kind)) or "none"
+    yield "bounding", f"{len(capabilities.bounding)} capabilities"
+
+
+def _namespaces(process: Process) -> Iterable[Fact]:
+    namespaces = process.linux.namespaces if process.linux else None
+    if namespaces is None:
+        yield missing(process.gaps, "linux.namespaces", "namespaces")
+        return
+    for kind in ("cgroup", "ipc", "mnt", "net", "pid", "time", "user", "uts"):
+        inode = getattr(namespaces, kind)
+        foreign = "" if namespaces.foreign is None or kind not in namespaces.foreign else "  not the host's"
+        yield kind, ("?" if inode is None else str(inode)) + foreign
+    inner = process.linux.inner_pid if process.linux else None
+    yield "pid inside", None if inner is None else str(inner)
+
+
+def _isolation(inspection: ProcessInspection) -> Iterable[Fact]:
+    process, unit = inspection.process, inspection.unit
+    if container := process.container:
+        yield (
+            "container",
+            f"{container.name or '(no name)'} {container.id} ({container.runtime}, by {container.source})",
+        )
+        yield "image", container.image
+        yield "pod", container.pod
+    if service := process.service:
+        user = f", of user {service.user}" if service.user is not None else ""
+        yield "unit", f"{service.name} ({service.manager}{user})"
+        yield "slice", service.slice
+    if unit:
+        yield "unit state", " ".join(filter(None, (unit.state, unit.substate, unit.start_mode)))
+        yield "unit file", unit.path
+    else:
+        yield missing(inspection.gaps, "unit", "unit state")
+    yield "control group", process.linux.cgroup if process.linux else None
+
+
+def _resources(process: Process) -> Iterable[Fact]:
+    gaps = process.gaps
+    if cpu := process.cpu:
+        share = f", {render_ratio(cpu.ratio)} %" if cpu.ratio is not None else ""
+        yield "processor", f"user {render_duration(cpu.user_ns)}, system {render_duration(cpu.system_ns)}{share}"
+    if schedule := process.schedule:
+        yield "schedule", f"{schedule.policy}, priority {schedule.priority}, nice {schedule.nice}"
+    if memory := process.memory:
+        named = {
+            "resident": memory.resident_bytes, "virtual": memory.virtual_bytes, "shared": memory.shared_bytes,
+            "swapped": memory.swap_bytes, "peak": memory.peak_resident_bytes,
+            "proportional": memory.proportional_bytes, "unique": memory.unique_bytes,
+        }  # fmt: skip
+        yield "memory", ", ".join(f"{name} {render_bytes(size)}" for name, size in named.items() if size is not None)
+    if io := process.io:
+        yield "storage", f"read {render_bytes(io.read_bytes)}, written {render_bytes(io.written_bytes)}"
+    else:
+        yield missing(gaps, "io", "storage")
+    if activity := process.activity:
+        yield "page faults", f"{activity.minor_faults} minor, {activity.major_faults} major"
+    yield "threads", None if process.threads is None else str(process.threads)
+    yield (
+        ("descriptors", str(process.open_files))
+        if process.open_files is not None
+        else missing(gaps, "open_files", "descriptors")
+    )
+    if process.linux and process.linux.oom_score is not None:
+        yield "OOM score", f"{process.linux.oom_score} (adjusted by {process.linux.oom_score_adj})"
+
+
+def _open_files(inspection: ProcessInspection) -> list[str]:
+    files = inspection.detail.open_files or ()
+    rows = [(str(f.fd), f.kind, f.mode or "-", f.path + (" (deleted)" if f.deleted else "")) for f in files]
+    return grid(("FD", "KIND", "MODE", "PATH"), rows, MOST_ROWS)
+
+
+def _sockets(inspection: ProcessInspection) -> list[str]:
+    sockets = inspection.detail.sockets or ()
+    rows = [(str(s.fd), s.protocol, s.state or "-", s.local or "-", s.remote or "-") for s in sockets]
+    return grid(("FD", "PROTOCOL", "STATE", "LOCAL", "REMOTE"), rows, MOST_ROWS)
+
+
+def _maps(inspection: ProcessInspection) -> list[str]:
+    """Memory by file, and what is both writable and executable by itself."""
+    sizes: dict[str, tuple[int, int]] = {}
+    for mapping in inspection.detail.maps or ():
+        place = (mapping.path or "(anonymous)") + (" (deleted)" if mapping.deleted else "")
+        count, size = sizes.get(place, (0, 0))
+        sizes[place] = (count + 1, size + mapping.end - mapping.start)
+    largest = sorted(sizes.items(), key=lambda entry: -entry[1][1])
+    rows = [(render_bytes(size), str(count), place) for place, (count, size) in largest]
+    risky = [m for m in inspection.detail.maps or () if "w" in m.permissions and "x" in m.permissions]
+    warning = [f"{len(risky)} mappings are writable and executable, the first at {risky[0].start:#x}"] if risky else []
+    return warning + grid(("SIZE", "MAPPINGS", "FILE"), rows, 15)
+
+
+def _threads(inspection: ProcessInspection) -> list[str]:
+    threads = inspection.detail.threads or ()
+    rows = [(str(t.tid), t.state, render_duration(t.user_ns + t.system_ns), t.name) for t in threads]
+    return grid(("TID", "STATE", "CPU", "NAME"), rows, MOST_ROWS)
+
+
+def _environment(inspection: ProcessInspection) -> list[str]:
+    return facts((variable.name, variable.value) for variable in inspection.detail.environment or ())
+
+
+HOLDINGS: dict[str, Callable[[ProcessInspection], list[str]]] = {
+    "Open files": _open_files,
+    "Sockets": _sockets,
+    "Memory maps": _maps,
+    "Threads": _threads,
+    "Environment": _environment,
+}
+"""What the process holds, by heading."""
+
+
+def _gaps(inspection: ProcessInspection) -> list[str]:
+    gaps: tuple[Gap, ...] = (*inspection.process.gaps, *inspection.detail.gaps, *inspection.gaps)
+    return facts((gap.field, describe(gap)) for gap in dict.fromkeys(gaps))
