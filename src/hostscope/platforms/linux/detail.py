@@ -1,0 +1,286 @@
+"""What one process holds: descriptors, maps, threads, sockets, environment.
+
+Everything is read below one open directory of /proc/PID, so all of it is of one process even when the pid is reused.
+"""
+
+import errno
+import os
+from collections.abc import Callable, Iterator
+from typing import TypeVar
+
+from hostscope.errors import UsageError
+from hostscope.model.detail import MemoryMap, OpenFile, ProcessDetail, Socket, Thread, Variable
+from hostscope.model.gap import Gap, Reason
+from hostscope.model.text import decode, encode
+from hostscope.platforms.linux import translate
+from hostscope.platforms.linux.clock import TICK_NS
+from hostscope.platforms.linux.parse import parse_stat
+from hostscope.platforms.linux.parse_detail import (
+    DELETED,
+    FdInfo,
+    kind_of,
+    numbers,
+    parse_environ,
+    parse_fdinfo,
+    parse_maps,
+    parse_named_inode,
+    split_deleted,
+    whole_lines,
+)
+from hostscope.platforms.linux.parse_net import TABLES, Endpoint
+from hostscope.platforms.linux.read import LIMIT, PATH_ONLY, read_at
+from hostscope.platforms.linux.system import read_booted_at_ns
+
+PARTS = ("open_files", "maps", "threads", "sockets", "environment")
+ROWS_LIMIT = 200_000
+"""Descriptors, threads or maps of one process."""
+MAPS_LIMIT = 1 << 25
+TABLE_LIMIT = 1 << 26
+"""Bytes of one socket table: about 400,000 TCP sockets."""
+_SEEKABLE = ("file", "memfd", "device", "directory")
+
+Part = TypeVar("Part")
+
+
+def read_detail(pid: int, parts: frozenset[str], booted_at_ns: int | None = None) -> ProcessDetail:
+    """The named parts of one process; a part that cannot be read is None with a gap of its own.
+
+    Kernel threads and zombies have no maps and no environment: those are empty, not gaps.
+
+    Raises:
+        UsageError: a part has no such name.
+        Gone, Denied: nothing can be read at all.
+
+    Needs: for other users' processes CAP_SYS_PTRACE and CAP_DAC_READ_SEARCH; threads need nothing.
+
+    Cost: five system calls a descriptor, three a thread; one read per 4 KiB of maps; nine tables for sockets, each
+        with all sockets of the network namespace.
+    """
+    if unknown := parts - set(PARTS):
+        raise UsageError(f"unknown part {sorted(unknown)[0]!r}", f"parts: {', '.join(PARTS)}")
+    try:
+        directory = os.open(f"/proc/{pid}", PATH_ONLY)
+    except OSError as failed:
+        raise translate.error("open", failed, pid) from failed
+    try:
+        return _Reader(directory, booted_at_ns or read_booted_at_ns()).read(parts)
+    finally:
+        os.close(directory)
+
+
+class _Reader:
+    def __init__(self, directory: int, booted_at_ns: int) -> None:
+        self._directory = directory
+        self._booted_at_ns = booted_at_ns
+        self._gaps: list[Gap] = []
+
+    def read(self, parts: frozenset[str]) -> ProcessDetail:
+        def part(name: str, read: Callable[[], tuple[Part, ...]]) -> tuple[Part, ...] | None:
+            return self._attempt(name, read) if name in parts else None
+
+        return ProcessDetail(
+            open_files=part("open_files", self._open_files),
+            maps=part("maps", self._maps),
+            threads=part("threads", self._threads),
+            sockets=part("sockets", self._sockets),
+            environment=part("environment", self._environment),
+            gaps=tuple(self._gaps),
+        )
+
+    def _attempt(self, name: str, read: Callable[[], tuple[Part, ...]]) -> tuple[Part, ...] | None:
+        try:
+            return read()
+        except OSError as failed:
+            if failed.errno in translate.VANISHED and self._lives():
+                return ()  # a kernel thread or zombie: it has no such thing
+            self._gaps.append(translate.gap(name, failed))
+        except ValueError as failed:
+            self._gaps.append(Gap(name, Reason.UNAVAILABLE, str(failed)))
+        return None
+
+    def _lives(self) -> bool:
+        try:
+            return bool(read_at(self._directory, "stat"))
+        except OSError:
+            return False
+
+    def _bounded(self, name: str, found: list[int]) -> list[int]:
+        if len(found) > ROWS_LIMIT:
+            self._gaps.append(Gap(name, Reason.TRUNCATED, f"{len(found)} in all, the first {ROWS_LIMIT} read"))
+        return found[:ROWS_LIMIT]
+
+    def _listed(self, name: str, part: str) -> list[int]:
+        listing = os.open(name, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=self._directory)
+        try:
+            return self._bounded(part, numbers(os.listdir(listing)))
+        finally:
+            os.close(listing)
+
+    # Descriptors ------------------------------------------------------------------------------------------------
+
+    def _open_files(self) -> tuple[OpenFile, ...]:
+        refused: list[OSError] = []
+        files: list[OpenFile] = []
+        for fd in self._listed("fd", "open_files"):
+            try:
+                files.append(self._open_file(fd))
+            except OSError as failed:
+                if failed.errno not in translate.VANISHED:  # else it was closed meanwhile
+                    refused.append(failed)
+        if refused and not files:
+            raise refused[0]
+        if refused:
+            detail = f"{len(refused)} descriptors could not be read: {refused[0].strerror}"
+            self._gaps.append(Gap("open_files", Reason.TRUNCATED, detail))
+        return tuple(files)
+
+    def _open_file(self, fd: int) -> OpenFile:
+        link = os.readlink(b"fd/%d" % fd, dir_fd=self._directory)
+        info = parse_fdinfo(read_at(self._directory, f"fdinfo/{fd}"))
+        # Only what has a path: the others' kind is in their link.
+        mode, inode, links = self._status(fd) if link.startswith(b"/") else (None, info.inode, 0)
+        kind = kind_of(link, mode)
+        path, deleted = self._path(link, inode, links)
+        return OpenFile(
+            fd=fd,
+            kind=kind,
+            path=decode(path),
+            mode=info.mode,
+            position=_position(info, kind),
+            inode=inode if inode is not None else parse_named_inode(link),
+            deleted=deleted,
+        )
+
+    def _status(self, fd: int) -> tuple[int | None, int | None, int]:
+        from hostscope.platforms.linux.native import libc
+
+        found = libc.file_status(self._directory, b"fd/%d" % fd)
+        return found.mode, found.inode, found.links
+
+    def _path(self, link: bytes, inode: int | None, links: int | None = None) -> tuple[bytes, bool]:
+        """The path without the kernel's ``(deleted)``, unless that is really a part of the name."""
+        path, marked = split_deleted(link)
+        if marked and links != 0 and self._leads_to(link, inode):
+            return link, False
+        return path, marked
+
+    def _leads_to(self, path: bytes, inode: int | None) -> bool:
+        from hostscope.platforms.linux.native import libc
+
+        try:
+            return libc.file_status(self._directory, b"root" + path).inode == inode
+        except OSError:
+            return False
+
+    # Memory -----------------------------------------------------------------------------------------------------
+
+    def _maps(self) -> tuple[MemoryMap, ...]:
+        text, cut = whole_lines(read_at(self._directory, "maps", MAPS_LIMIT), MAPS_LIMIT)
+        if cut:
+            self._gaps.append(Gap("maps", Reason.TRUNCATED, f"longer than {MAPS_LIMIT} bytes"))
+        return tuple(self._named(found) if found.deleted else found for found in parse_maps(text))
+
+    def _named(self, found: MemoryMap) -> MemoryMap:
+        link = encode(found.path or "") + DELETED
+        if not link.startswith(b"/") or not self._leads_to(link, found.inode):
+            return found
+        return MemoryMap(
+            found.start, found.end, found.permissions, found.offset, found.device, found.inode, decode(link), False
+        )
+
+    # Threads ----------------------------------------------------------------------------------------------------
+
+    def _threads(self) -> tuple[Thread, ...]:
+        threads = (self._thread(tid) for tid in self._listed("task", "threads"))
+        return tuple(thread for thread in threads if thread is not None)
+
+    def _thread(self, tid: int) -> Thread | None:
+        try:
+            stat = parse_stat(read_at(self._directory, f"task/{tid}/stat"))
+        except OSError as failed:
+            if failed.errno in translate.VANISHED:
+                return None  # it ended; the others go on
+            raise
+        return Thread(
+            tid=tid,
+            name=decode(stat.name),
+            state=stat.state,
+            user_ns=stat.user_ticks * TICK_NS,
+            system_ns=stat.system_ticks * TICK_NS,
+            started_at_ns=self._booted_at_ns + stat.start * TICK_NS,
+            last_cpu=stat.last_cpu,
+        )
+
+    # Sockets ----------------------------------------------------------------------------------------------------
+
+    def _sockets(self) -> tuple[Socket, ...]:
+        held = list(self._held_sockets())
+        if not held:
+            return ()
+        known = self._endpoints({inode for _, inode in held})
+        strangers = sum(inode not in known for _, inode in held)
+        if strangers:
+            where = "in no table of its network namespace: of another family or namespace, or never bound"
+            self._gaps.append(Gap("sockets", Reason.UNAVAILABLE, f"{strangers} sockets are {where}"))
+        return tuple(self._socket(fd, inode, known.get(inode)) for fd, inode in held)
+
+    def _held_sockets(self) -> Iterator[tuple[int, int]]:
+        for fd in self._listed("fd", "sockets"):
+            try:
+                link = os.readlink(b"fd/%d" % fd, dir_fd=self._directory)
+            except OSError as failed:
+                if failed.errno in translate.VANISHED:
+                    continue  # closed meanwhile
+                raise
+            inode = parse_named_inode(link)
+            if inode is not None and link.startswith(b"socket:"):
+                yield fd, inode
+
+    def _endpoints(self, wanted: set[int]) -> dict[int, Endpoint]:
+        """Rows of the namespace's tables for these inodes."""
+        found: dict[int, Endpoint] = {}
+        for protocol in TABLES:
+            if len(found) < len(wanted):
+                found |= {row.inode: row for row in self._table(protocol) if row.inode in wanted}
+        return found
+
+    def _table(self, protocol: str) -> list[Endpoint]:
+        """One table; a kernel without the protocol has none."""
+        try:
+            raw = read_at(self._directory, f"net/{protocol}", TABLE_LIMIT)
+        except OSError as failed:
+            if failed.errno != errno.ENOENT:
+                self._gaps.append(translate.gap("sockets", failed))
+            return []
+        text, cut = whole_lines(raw, TABLE_LIMIT)
+        if cut:
+            self._gaps.append(Gap("sockets", Reason.TRUNCATED, f"table {protocol} is longer than {TABLE_LIMIT} bytes"))
+        return list(TABLES[protocol](text, protocol))
+
+    def _socket(self, fd: int, inode: int, row: Endpoint | None) -> Socket:
+        if row is None:
+            return Socket(fd, self._protocol(fd), inode, None, None, None)
+        return Socket(fd, row.protocol, inode, row.state, row.local, row.remote, row.user)
+
+    def _protocol(self, fd: int) -> str:
+        """The name of a socket's protocol by itself: ``vsock``, ``alg``… (sockfs, Linux 2.6.38).
+
+        xattr calls take no directory descriptor; /proc/self/fd stands in for it.
+        """
+        try:
+            name = os.getxattr(f"/proc/self/fd/{self._directory}/fd/{fd}", "system.sockprotoname")
+        except OSError:
+            return "unknown"  # the gap that counts strangers says why
+        return decode(name.rstrip(b"\0")).lower()
+
+    # Environment ------------------------------------------------------------------------------------------------
+
+    def _environment(self) -> tuple[Variable, ...]:
+        raw = read_at(self._directory, "environ", LIMIT)
+        if len(raw) >= LIMIT:
+            self._gaps.append(Gap("environment", Reason.TRUNCATED, f"longer than {LIMIT} bytes"))
+        return tuple(parse_environ(raw))
+
+
+def _position(info: FdInfo, kind: str) -> int | None:
+    return info.position if kind in _SEEKABLE else None
