@@ -12,10 +12,10 @@ import msgspec
 from msgspec import Struct
 from msgspec.json import Decoder
 
-from hostscope.model import process, service
+from hostscope.model import container, process, service
 from hostscope.model.container import Container
 from hostscope.model.coverage import Coverage
-from hostscope.model.host import COUNTERS_SCHEMA, Ability, HostCounters, HostInfo
+from hostscope.model.host import ABILITY_SCHEMA, COUNTERS_SCHEMA, Ability, HostCounters, HostInfo
 from hostscope.model.package import FileOwner
 from hostscope.model.process import Digest, Process
 from hostscope.model.security import HostSecurity
@@ -82,10 +82,10 @@ INFO = Call("system.info", "hostscope.host/1", Decoder(HostInfo))
 SECURITY = Call("security.state", "hostscope.host_security/1", Decoder(HostSecurity))
 COUNTERS = Call("counters.read", COUNTERS_SCHEMA, Decoder(HostCounters))
 HELD: Call[tuple[str, ...]] = Call("privileges.held", "hostscope.privileges/1", Decoder(tuple[str, ...]))
-ABILITIES: Call[tuple[Ability, ...]] = Call("privileges.abilities", "hostscope.ability/1", Decoder(tuple[Ability, ...]))
+ABILITIES: Call[tuple[Ability, ...]] = Call("privileges.abilities", ABILITY_SCHEMA, Decoder(tuple[Ability, ...]))
 SERVICES: Call[tuple[ServiceState, ...]] = Call("services.services", service.SCHEMA, Decoder(tuple[ServiceState, ...]))
 CONTAINERS: Call[tuple[Container, ...]] = Call(
-    "containers.containers", "hostscope.container/1", Decoder(tuple[Container, ...])
+    "containers.containers", container.SCHEMA, Decoder(tuple[Container, ...])
 )
 DIGEST = Call("files.digest", "hostscope.digest/1", Decoder(Digest))
 OWNER: Call[FileOwner | None] = Call("packages.owner", "hostscope.file_owner/1", Decoder(FileOwner | None))
