@@ -115,9 +115,9 @@ class Query:
 
     def fields(self) -> frozenset[str]:
         """The field groups that the answer needs, and no more."""
-        needed = field_groups(tuple(key.column for key in self.order)) | (
-            self.keep.fields if self.keep else frozenset()
-        )
+        needed = field_groups(tuple(key.column for key in self.order))
+        if self.keep:
+            needed |= self.keep.fields
         if not self.whole_records:
             needed |= field_groups(self.columns)
         if self.choices.fields is not None:

@@ -92,7 +92,7 @@ def _is_special(path: str) -> bool:
 @contextmanager
 def _opened(path: str) -> Iterator[BinaryIO]:
     try:
-        file = open(path, "wb")
+        file = open(path, "wb")  # noqa: SIM115 (closed below; an error here is the path's)
     except OSError as error:
         raise _unwritable(path, error) from None
     with file:

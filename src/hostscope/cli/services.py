@@ -30,11 +30,16 @@ def _watch(choices: Choices) -> int:
         raise UsageError(f"--watch cannot write {choices.format}", "use --format table or ndjson")
     if choices.filter_ or choices.sort or choices.columns:
         raise UsageError("--watch shows every change as it happens", "leave --filter, --sort and --columns out")
-    with open_session(choices.replay) as session, stopping(choices.duration) as stop:
-        with open_output(choices.output) as sink:
-            for event in _limited(session.service_changes(stop, choices.interval or DEFAULT_INTERVAL_S), choices, stop):
-                sink.write(render_event(event) if choices.format == "table" else _line(event))
-                sink.file.flush()
+    write = render_event if choices.format == "table" else _line
+    with (
+        open_session(choices.replay) as session,
+        stopping(choices.duration) as stop,
+        open_output(choices.output) as sink,
+    ):
+        changes = session.service_changes(stop, choices.interval or DEFAULT_INTERVAL_S)
+        for event in _limited(changes, choices, stop):
+            sink.write(write(event))
+            sink.file.flush()
     return 0
 
 

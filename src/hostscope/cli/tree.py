@@ -1,6 +1,6 @@
 """`hostscope tree`: processes by descent."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from typing import Any
 
@@ -43,7 +43,9 @@ def show_tree(choices: Choices, target: str | None) -> int:
         root = session.process(target).key.pid if target else None
         kept: Selection[Process, Process] = Selection(asked.keep)
         answer = session.processes(_request(asked, drawn))
-        rows = Answer(_rows(kept.select(answer, lambda row: row), root), lambda: kept.coverage(answer.coverage))
+        rows = Answer[TreeRow](
+            _rows(kept.select(answer, lambda row: row), root), lambda: kept.coverage(answer.coverage)
+        )
         showing = Showing(drawn, rows, drawn.selection(), sink)
         FORMS[choices.format](showing)
     if kept.keep is not None and kept.shown == 0 and kept.blind(answer.coverage):
@@ -51,7 +53,7 @@ def show_tree(choices: Choices, target: str | None) -> int:
     return strict_code(showing.coverage()) if choices.strict else exit_code(showing)
 
 
-def _rows(processes: Iterable[Process], root: int | None) -> Iterable[TreeRow]:
+def _rows(processes: Iterable[Process], root: int | None) -> Iterator[TreeRow]:
     rows = arrange(processes)
     return rows if root is None else subtree(rows, root)
 

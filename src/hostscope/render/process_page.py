@@ -88,7 +88,7 @@ def _executable(process: Process) -> Iterable[Fact]:
         else missing(gaps, "digest.package", "package")
     )
     yield "modes", ", ".join(name for name in ("setuid", "setgid") if getattr(digest, name)) or None
-    yield "capabilities", ", ".join(digest.file_capabilities) or None
+    yield "capabilities", ", ".join(digest.file_capabilities or ()) or None
 
 
 def _image_warning(exe: Executable) -> str | None:
@@ -102,7 +102,7 @@ def _image_warning(exe: Executable) -> str | None:
 def _package(name: str, match: bool | None) -> str:
     if match is None:
         return name
-    return f"{name} ({"the file is the package's" if match else "THE FILE DIFFERS from the package's"})"
+    return f"{name} (the file {'is the same' if match else 'DIFFERS'})"
 
 
 def _security(process: Process) -> Iterable[Fact]:
