@@ -16,6 +16,9 @@ SECCOMP = {0: "disabled", 1: "strict", 2: "filter"}
 PF_KTHREAD = 0x0020_0000
 """include/linux/sched.h; stable since 2.6.27 and the only mark that /proc has had on all kernels."""
 
+PF_EXITING = 0x0000_0004
+"""The main thread is ending, or has ended: it has given up its address space, files and namespaces, or is about to."""
+
 NO_ID = 0xFFFF_FFFF
 """(uid_t)-1: loginuid and sessionid of processes that nobody logged in."""
 

@@ -22,6 +22,7 @@ from hostscope.platforms.linux.context import NAMESPACES, Context, ContextFacts,
 from hostscope.platforms.linux.executable import read_executable
 from hostscope.platforms.linux.names import Terminals
 from hostscope.platforms.linux.parse import (
+    PF_EXITING,
     PF_KTHREAD,
     POLICIES,
     Stat,
@@ -74,7 +75,7 @@ class ProcRows:
 
     def _try(self, proc: int, pid: int, tally: Tally) -> Process | None:
         try:
-            return self._twice(proc, pid)
+            return self.read(proc, pid)
         except (FileNotFoundError, ProcessLookupError):
             tally.vanished += 1
         except PermissionError:
@@ -84,20 +85,19 @@ class ProcRows:
             tally.note(f"process {pid}: {failed}")
         return None
 
-    def _twice(self, proc: int, pid: int) -> Process:
-        """A process that lost its address space while it was read is a zombie the second time."""
-        try:
-            return self.read(proc, pid)
-        except ProcessLookupError:
-            return self.read(proc, pid)
-
     def read(self, proc: int, pid: int) -> Process:
-        """One process; `proc` is a descriptor of /proc.
+        """One process; `proc` is a descriptor of /proc. One that began to end while it was read is read again.
 
         Raises:
             OSError: ENOENT or ESRCH when it is gone, EACCES under hidepid.
-            ValueError: the kernel's text could not be parsed.
+            ValueError: the kernel's text could not be parsed, or made no sense twice.
         """
+        try:
+            return self._once(proc, pid)
+        except (ProcessLookupError, Ending):
+            return self._once(proc, pid)
+
+    def _once(self, proc: int, pid: int) -> Process:
         directory = os.open(str(pid), PATH_ONLY, dir_fd=proc)
         try:
             return self._row(directory)
@@ -106,20 +106,21 @@ class ProcRows:
 
     def _row(self, directory: int) -> Process:
         stat = parse_stat(read_at(directory, "stat"))
-        if stat.state == "zombie" and stat.threads > 1:
-            with live_thread(directory) as thread:
-                return self._process(directory, stat, thread)
-        return self._process(directory, stat, None)
+        if not is_ending(stat):
+            return self._process(directory, directory, stat, ended=False)
+        with live_thread(directory) as thread:
+            if thread is not None:
+                return self._process(directory, thread, stat, ended=False)
+        return self._process(directory, directory, stat, ended=True)
 
-    def _process(self, leader: int, stat: Stat, thread: int | None) -> Process:
-        """`thread` stands in for a leader that ended before its threads: it still has what the leader gave up."""
-        directory = leader if thread is None else thread
+    def _process(self, leader: int, directory: int, stat: Stat, ended: bool) -> Process:
+        """A process; `directory` is its leader's, or that of a thread when the leader ended before it."""
         status = parse_status(read_at(directory, "status")) if self._needs_status else None
         gaps: list[Gap] = []
         wanted = self._wanted
-        if stat.flags & PF_KTHREAD or (thread is None and stat.state in ("zombie", "dead")):
+        if ended or stat.flags & PF_KTHREAD:
             wanted = wanted - ADDRESS_SPACE_FIELDS
-        context = self._context(directory, status, gaps)
+        context = self._context(directory, status, ended, gaps)
         return Process(
             self._boot.key(stat.pid, stat.start),
             stat.ppid,
@@ -157,7 +158,7 @@ class ProcRows:
         try:
             exe = read_executable(directory, "digest" in self._wanted)
         except OSError as failed:
-            gaps.append(gap("exe", _unless_ended(failed, directory)))
+            gaps.append(gap("exe", _unless_ending(failed)))
             return None
         return self._executables.setdefault(exe, exe)
 
@@ -167,6 +168,8 @@ class ProcRows:
         except OSError as failed:
             gaps.append(gap("argv", _unless_ended(failed, directory)))
             return None
+        if not raw and read_at(directory, "statm").startswith(b"0 "):
+            raise Ending("no address space")
         if len(raw) >= LIMIT:
             gaps.append(Gap("argv", Reason.TRUNCATED, f"longer than {LIMIT} bytes"))
         return tuple(map(decode, parse_cmdline(raw)))
@@ -175,7 +178,7 @@ class ProcRows:
         try:
             return decode(os.readlink(name.encode(), dir_fd=directory))
         except OSError as failed:
-            gaps.append(gap(name, _unless_ended(failed, directory)))
+            gaps.append(gap(name, _unless_ending(failed)))
             return None
 
     def _schedule(self, stat: Stat) -> Schedule:
@@ -188,7 +191,7 @@ class ProcRows:
 
     def _memory(self, directory: int, stat: Stat, status: Status, gaps: list[Gap]) -> Memory | None:
         if status.memory is None:
-            return None
+            raise Ending("no address space")
         peak, highest, resident, shared, swap = status.memory
         pss, uss = self._rollup(directory, gaps) if "memory_detail" in self._wanted else (None, None)
         return Memory(stat.virtual_bytes, resident, shared, swap, peak, highest, pss, uss)
@@ -216,10 +219,10 @@ class ProcRows:
             gaps.append(gap("open_files", _unless_ended(failed, directory)))
             return None
 
-    def _context(self, directory: int, status: Status | None, gaps: list[Gap]) -> Context:
+    def _context(self, directory: int, status: Status | None, ended: bool, gaps: list[Gap]) -> Context:
         wanted = self._wanted
         cgroup = self._optional(directory, "cgroup", "linux.cgroup", gaps) if "cgroup" in wanted else None
-        namespaces = self._namespaces(directory, gaps) if wanted & {"namespaces", "security"} else None
+        namespaces = self._namespaces(directory, ended, gaps) if wanted & {"namespaces", "security"} else None
         label = self._label(directory, gaps) if self._labels else None
         security = "security" in wanted
         login = self._optional(directory, "loginuid", "linux.login_uid", gaps) if security else None
@@ -255,19 +258,23 @@ class ProcRows:
         """A file that some kernels or users cannot read: its absence is a gap, not the row's end."""
         try:
             return read_at(directory, name)
-        except FileNotFoundError:
+        except FileNotFoundError as missing:
+            _unless_ended(missing, directory)
             gaps.append(Gap(field, Reason.UNSUPPORTED, f"this kernel has no /proc/PID/{name}"))
         except OSError as failed:
             gaps.append(gap(field, _unless_ended(failed, directory)))
         return None
 
-    def _namespaces(self, directory: int, gaps: list[Gap]) -> tuple[int | None, ...] | None:
+    def _namespaces(self, directory: int, ended: bool, gaps: list[Gap]) -> tuple[int | None, ...] | None:
         names = NAMESPACES if "namespaces" in self._wanted else SECURITY_NAMESPACES
         try:
-            return tuple(_namespace(directory, name) if name in names else None for name in NAMESPACES)
+            inodes = {name: _namespace(directory, name) for name in names}
         except OSError as failed:
             gaps.append(gap("linux.namespaces", _unless_ended(failed, directory)))
             return None
+        if not all(inodes[name] for name in SECURITY_NAMESPACES) and not ended:
+            raise Ending("no namespaces")
+        return tuple(map(inodes.get, NAMESPACES))
 
     def _label(self, directory: int, gaps: list[Gap]) -> str | None:
         raw = self._optional(directory, "attr/current", "linux.lsm_label", gaps)
@@ -280,9 +287,18 @@ class ProcRows:
 
 
 SECURITY_NAMESPACES = ("net", "user")
-"""What powers depend on."""
+"""What powers depend on. Every kernel from 3.8 has both, and every process until it ends."""
 
 DUMPABLE_GAP = Gap("linux.dumpable", Reason.UNSUPPORTED, "/proc does not show it; the iterator method does")
+
+
+class Ending(ValueError):
+    """A process lost something that every living one has: it began to end while it was read."""
+
+
+def is_ending(stat: Stat) -> bool:
+    """Whether the main thread is ending or has ended; what it gives up on the way is then not looked for."""
+    return bool(stat.flags & PF_EXITING) or stat.state in ("zombie", "dead")
 
 
 def list_pids() -> list[int]:
@@ -323,7 +339,7 @@ def _open_live(directory: int, tid: str) -> int | None:
         return None
     live = False
     try:
-        live = parse_stat(read_at(thread, "stat")).state not in ("zombie", "dead")
+        live = not is_ending(parse_stat(read_at(thread, "stat")))
     except ProcessLookupError:
         pass  # ended since it was listed
     finally:
@@ -353,7 +369,16 @@ def _unless_ended(failed: OSError, directory: int) -> OSError:
     if failed.errno == errno.ESRCH:
         raise failed
     if failed.errno == errno.ENOENT:
-        read_at(directory, "stat")
+        os.stat("stat", dir_fd=directory)
+    return failed
+
+
+def _unless_ending(failed: OSError) -> OSError:
+    """Raises `Ending` for links that every living process has; else gives the error back."""
+    if failed.errno == errno.ENOENT:
+        raise Ending(failed.strerror) from failed
+    if failed.errno == errno.ESRCH:
+        raise failed
     return failed
 
 
