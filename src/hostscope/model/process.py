@@ -147,7 +147,8 @@ class Digest(Struct, frozen=True, gc=False):
     """Whether the package database's digest equals the file's; None when there is none to compare."""
     setuid: bool | None = None
     setgid: bool | None = None
-    file_capabilities: tuple[str, ...] = ()
+    file_capabilities: tuple[str, ...] | None = ()
+    """Names in the executable's capability sets, permitted or inheritable; None when they could not be read."""
 
 
 class Process(Struct, frozen=True, gc=False):
