@@ -97,13 +97,14 @@ def render_commands() -> str:
     """docs/commands.md."""
     from hostscope.cli.main import COMMANDS, cli
 
-    top = click.Context(cli, info_name="hostscope", terminal_width=WIDTH, max_content_width=WIDTH)
+    settings = cli.context_settings | {"terminal_width": WIDTH, "max_content_width": WIDTH}
+    top = click.Context(cli, info_name="hostscope", **settings)
     parts = [COMMANDS_INTRO, _help("hostscope", cli.get_help(top))]
     for name in COMMANDS:
         command = cli.get_command(top, name)
         if command is None:
             raise LookupError(f"{name} is listed, but has no command")
-        context = click.Context(command, top, name, terminal_width=WIDTH, max_content_width=WIDTH)
+        context = click.Context(command, top, name, **settings)
         parts.append(_help(f"hostscope {name}", command.get_help(context)))
     return "\n".join([*parts, _field_groups()])
 
