@@ -9,7 +9,7 @@ from hostscope.model.security import HostSecurity
 from hostscope.model.text import decode
 from hostscope.platforms.linux import capabilities
 from hostscope.platforms.linux.hostfiles import read_or_gap, reason_of
-from hostscope.platforms.linux.parse import parse_security, parse_status
+from hostscope.platforms.linux.parse import parse_ids, parse_security, parse_status
 from hostscope.platforms.linux.parse_host import parse_bracketed, parse_mounts
 from hostscope.platforms.linux.read import read_file
 
@@ -154,7 +154,7 @@ def sees_everything(options: dict[str, str], status: bytes) -> bool:
     parsed = parse_status(status)
     if parse_security(parsed.security).permitted & capabilities.mask(["sys_ptrace"]):
         return True
-    groups = [*map(int, parsed.groups.split()), os.getegid()]
+    groups = [*map(int, parsed.groups.split()), parse_ids(parsed.ids).gids[3]]
     return options["hidepid"] != "ptraceable" and int(options["gid"]) in groups
 
 
