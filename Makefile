@@ -22,7 +22,7 @@ INSTALL_SELF := $(BIN)/python -m pip install -qq --disable-pip-version-check --n
 MYPY := $(BIN)/mypy --package hostscope
 COMPILE := $(UV) pip compile --no-config --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --quiet $(LOCK_ARGS)
 
-.PHONY: run test check bench docs lock clean tools
+.PHONY: run test check style types contracts bench docs lock clean tools
 .DELETE_ON_ERROR:
 
 run: $(VENV)/.run
@@ -32,14 +32,20 @@ test: tools
 	@$(MAKE) --no-print-directory check
 	$(BIN)/python -m pytest -q -o faulthandler_timeout=300 --cov=hostscope --cov-report=term:skip-covered $(PYTEST_ARGS)
 
-# Each system is checked as itself: the code that calls it exists in its own folder only, what parses its bytes everywhere.
-check: $(VENV)/.dev
+check: style types contracts
+
+style: $(VENV)/.dev
 	$(BIN)/ruff check $(SOURCES)
 	$(BIN)/ruff format --check $(SOURCES)
+
+# Each system is checked as itself: the code that calls it exists in its own folder only, what parses its bytes everywhere.
+types: $(VENV)/.dev
 	$(MYPY) --platform linux --cache-dir .mypy_cache/linux --exclude 'platforms/(windows|macos)/(?!parse|$$)'
 	$(MYPY) --platform win32 --cache-dir .mypy_cache/win32 --exclude 'platforms/(linux|macos)/(?!parse|$$)'
 	$(MYPY) --platform darwin --cache-dir .mypy_cache/darwin --exclude 'platforms/(linux|windows)/(?!parse|$$)'
-	$(BIN)/lint-imports --no-cache
+
+contracts: $(VENV)/.dev
+	$(BIN)/lint-imports --no-cache --no-logo
 
 bench: $(VENV)/.dev
 	$(BIN)/python -m tests.bench

@@ -35,8 +35,11 @@ def parse_header(raw: bytes) -> Header:
     Raises:
         ValueError: not a recording, or one of another version.
     """
-    schema = _decode(_fields, raw).get("schema")
-    check_schema(_decode(_text, schema) if schema is not None else "", RECORDING_SCHEMA)
+    try:
+        schema = _decode(_text, _decode(_fields, raw).get("schema", b'""'))
+    except ValueError as failed:
+        raise ValueError(f"not a recording: {failed}") from failed
+    check_schema(schema, RECORDING_SCHEMA)
     return _decode(_header, raw)
 
 
