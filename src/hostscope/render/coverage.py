@@ -7,11 +7,12 @@ from hostscope.render.sanitise import sanitise
 from hostscope.render.units import render_elapsed
 
 _NAMED = 4
+_SINGULAR = {"processes": "process", "capabilities": "capability"}
 
 
 def render_coverage(coverage: Coverage, noun: str) -> str:
     """``312 processes by iterator in 9 ms; 4 denied; 12 gaps: 8 exe denied, 4 io denied`` and a line for each note."""
-    counts = [f"{coverage.rows} {noun} by {coverage.method} in {render_elapsed(coverage.elapsed_ns)}"]
+    counts = [f"{count_of(coverage.rows, noun)} by {coverage.method} in {render_elapsed(coverage.elapsed_ns)}"]
     counts += list(_counts(coverage))
     if coverage.gaps:
         counts.append(render_gaps(coverage.gaps))
@@ -21,6 +22,11 @@ def render_coverage(coverage: Coverage, noun: str) -> str:
     if coverage.hidden:
         lines.append(f"may be incomplete: {coverage.hidden}")
     return "\n".join(sanitise(line) for line in [*lines, *coverage.notes])
+
+
+def count_of(rows: int, noun: str) -> str:
+    """``1 process``, ``2 processes``."""
+    return f"{rows} {noun}" if rows != 1 else f"1 {_SINGULAR.get(noun, noun.removesuffix('s'))}"
 
 
 def _counts(coverage: Coverage) -> Iterator[str]:

@@ -139,7 +139,7 @@ ABILITIES = Layout(
 )
 
 COUNTERS = Layout(
-    "counter readings",
+    "readings",
     host.COUNTERS_SCHEMA,
     HostCounters,
     (

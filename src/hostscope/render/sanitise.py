@@ -1,7 +1,7 @@
 """Text from the system, made harmless: one line, no terminal commands, nothing invisible.
 
 What is not printable becomes visible: a byte that was no valid UTF-8, a control character or a C1 code as ``\\xNN``;
-bidirectional overrides, zero-width and private-use characters as ``\\uNNNN`` or ``\\UNNNNNNNN``.
+bidirectional overrides, zero-width, odd blanks and private-use characters as ``\\uNNNN`` or ``\\UNNNNNNNN``.
 """
 
 import re
@@ -9,8 +9,8 @@ import re
 from hostscope.model.text import ESCAPE_BASE
 
 _INVISIBLE = (
-    "\u00ad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200b-\u200f\u2028-\u202f"
-    "\u205f-\u206f\u3164\ufe00-\ufe0f\ufeff\uffa0\ufff0-\ufffb"
+    "\u00a0\u00ad\u034f\u061c\u115f\u1160\u1680\u17b4\u17b5\u180b-\u180f\u2000-\u200f\u2028-\u202f"
+    "\u205f-\u206f\u3000\u3164\ufe00-\ufe0f\ufeff\uffa0\ufff0-\ufffb"
 )
 _ASTRAL = "\U0001bca0-\U0001bca3\U0001d173-\U0001d17a\U000e0000-\U000e0fff"
 _HARMFUL = re.compile(f"[\x00-\x1f\x7f-\x9f{_INVISIBLE}\ud800-\udfff\ue000-\uf8ff{_ASTRAL}\U000f0000-\U0010ffff]")

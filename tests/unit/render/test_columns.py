@@ -1,0 +1,81 @@
+"""The registry of columns agrees with the record and with the field groups."""
+
+import pytest
+from msgspec.structs import fields
+
+from hostscope.errors import UsageError
+from hostscope.model.gap import Gap, Reason
+from hostscope.model.process import Executable, Process
+from hostscope.model.request import FIELDS
+from hostscope.render.column import RENDERERS, gap_of
+from hostscope.render.columns import ALIASES, COLUMNS, DEFAULT_COLUMNS, group_of
+from hostscope.render.filter import parse_filter
+from hostscope.render.layouts import LAYOUTS, PROCESSES, field_groups
+from hostscope.render.table import cells_of
+from tests.fake import key, process
+
+
+@pytest.mark.parametrize("table", sorted(LAYOUTS))
+def test_names_are_unique_and_documented(table: str) -> None:
+    layout = LAYOUTS[table]
+    assert len(set(layout.names())) == len(layout.columns)
+    for column in layout.columns:
+        assert column.doc and column.title == column.title.upper(), column.name
+        assert column.kind in RENDERERS
+        assert column.name.isidentifier()
+    assert set(layout.default) <= set(layout.names())
+
+
+def test_every_path_is_a_field_of_the_record() -> None:
+    for column in COLUMNS:
+        parse_filter(f"{column.path} == None", PROCESSES)
+
+
+def test_every_field_group_has_a_column_and_the_other_way_round() -> None:
+    groups = field_groups(COLUMNS)
+    assert groups == set(FIELDS)
+    for column in COLUMNS:
+        assert group_of(column.path) in (column.field, "memory"), column.name
+
+
+def test_every_field_of_the_record_belongs_to_a_group() -> None:
+    always = {"key", "ppid", "name", "started_at_ns", "gaps", "linux", "windows", "macos"}
+    for field in fields(Process):
+        assert field.name in always or group_of(field.name) in FIELDS, field.name
+
+
+def test_a_bare_record_has_a_cell_in_every_column() -> None:
+    cells = cells_of(COLUMNS)(Process(key(7), None, "bare"))
+    assert len(cells) == len(COLUMNS)
+    assert dict(zip(PROCESSES.names(), cells, strict=True))["exe"] == "-"
+
+
+def test_aliases_lead_to_columns() -> None:
+    assert all(PROCESSES.find(alias) is not None for alias in ALIASES)
+    assert PROCESSES.column("%CPU").name == "pcpu"
+
+
+def test_choosing() -> None:
+    assert [c.name for c in PROCESSES.choose(None)] == list(DEFAULT_COLUMNS)
+    assert [c.name for c in PROCESSES.choose("name, PID,name")] == ["name", "pid"]
+    assert [c.name for c in PROCESSES.choose("+exe")] == [*DEFAULT_COLUMNS[:-1], "exe", "command"]
+    assert PROCESSES.choose("all") == COLUMNS
+    with pytest.raises(UsageError, match="no column 'pidd'") as refused:
+        PROCESSES.choose("pid,pidd")
+    assert "pid" in (refused.value.hint or "")
+
+
+def test_flags_of_the_executable() -> None:
+    get = PROCESSES.column("exe_flags").get
+    assert get(process(1, exe=Executable("/x", deleted=True, replaced=True))) == ("deleted", "replaced")
+    assert get(process(1, exe=Executable("/x", memfd=True))) == ("memfd",)
+    assert get(process(1)) == ()
+    assert get(process(1, exe=None)) is None
+
+
+def test_a_gap_covers_what_is_inside_it() -> None:
+    gaps = (Gap("linux.namespaces", Reason.DENIED), Gap("argv", Reason.TRUNCATED))
+    assert gap_of(gaps, "linux.namespaces.net") == gaps[0]
+    assert gap_of(gaps, "linux") is None
+    assert gap_of(gaps, "linux.namespaces_other") is None
+    assert gap_of(gaps, "argv") is None
