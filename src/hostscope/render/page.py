@@ -22,7 +22,7 @@ def section(title: str, lines: Iterable[str], style: Style) -> Iterator[str]:
 
 def facts(pairs: Iterable[Fact]) -> list[str]:
     """Aligned lines of labels and values, sanitised."""
-    shown = [(label, value) for label, value in pairs if value is not None]
+    shown = [(sanitise(label), value) for label, value in pairs if value is not None]
     width = max((len(label) for label, _ in shown), default=0)
     return [f"{label:<{width}}  {sanitise(value)}" for label, value in shown]
 

@@ -88,7 +88,7 @@ def test_a_missing_value_fails_every_comparison() -> None:
         ("pid == 1 and rsss > 1", "filter 1:14: there is no 'rsss'", "rss"),
         ('container.nam == "x"', "there is no 'nam' in container", "name"),
         ("container.name.x == 1", "there is no 'x' in container.name", None),
-        ("pid >", "filter 1:6: invalid syntax", "example"),
+        ("pid >", "invalid syntax", "example"),
         ("", "filter 1:1", "example"),
         ('pid == "x"', "a number cannot be compared with a text", None),
         ("user > 5", "a text cannot be compared with a number", None),
@@ -163,9 +163,36 @@ def test_any_text_is_a_filter_or_a_query_error(text: str) -> None:
 
 
 PIECES = st.sampled_from(
-    ["pid", "rss", "exe", "argv", "caps", "container.name", "==", "<", "in", "not", "and", "or", "(", ")", "1", "'x'", "*",
-     "MB", "None", ",", "contains", "matches", "-", "[", "]", "True", "linux"]
-)  # fmt: skip
+    [
+        "pid",
+        "rss",
+        "exe",
+        "argv",
+        "caps",
+        "container.name",
+        "==",
+        "<",
+        "in",
+        "not",
+        "and",
+        "or",
+        "(",
+        ")",
+        "1",
+        "'x'",
+        "*",
+        "MB",
+        "None",
+        ",",
+        "contains",
+        "matches",
+        "-",
+        "[",
+        "]",
+        "True",
+        "linux",
+    ]
+)
 
 
 @given(st.lists(PIECES, max_size=12).map(" ".join))

@@ -1,0 +1,158 @@
+"""The pages for people: everything that is known, nothing invented, what is missing named."""
+
+from hypothesis import given
+from hypothesis import strategies as st
+from msgspec.structs import replace
+
+from hostscope.model.container import Container
+from hostscope.model.detail import MemoryMap, OpenFile, ProcessDetail, Socket, Thread, Variable
+from hostscope.model.gap import Gap, Reason
+from hostscope.model.host import Ability, DiskCounters, HostInfo, Pressure
+from hostscope.model.inspection import HostInspection, ProcessInspection
+from hostscope.model.linux import Capabilities, LinuxContext, Namespaces
+from hostscope.model.process import Activity, Digest, Executable, Io, Process, Schedule, Session
+from hostscope.model.security import HostSecurity, Power, Security
+from hostscope.model.service import Service, ServiceState
+from hostscope.render.host_page import render_counters, render_host
+from hostscope.render.process_page import render_process
+from hostscope.render.table import Style
+from tests.fake import ALICE, BOOT, BOOTED_AT_NS, COUNTERS, key, process, with_gaps
+
+FULL = process(
+    20,
+    "web",
+    user=ALICE,
+    argv=("web", "--listen", "a b"),
+    exe=Executable("/srv/web", 1, 99, deleted=True, replaced=True),
+    digest=Digest("ab" * 32, 512, "web 1.2", False, True, False, ("net_raw",)),
+    cwd="/srv",
+    root="/",
+    groups=(ALICE,),
+    session=Session(20, 20, "pts/3"),
+    schedule=Schedule("other", 20, 0, None),
+    io=Io(1024, 2048, 0, 0),
+    activity=Activity(5, 6, 7, 8),
+    open_files=2,
+    security=Security((Power("raw_network", True, ("net_raw effective",)), Power("reboot", False, ())), ("seccomp",)),
+    container=Container("docker", "c0ffee", "shop", "nginx:1", source="state"),
+    service=Service("docker.service", "systemd", "system.slice"),
+    linux=LinuxContext(
+        capabilities=Capabilities((), ("net_raw",), ("net_raw",), ("net_raw", "chown"), ()),
+        no_new_privs=True,
+        seccomp="filter",
+        namespaces=Namespaces(1, 2, 3, 4, 5, None, 7, 8, ("net",)),
+        cgroup="/system.slice/docker.service",
+        oom_score=600,
+        oom_score_adj=0,
+    ),
+)
+DETAIL = ProcessDetail(
+    open_files=(
+        OpenFile(0, "file", "/var/log/x\n", "w", 0, 5, deleted=True),
+        OpenFile(1, "socket", "socket:[7]", None, None, 7),
+    ),
+    maps=(MemoryMap(4096, 8192, "rwxp", 0, "00:00", 0, None), MemoryMap(8192, 16384, "r-xp", 0, "8:1", 3, "/srv/web")),
+    threads=(Thread(20, "web", "sleeping", 10**9, 0, BOOTED_AT_NS, 0),),
+    sockets=(Socket(1, "tcp", 7, "listen", "0.0.0.0:80", None),),
+    environment=(Variable("TOKEN", "***"),),
+)
+INSPECTION = ProcessInspection(
+    FULL,
+    DETAIL,
+    (process(1, "init", 0),),
+    ServiceState("docker.service", "systemd", state="active", substate="running", start_mode="enabled", path="/lib/u"),
+    ("it belongs to the docker container shop",),
+)
+
+
+def test_the_page_of_a_process_has_everything() -> None:
+    page = render_process(INSPECTION)
+    for expected in (
+        "Process 20\n",
+        "20@20 (boot b00t, PID namespace 4026531836)",
+        "alice (1000)",
+        "terminal  ",
+        "reason    it belongs to the docker container shop",
+        "ancestor  1@1  init 1",
+        "arguments  web --listen 'a b'",
+        "the file was replaced since it was started",
+        "web 1.2 (the file DIFFERS)",
+        "setuid",
+        "raw_network: net_raw effective",
+        "confined by",
+        "bounding     2 capabilities",
+        "4  not the host's",
+        "time    ?",
+        "nginx:1",
+        "active running enabled",
+        "/var/log/x\\x0a (deleted)",
+        "0.0.0.0:80",
+        "1 mappings are writable and executable, the first at 0x1000",
+        "8.0K  1         /srv/web",
+        "TOKEN  ***",
+    ):
+        assert expected in page, expected
+    assert "reboot" not in page
+    assert "Could not be seen" not in page
+    assert "\x1b" not in page
+
+
+def test_headings_are_bold_only_in_colour() -> None:
+    assert "\x1b[1mProcess 20\x1b[0m" in render_process(INSPECTION, Style(colour=True))
+
+
+def test_gaps_are_named_where_the_value_would_stand_and_at_the_end() -> None:
+    gaps = (Gap("exe", Reason.DENIED, "needs ptrace access"), Gap("digest", Reason.DENIED), Gap("io", Reason.DENIED))
+    bare = with_gaps(process(9), *gaps, exe=None)
+    detail = ProcessDetail(gaps=(Gap("maps", Reason.DENIED),))
+    page = render_process(ProcessInspection(bare, detail, (), None, (), (Gap("unit", Reason.UNAVAILABLE),)))
+    assert "path     ? denied (needs ptrace access)" in page
+    assert "SHA-256  ? denied" in page
+    assert "unit state  ? unavailable" in page
+    ending = page[page.index("Could not be seen") :]
+    assert [line.split()[0] for line in ending.splitlines()[1:]] == ["exe", "digest", "io", "maps", "unit"]
+
+
+def test_a_bare_process_has_a_page() -> None:
+    page = render_process(ProcessInspection(Process(key(3), 0, "x"), ProcessDetail(), (), None, ()))
+    assert page.startswith("Process 3\n")
+    assert "None" not in page
+
+
+def test_long_lists_are_counted() -> None:
+    files = tuple(OpenFile(fd, "file", f"/f{fd}", "r", 0, fd) for fd in range(100))
+    page = render_process(replace(INSPECTION, detail=ProcessDetail(open_files=files)))
+    assert "and 60 more (--format json shows all)" in page
+
+
+@given(st.text(), st.text())
+def test_nothing_on_the_page_obeys_the_process(name: str, value: str) -> None:
+    hostile = process(5, name, argv=(value,), cwd=value, exe=Executable(value))
+    page = render_process(
+        ProcessInspection(hostile, ProcessDetail(environment=(Variable(name, value),)), (), None, (value,))
+    )
+    assert "\x1b" not in page
+    assert "\r" not in page
+
+
+def test_the_page_of_the_host() -> None:
+    info = HostInfo("box", "linux", None, "6.1", "x86_64", None, BOOTED_AT_NS, 2, 1 << 30, 1)
+    abilities = (Ability("iterator", False, "needs CAP_BPF", "run as root"), Ability("proc", True, "always"))
+    inspection = HostInspection(
+        info, HostSecurity(2, "integrity", ("selinux",)), (), abilities, (Gap("x", Reason.DENIED),)
+    )
+    page = render_host(inspection)
+    assert "Privileges held\n  none\n" in page
+    assert "  iterator    no    needs CAP_BPF  run as root\n" in page
+    assert "  proc        yes   always         -\n" in page
+    assert "Yama ptrace_scope  2" in page
+    assert page.endswith("Could not be seen\n  x  denied\n")
+    assert "boot " + BOOT not in page
+
+
+def test_the_page_of_counters() -> None:
+    pressure = Pressure(0.1, 0.2, 0.3, None, None, None)
+    counters = replace(COUNTERS, pressure_cpu=pressure, disks=(DiskCounters("sda", 1, 2048, 0, 3, 4096, 0, 10**9),))
+    page = render_counters(counters)
+    assert "cpu  10.0 / -  20.0 / -  30.0 / -" in page
+    assert "sda   1      2.0K  3       4.0K     1.00s" in page
