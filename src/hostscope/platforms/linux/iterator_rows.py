@@ -1,0 +1,371 @@
+"""Processes from the iterator's records: the same rows as `procfs.ProcRows` makes from /proc."""
+
+import os
+import time
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from hostscope.model.gap import Gap, Reason
+from hostscope.model.key import ProcessKey
+from hostscope.model.linux import LinuxContext
+from hostscope.model.process import Activity, Cpu, Executable, Io, Memory, Process, Schedule, Session
+from hostscope.model.request import FIELDS
+from hostscope.model.text import decode
+from hostscope.platforms.linux import reread, translate
+from hostscope.platforms.linux.clock import PAGE_BYTES, TICK_NS, Boot
+from hostscope.platforms.linux.context import Context, ContextFacts, Contexts
+from hostscope.platforms.linux.names import Terminals
+from hostscope.platforms.linux.parse import (
+    PF_KTHREAD,
+    POLICIES,
+    SECCOMP,
+    Credentials,
+    SecurityLines,
+)
+from hostscope.platforms.linux.procfs import STATUS_FIELDS, ProcRows, list_pids
+from hostscope.platforms.linux.read import PATH_ONLY, read_file
+from hostscope.platforms.linux.task_record import (
+    HEADER,
+    HEADER_BYTES,
+    NO_ANSWER,
+    PF_EXITING,
+    PID,
+    PID_AT,
+    Facts,
+    Flag,
+    join_path,
+    oom_score,
+    parse_context,
+    parse_schedule,
+    parse_state,
+    split_runtime,
+)
+from hostscope.platforms.tally import Tally
+
+DUMPABLE = {0: "no", 1: "user", 2: "root"}
+_DELETED = b" (deleted)"
+
+# Plain integers: testing against an enum's member costs as much as the rest of a row.
+_NO_MM, _NO_IO, _NO_EXE = int(Flag.NO_MM), int(Flag.NO_IO), int(Flag.NO_EXE)
+_ARGV_FROM_PROC = int(Flag.ARGV_CUT | Flag.ARGV_OVERWRITTEN | Flag.ARGV_UNREAD)
+_EXE_CUT, _EXE_UNLINKED, _EXE_NAMELESS = int(Flag.EXE_CUT), int(Flag.EXE_UNLINKED), int(Flag.EXE_NAMELESS)
+_EXE_MARKS = _NO_EXE | _EXE_CUT | _EXE_UNLINKED | _EXE_NAMELESS
+_CWD_MARKS = int(Flag.CWD_CUT | Flag.CWD_UNLINKED | Flag.NO_FS)
+_ROOT_MARKS = int(Flag.ROOT_CUT | Flag.ROOT_UNLINKED | Flag.NO_FS)
+_CUTS = {"cwd": int(Flag.CWD_CUT | Flag.NO_FS), "root": int(Flag.ROOT_CUT | Flag.NO_FS)}
+_NAME_ELSEWHERE, _NEVER_KILLED = int(Flag.NAME_ELSEWHERE), int(Flag.OOM_EXEMPT | Flag.NO_MM)
+_WHOLE_ROW = int(Flag.THREADS_CUT | Flag.MM_CHANGED | Flag.GROUPS_CUT | Flag.FDS_CUT)
+
+_NO_IO_GAP = Gap("io", Reason.UNSUPPORTED, "the kernel was built without TASK_IO_ACCOUNTING")
+
+_Mark = tuple[bytes, bytes, int, str | None]
+"""Context slice, groups, whether it is exiting (then v1 control groups show as the root), label."""
+
+
+class IteratorRows:
+    """Rows of one sweep. Not for use by several threads.
+
+    Everything that recurs is kept by the slice of the record that it came from, so a row costs one unpacking, a few
+    look-ups and the records that hold its own numbers.
+    """
+
+    def __init__(
+        self,
+        boot: Boot,
+        contexts: Contexts,
+        terminals: Terminals,
+        wanted: frozenset[str],
+        labels: bool,
+        proc: ProcRows,
+    ) -> None:
+        """`proc` reads the few rows that only /proc can tell."""
+        self._boot = boot
+        self._contexts = contexts
+        self._terminals = terminals
+        self._wanted = wanted
+        self._label = reread.read_label if labels and "lsm" in wanted else None
+        self._proc = proc
+        self._total_pages = reread.read_total_pages() if "oom" in wanted else None
+        self._pids: set[int] = set()
+        self._threads = 0
+        self._states: dict[bytes, tuple[str, int]] = {}
+        self._names: dict[bytes, str] = {}
+        self._schedules: dict[bytes, Schedule] = {}
+        self._executables: dict[bytes | tuple[int, int, bytes], Executable] = {}
+        self._paths: dict[bytes, str] = {b"": "/"}
+        self._cgroups: dict[tuple[int, int], bytes] = {}
+        self._known: dict[_Mark, Context] = {}
+        self._variants: dict[tuple[int, int, int, int | None], LinuxContext] = {}
+        for field in FIELDS:  # as attributes: a look-up in a set costs twice as much, fifteen times a row
+            setattr(self, f"_has_{field}", field in wanted)
+        self._has_status = bool(wanted & STATUS_FIELDS)
+
+    if TYPE_CHECKING:
+        _has_argv: bool
+        _has_exe: bool
+        _has_cwd: bool
+        _has_root: bool
+        _has_session: bool
+        _has_threads: bool
+        _has_schedule: bool
+        _has_cpu: bool
+        _has_memory: bool
+        _has_memory_detail: bool
+        _has_io: bool
+        _has_open_files: bool
+        _has_activity: bool
+        _has_security: bool
+        _has_digest: bool
+
+    def sweep(self, chunks: Iterator[bytes], tally: Tally) -> Iterator[Process]:
+        """All processes in ascending pid order, then those that the iterator left out. `chunks` is one pass of a
+        `TaskIterator`.
+
+        Cost: no system call a row, one for each 32 KiB of records; see the module for the exceptions.
+        """
+        begun = time.clock_gettime_ns(time.CLOCK_BOOTTIME) // TICK_NS
+        for chunk in chunks:
+            if not self._pids and PID.unpack_from(chunk, PID_AT)[0] != 1:
+                yield from self._left_out([1], begun, tally)
+            yield from self.decode(chunk, tally)
+        if self._threads != reread.count_threads():
+            yield from self._left_out([pid for pid in list_pids() if pid not in self._pids], begun, tally)
+
+    def _left_out(self, pids: list[int], begun: int, tally: Tally) -> Iterator[Process]:
+        """Processes that /proc shows and the iterator did not, though they are older than the sweep. No kernel should
+        do that; one that does hides them from all eBPF tools, so it is said."""
+        for pid in pids:
+            process = self._from_proc(pid, tally)
+            if process is not None and process.key.start < begun:
+                tally.seen += 1
+                tally.note(f"process {pid} is missing from the kernel's iterator; it was read from /proc")
+                self._pids.add(pid)
+                self._threads += reread.count_threads_of(pid)
+                yield process
+
+    def decode(self, chunk: bytes, tally: Tally) -> Iterator[Process]:
+        """The processes of one chunk of whole records."""
+        at, end, unpack, row, seen = 0, len(chunk), HEADER.unpack_from, self._row, self._pids.add
+        while at < end:
+            fields = unpack(chunk, at)
+            tally.seen += 1
+            seen(fields[8])
+            self._threads += fields[10]
+            if fields[1] & _WHOLE_ROW or self._has_memory_detail:
+                process = self._from_proc(fields[8], tally)
+                if process is not None:
+                    yield process
+            else:
+                yield row(chunk, at + HEADER_BYTES, fields)
+            at += fields[0]
+
+    def _row(self, chunk: bytes, argv_at: int, fields: tuple[Any, ...]) -> Process:
+        (
+            _, flags, argv_size, exe_size, cwd_size, root_size, groups_size, fds, pid, ppid, threads, inner_pid, tracer,
+            state_slice, started, user, system, runtime, last_user, last_system, children_user, children_system,
+            minor, major, voluntary, involuntary, virtual, peak_virtual, file, anon, swap, shmem, peak_resident,
+            page_tables, read_calls, written_calls, read, written, _, comm, context_slice, schedule_slice,
+            sid, group, tty, _, inode, device, _,
+        ) = fields  # fmt: skip
+        state, task_flags = self._states.get(state_slice) or self._state(state_slice)
+        start, boot, has_mm = started // TICK_NS, self._boot, not flags & _NO_MM
+        gaps: list[Gap] = []
+        exe_at = argv_at + (argv_size + 7 & -8)
+        cwd_at = exe_at + (exe_size + 7 & -8)
+        root_at = cwd_at + (cwd_size + 7 & -8)
+        groups_at = root_at + (root_size + 7 & -8)
+        label = self._label(pid, gaps) if self._label else None
+        mark = (context_slice, chunk[groups_at : groups_at + groups_size], task_flags & PF_EXITING, label)
+        context = self._known.get(mark) or self._context(mark, pid, gaps)
+        score = None
+        resident = file + anon + shmem
+        if self._total_pages is not None:
+            exempt = flags & _NEVER_KILLED or pid == 1
+            pages = resident + swap + page_tables // PAGE_BYTES
+            score = 0 if exempt else oom_score(context.linux.oom_score_adj or 0, pages, self._total_pages)
+        linux = context.linux
+        if inner_pid or tracer or score is not None:
+            linux = self._variant(linux, inner_pid, tracer, score)
+        if flags & _NO_IO and self._has_io:
+            gaps.append(_NO_IO_GAP)
+        return Process(
+            ProcessKey(boot.boot_id, boot.pid_ns, pid, start),
+            ppid,
+            (flags & _NAME_ELSEWHERE and reread.read_name(pid)) or self._names.get(comm) or self._name(comm),
+            state,
+            bool(task_flags & PF_KTHREAD),
+            boot.at_ns + start * TICK_NS,
+            self._exe(flags, chunk[exe_at : exe_at + exe_size], (pid, start, device, inode), gaps)
+            if self._has_exe and has_mm
+            else None,
+            (
+                reread.read_argv(pid, start, gaps)
+                if flags & _ARGV_FROM_PROC
+                else tuple(decode(chunk[argv_at : argv_at + argv_size - 1]).split("\0"))
+                if argv_size
+                else ()
+            )
+            if self._has_argv and has_mm
+            else None,
+            (
+                self._link("cwd", flags, pid, start, chunk[cwd_at : cwd_at + cwd_size], gaps)
+                if flags & _CWD_MARKS
+                else self._paths.get(path := chunk[cwd_at : cwd_at + cwd_size]) or self._path(path)
+            )
+            if self._has_cwd and has_mm
+            else None,
+            (
+                self._link("root", flags, pid, start, chunk[root_at : root_at + root_size], gaps)
+                if flags & _ROOT_MARKS
+                else self._paths.get(path := chunk[root_at : root_at + root_size]) or self._path(path)
+            )
+            if self._has_root and has_mm
+            else None,
+            context.owner,
+            context.ids,
+            context.groups,
+            Session(sid, group, self._terminals.name(tty) if tty else None) if self._has_session else None,
+            threads if self._has_threads else None,
+            (self._schedules.get(schedule_slice) or self._schedule(schedule_slice)) if self._has_schedule else None,
+            Cpu(*split_runtime(user, system, runtime, last_user, last_system), children_user, children_system)
+            if self._has_cpu
+            else None,
+            Memory(
+                virtual * PAGE_BYTES,
+                resident * PAGE_BYTES,
+                (file + shmem) * PAGE_BYTES,
+                swap * PAGE_BYTES,
+                (peak_virtual if peak_virtual > virtual else virtual) * PAGE_BYTES,
+                (peak_resident if peak_resident > resident else resident) * PAGE_BYTES,
+            )
+            if self._has_memory and has_mm
+            else None,
+            Io(read, written, read_calls, written_calls) if self._has_io and not flags & _NO_IO else None,
+            fds if self._has_open_files else None,
+            Activity(minor, major, voluntary, involuntary) if self._has_activity else None,
+            context.security,
+            context.container,
+            context.service,
+            None,
+            None,
+            linux,
+            None,
+            None,
+            tuple(gaps) if gaps else (),
+        )
+
+    def _state(self, raw: bytes) -> tuple[str, int]:
+        found = self._states[raw] = parse_state(raw)
+        return found
+
+    def _name(self, comm: bytes) -> str:
+        found = self._names[comm] = decode(comm.partition(b"\0")[0])
+        return found
+
+    def _path(self, raw: bytes) -> str:
+        found = self._paths[raw] = decode(join_path(raw))
+        return found
+
+    def _schedule(self, raw: bytes) -> Schedule:
+        policy, priority, nice, realtime = parse_schedule(raw)
+        found = self._schedules[raw] = Schedule(POLICIES.get(policy, f"policy {policy}"), priority, nice, realtime)
+        return found
+
+    def _variant(self, linux: LinuxContext, inner_pid: int, tracer: int, score: int | None) -> LinuxContext:
+        """The same context with what differs between processes that share it."""
+        place = (id(linux), inner_pid, tracer, score)
+        found = self._variants.get(place)
+        if found is None:
+            found = self._variants[place] = msgspec.structs.replace(
+                linux,
+                inner_pid=inner_pid or None if self._has_status else None,
+                tracer_pid=tracer or None if self._has_security else None,
+                oom_score=score,
+            )
+        return found
+
+    def _context(self, mark: _Mark, pid: int, gaps: list[Gap]) -> Context:
+        raw, groups, exiting, label = mark
+        facts = parse_context(raw)
+        wanted, missing = self._wanted, len(gaps)
+        cgroup = self._cgroup(facts.css_set, exiting, pid, gaps) if "cgroup" in wanted else None
+        namespaces = tuple(inode or None for inode in facts.namespaces)
+        context = self._contexts.build(
+            mark,
+            ContextFacts(
+                credentials=Credentials(facts.uids, facts.gids) if self._has_status else None,
+                groups=tuple(memoryview(groups).cast("I")) if "groups" in wanted else None,
+                security=_security_lines(facts) if self._has_security else None,
+                login_uid=facts.login_uid if self._has_security else None,
+                audit_session=facts.audit_session if self._has_security else None,
+                label=label,
+                namespaces=namespaces if wanted & {"namespaces", "security"} else None,
+                cgroup=cgroup,
+                dumpable=DUMPABLE.get(facts.dumpable) if self._has_security else None,
+                oom_score_adj=facts.oom_score_adj if "oom" in wanted else None,
+            ),
+        )
+        if len(gaps) == missing:
+            self._known[mark] = context
+        return context
+
+    def _cgroup(self, css_set: int, exiting: int, pid: int, gaps: list[Gap]) -> bytes | None:
+        """Content of /proc/PID/cgroup, read once for each set of control groups."""
+        place = (css_set, exiting)
+        if place not in self._cgroups:
+            try:
+                self._cgroups[place] = read_file(f"/proc/{pid}/cgroup")
+            except OSError as failed:
+                gaps.append(translate.gap("linux.cgroup", failed))
+                return None
+        return self._cgroups[place]
+
+    def _exe(self, flags: int, raw: bytes, who: tuple[int, int, int, int], gaps: list[Gap]) -> Executable | None:
+        """`who`: pid and start of the process, device and inode of the file as the kernel has them."""
+        place = (who[2], who[3], raw) if self._has_digest else raw
+        plain = not flags & _EXE_MARKS
+        found = self._executables.get(place) if plain else None
+        if found is None:
+            found = self._new_exe(flags, raw, who, gaps)
+            if plain and found is not None:
+                self._executables[place] = found
+        return found
+
+    def _new_exe(self, flags: int, raw: bytes, who: tuple[int, int, int, int], gaps: list[Gap]) -> Executable | None:
+        if not flags & _EXE_MARKS and not self._has_digest:
+            return Executable(decode(join_path(raw)))
+        if flags & _NO_EXE:
+            gaps.append(Gap("exe", Reason.GONE))
+            return None
+        unlinked = flags & (_EXE_UNLINKED | _EXE_NAMELESS) and not flags & _EXE_CUT
+        return reread.read_exe(who[0], who[1], join_path(raw) if unlinked else None, self._has_digest, gaps)
+
+    def _link(self, name: str, flags: int, pid: int, start: int, raw: bytes, gaps: list[Gap]) -> str | None:
+        """A directory that was removed, or one whose path the kernel program could not tell."""
+        if flags & _CUTS[name]:
+            return reread.read_link(name, pid, start, gaps)
+        return decode(join_path(raw) + _DELETED)
+
+    def _from_proc(self, pid: int, tally: Tally) -> Process | None:
+        """A row that changed while the kernel program read it."""
+        proc = os.open("/proc", PATH_ONLY)
+        try:
+            return self._proc.read(proc, pid)
+        except (FileNotFoundError, ProcessLookupError):
+            tally.vanished += 1
+        except PermissionError:
+            tally.denied += 1
+        except (OSError, ValueError) as failed:
+            tally.failed += 1
+            tally.note(f"process {pid}: {failed}")
+        finally:
+            os.close(proc)
+        return None
+
+
+def _security_lines(facts: Facts) -> SecurityLines:
+    seccomp = None if facts.seccomp == NO_ANSWER else SECCOMP.get(facts.seccomp, f"mode {facts.seccomp}")
+    inheritable, permitted, effective, bounding, ambient = facts.capabilities
+    return SecurityLines(inheritable, permitted, effective, bounding, ambient, facts.no_new_privs, seccomp)
