@@ -19,7 +19,7 @@ def command(**given: Any) -> int:
     """Show the host's counters: processor, memory, load, pressure, disks."""
     choices = Choices(**given)
     query = parse_query(choices, COUNTERS)
-    with open_session(choices.replay) as session:
+    with open_session(choices.replay, lower=True) as session:
         answer = session.counters()
         if choices.format != "table" or choices.columns:
             return show(query, answer)

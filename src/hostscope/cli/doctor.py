@@ -18,7 +18,7 @@ from hostscope.session import open_session
 def command(**given: Any) -> int:
     """Say what hostscope can do here, why not more, and what enables the rest."""
     choices = Choices(**given)
-    with open_session(choices.replay) as session:
+    with open_session(choices.replay, lower=True) as session:
         inspection = session.host()
     with open_output(choices.output) as sink:
         if choices.format == "json":

@@ -24,7 +24,7 @@ Example: hostscope inspect 1"""
 def command(target: str, **given: Any) -> int:
     """Show everything about one process, and why it runs."""
     choices = Choices(**given)
-    with open_session(choices.replay, choices.reveal) as session:
+    with open_session(choices.replay, choices.reveal, lower=True) as session:
         inspection = session.inspect(target, choices.method)
     with open_output(choices.output) as sink:
         if choices.format == "json":

@@ -32,7 +32,7 @@ def command(tree: bool, list_columns: bool, **given: Any) -> int:
     if tree:
         return _tree(choices)
     query = parse_query(choices, PROCESSES)
-    with open_session(choices.replay, choices.reveal) as session:
+    with open_session(choices.replay, choices.reveal, lower=True) as session:
         if choices.watch:
             from hostscope.cli.watch import watch
 

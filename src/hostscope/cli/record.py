@@ -28,7 +28,7 @@ def command(file: str, force: bool, **given: Any) -> int:
     if os.path.lexists(file) and not force:
         raise UsageError(f"{file} is there already", "give --force to replace it")
     fields = FULL if choices.fields is None else parse_fields(choices.fields)
-    with open_session(choices.replay, choices.reveal) as session:
+    with open_session(choices.replay, choices.reveal, lower=True) as session:
         coverage = session.record(file, ProcessRequest(fields, choices.enhanced, method=choices.method))
     if not choices.quiet:
         say(f"{file}: {render_coverage(coverage, 'processes')}")

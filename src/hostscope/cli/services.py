@@ -32,7 +32,7 @@ def _watch(choices: Choices) -> int:
         raise UsageError("--watch shows every change as it happens", "leave --filter, --sort and --columns out")
     write = render_event if choices.format == "table" else _line
     with (
-        open_session(choices.replay) as session,
+        open_session(choices.replay, lower=True) as session,
         stopping(choices.duration) as stop,
         open_output(choices.output) as sink,
     ):

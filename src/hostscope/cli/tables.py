@@ -11,6 +11,6 @@ from hostscope.session import open_session
 def show_table(table: str, choices: Choices) -> int:
     """Writes a table without further options; the exit code that follows from what it covers."""
     query = parse_query(choices, LAYOUTS[table])
-    with open_session(choices.replay) as session:
+    with open_session(choices.replay, lower=True) as session:
         answer: Any = session.snapshot(table)
         return show(query, answer)

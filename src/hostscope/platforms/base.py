@@ -144,6 +144,9 @@ class Privileges(Protocol):
     def abilities(self) -> tuple[Ability, ...]:
         """Each capability of hostscope here: available or not, why, and what enables it."""
 
+    def lower_all(self) -> None:
+        """Takes every privilege out of effect that no open `using` block raised; they can be raised again."""
+
     def using(self, names: tuple[str, ...], why: str) -> AbstractContextManager[None]:
         """Raises the named privileges for the block and lowers them again; both steps go to the audit trail."""
 

@@ -10,12 +10,14 @@ __all__ = ["LocalSession", "Session", "open_session"]
 
 
 @contextmanager
-def open_session(replay: str | None = None, reveal: bool = False) -> Iterator[LocalSession]:
+def open_session(replay: str | None = None, reveal: bool = False, lower: bool = False) -> Iterator[LocalSession]:
     """A session with this host, or with the one in a recording.
 
     Args:
         replay: file that `hostscope record` wrote.
         reveal: show secrets in arguments and environments, of processes that are yours or if you are root.
+        lower: keep no privilege of this thread in effect but in the steps that need it; for programs of their own, as
+            hostscope's commands are. What is permitted stays permitted.
 
     Raises:
         UsageError: the recording cannot be read.
@@ -23,4 +25,7 @@ def open_session(replay: str | None = None, reveal: bool = False) -> Iterator[Lo
     """
     from hostscope.platforms import open_host
 
-    yield LocalSession(open_host(replay), reveal)
+    host = open_host(replay)
+    if lower:
+        host.privileges.lower_all()
+    yield LocalSession(host, reveal)

@@ -153,7 +153,9 @@ class Contexts:
             return None
         found = self._namespaces.get(inodes)
         if found is None:
-            found = self._namespaces[inodes] = Namespaces(*inodes, foreign=self._foreign(inodes))
+            cgroup, ipc, mnt, net, pid, time, user, uts = inodes
+            foreign = self._foreign(inodes)
+            found = self._namespaces[inodes] = Namespaces(cgroup, ipc, mnt, net, pid, time, user, uts, foreign)
         return found
 
     def _foreign(self, inodes: tuple[int | None, ...]) -> tuple[str, ...] | None:

@@ -3,25 +3,26 @@
 import os
 from collections.abc import Iterator
 
-from hostscope.errors import Mismatch, UsageError
+from hostscope.errors import Mismatch
 from hostscope.model.detail import ProcessDetail
 from hostscope.model.host import ProcessView
 from hostscope.model.key import ProcessKey
 from hostscope.model.process import Process
 from hostscope.model.request import ProcessRequest
 from hostscope.model.security import HostSecurity
-from hostscope.platforms.base import Columns, Containers, Privileges, Security
+from hostscope.platforms.base import Columns, Containers, Security
 from hostscope.platforms.columnar import columns_of
-from hostscope.platforms.linux import detail, translate, views
+from hostscope.platforms.linux import detail, method, translate, views
 from hostscope.platforms.linux.clock import Boot
 from hostscope.platforms.linux.context import Contexts
+from hostscope.platforms.linux.iterator_rows import IteratorRows
 from hostscope.platforms.linux.names import Accounts, Terminals
 from hostscope.platforms.linux.parse import parse_stat
+from hostscope.platforms.linux.privileges import Privileges
 from hostscope.platforms.linux.procfs import ProcRows
 from hostscope.platforms.linux.read import PATH_ONLY, read_at
 from hostscope.platforms.tally import Tally
 
-METHODS = ("iterator", "proc")
 READ_OTHERS = ("sys_ptrace", "dac_read_search")
 """What reading other users' /proc files takes: ptrace access (proc(5)), and directories nobody else may enter."""
 
@@ -44,21 +45,42 @@ class Processes:
             UsageError: `request.method` is no method of this system.
             Unsupported, Denied: the named method cannot be used here.
         """
-        if request.method not in (None, *METHODS):
-            raise UsageError(f"unknown method {request.method!r}", f"methods here: {', '.join(METHODS)}")
+        method.check(request.method)
         state = self._security.state()
-        tally.method = "proc"
         tally.hidden = self._hidden(state)
-        return self._proc(request, tally, state)
+        sweep, tally.method_reason = method.open_iterator(request, self._privileges)
+        tally.method = "iterator" if sweep else "proc"
+        return self._by_iterator(sweep, request, tally, state) if sweep else self._by_proc(request, tally, state)
 
-    def _proc(self, request: ProcessRequest, tally: Tally, state: HostSecurity) -> Iterator[Process]:
+    def _by_proc(self, request: ProcessRequest, tally: Tally, state: HostSecurity) -> Iterator[Process]:
         with self._privileges.using(READ_OTHERS, "read other users' processes"):
-            yield from self._rows(request, state).sweep(tally)
+            yield from self._proc_rows(request, state).sweep(tally)
+        self._note(tally)
 
-    def _rows(self, request: ProcessRequest, state: HostSecurity) -> ProcRows:
-        containers = self._containers if request.linux.container_state else None
-        contexts = Contexts(self._accounts, containers, state, request.wanted)
+    def _by_iterator(
+        self, sweep: method.Sweep, request: ProcessRequest, tally: Tally, state: HostSecurity
+    ) -> Iterator[Process]:
+        tally.effects.append("an eBPF program in the kernel for the sweep")
+        tally.method_reason = sweep.iterator.plain_reason
+        contexts = self._contexts(request, state)
+        proc = ProcRows(self._boot, contexts, self._terminals, request.wanted, has_labels(state))
+        rows = IteratorRows(self._boot, contexts, self._terminals, request.wanted, has_labels(state), proc)
+        with sweep.iterator, self._privileges.using(READ_OTHERS, "read other users' processes"):
+            yield from rows.sweep(sweep.chunks, tally)
+        self._note(tally)
+
+    def _note(self, tally: Tally) -> None:
+        """What could not be written to the audit trail belongs to the answer."""
+        for note in self._privileges.notes:
+            tally.note(note)
+
+    def _proc_rows(self, request: ProcessRequest, state: HostSecurity) -> ProcRows:
+        contexts = self._contexts(request, state)
         return ProcRows(self._boot, contexts, self._terminals, request.wanted, has_labels(state))
+
+    def _contexts(self, request: ProcessRequest, state: HostSecurity) -> Contexts:
+        containers = self._containers if request.linux.container_state else None
+        return Contexts(self._accounts, containers, state, request.wanted)
 
     def _hidden(self, state: HostSecurity) -> str | None:
         """Why a listing of /proc may lack rows. CAP_SYS_PTRACE sees through every hidepid but subset=pid."""
@@ -79,7 +101,7 @@ class Processes:
         proc = os.open("/proc", PATH_ONLY)
         try:
             with self._privileges.using(READ_OTHERS, f"read process {pid}"):
-                return self._rows(request, self._security.state()).read(proc, pid)
+                return self._proc_rows(request, self._security.state()).read(proc, pid)
         except OSError as failed:
             raise translate.error("read", failed, pid) from failed
         finally:
@@ -115,7 +137,11 @@ class Processes:
 
     def views(self) -> Iterator[ProcessView]:
         """The pids that each way of looking shows; a hidden process is missing from some."""
-        return views.views(None)
+        return views.views(self._iterator_pids)
+
+    def _iterator_pids(self) -> frozenset[int]:
+        request, tally = ProcessRequest(fields=frozenset(), method="iterator"), Tally()
+        return frozenset(process.key.pid for process in self.sweep(request, tally))
 
 
 def has_labels(state: HostSecurity) -> bool:

@@ -22,6 +22,9 @@ class Privileges:
         """As recorded: of whoever made the recording."""
         return self._recording.answer(ABILITIES)
 
+    def lower_all(self) -> None:
+        """Reading a recording takes no privilege: nothing to lower."""
+
     def using(self, names: tuple[str, ...], why: str) -> AbstractContextManager[None]:
         """A recording has nothing to raise.
 

@@ -15,5 +15,8 @@ class Privileges:
     def abilities(self) -> tuple[Ability, ...]:
         raise not_built("the list of abilities")
 
+    def lower_all(self) -> None:
+        """Nothing is raised yet, so there is nothing to lower."""
+
     def using(self, names: tuple[str, ...], why: str) -> AbstractContextManager[None]:
         raise not_built("raising privileges")

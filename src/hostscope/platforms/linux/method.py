@@ -1,0 +1,83 @@
+"""Which method a sweep uses, and why not the better one."""
+
+import os
+from collections.abc import Iterator
+from typing import NamedTuple
+
+from hostscope.errors import HostError, UsageError
+from hostscope.model.request import ProcessRequest
+from hostscope.platforms.linux.iterator import TaskIterator, want_of
+from hostscope.platforms.linux.privileges import Privileges
+
+METHODS = ("iterator", "proc")
+"""Best first."""
+
+LOAD_PROGRAMS = ("bpf", "perfmon")
+"""What loading a tracing program takes since Linux 5.8."""
+LOAD_PROGRAMS_OLD = ("sys_admin",)
+"""The same where only CAP_SYS_ADMIN is held."""
+
+WORTHWHILE = 250
+"""Processes from which on loading the programs pays: it takes some 15 ms with its imports, /proc 50 µs a row."""
+
+SLOW_FIELDS = frozenset({"memory_detail"})
+"""Fields that only /proc has: with them a sweep reads every process there anyway."""
+
+
+class Sweep(NamedTuple):
+    """The programs in the kernel, and one pass over all processes that has begun."""
+
+    iterator: TaskIterator
+    chunks: Iterator[bytes]
+
+
+def check(method: str | None) -> None:
+    """Raises UsageError unless the method is one of ours."""
+    if method is not None and method not in METHODS:
+        raise UsageError(f"there is no method {method!r}", f"methods here: {', '.join(METHODS)}")
+
+
+def open_iterator(request: ProcessRequest, privileges: Privileges) -> tuple[Sweep | None, str | None]:
+    """The iterator, or None and why /proc is read instead.
+
+    Raises:
+        HostError, Denied: the request insists on the iterator, and it cannot be had.
+    """
+    if request.method == "proc":
+        return None, "asked for by --method"
+    reason = None if request.method else _not_worthwhile(request.wanted)
+    if reason:
+        return None, reason
+    try:
+        return _load(request.wanted, privileges), None
+    except (HostError, PermissionError) as failed:
+        if request.method == "iterator":
+            raise
+        return None, f"the iterator cannot be used: {failed}"
+
+
+def _load(wanted: frozenset[str], privileges: Privileges) -> Sweep:
+    """Kernels before 5.19 want the capability for opening the pass too, so it is opened before it is lowered."""
+    with privileges.using(_needed(privileges), "load the process iterator"):
+        iterator = TaskIterator(want_of(wanted))
+        return Sweep(iterator, iterator.chunks())
+
+
+def _needed(privileges: Privileges) -> tuple[str, ...]:
+    held = privileges.available(LOAD_PROGRAMS)
+    return LOAD_PROGRAMS if len(held) == len(LOAD_PROGRAMS) else LOAD_PROGRAMS_OLD
+
+
+def _not_worthwhile(wanted: frozenset[str]) -> str | None:
+    slow = sorted(wanted & SLOW_FIELDS)
+    if slow:
+        return f"{', '.join(slow)} can only be read from /proc"
+    processes = count_processes()
+    if processes < WORTHWHILE:
+        return f"about {processes} processes: reading /proc is as fast as loading the iterator"
+    return None
+
+
+def count_processes() -> int:
+    """About how many processes there are: /proc has a link for each (fs/proc/root.c, proc_root_getattr)."""
+    return os.stat("/proc").st_nlink
