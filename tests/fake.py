@@ -186,6 +186,9 @@ class FakePrivileges(_Parts):
     def abilities(self) -> tuple[Ability, ...]:
         return self.answers.abilities
 
+    def lower_all(self) -> None:
+        """Nothing is in effect here but in the test's imagination."""
+
     def using(self, names: tuple[str, ...], why: str) -> AbstractContextManager[None]:
         return nullcontext()
 

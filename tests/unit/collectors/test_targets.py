@@ -1,0 +1,60 @@
+"""What a person types leads to the process that is meant, or says why not."""
+
+import pytest
+
+from hostscope.collectors.targets import find, find_one
+from hostscope.errors import Gone, Mismatch, UsageError
+from hostscope.model.process import Executable
+from hostscope.model.request import ProcessRequest
+from hostscope.platforms.base import Host
+from tests.fake import Answers, host, process
+
+REQUEST = ProcessRequest()
+
+
+@pytest.fixture
+def box() -> Host:
+    rows = [
+        process(1, "init", 0), process(20, "nginx"), process(21, "nginx"),
+        process(30, "python3", argv=("/srv/app", "x"), exe=Executable("/usr/bin/python3.11")),
+    ]  # fmt: skip
+    return host(*rows, answers=Answers(ports={80: (20, 21), 22: (1,), 9: (404,)}))
+
+
+@pytest.mark.parametrize(
+    ("target", "pids"),
+    [("1", [1]), ("20@20", [20]), ("nginx", [20, 21]), (":80", [20, 21]), (":22", [1]), ("python3", [30]),
+     ("python3.11", [30]), ("/usr/bin/python3.11", [30]), ("app", [30]), ("/srv/app", [30])],
+)  # fmt: skip
+def test_finds(box: Host, target: str, pids: list[int]) -> None:
+    assert [row.key.pid for row in find(box, target, REQUEST)] == pids
+
+
+@pytest.mark.parametrize(
+    ("target", "error", "message"),
+    [
+        ("99", Gone, "no process 99"),
+        ("99@1", Gone, "no process 99"),
+        ("20@7", Mismatch, "another process now: 20@20 nginx"),
+        ("nope", Gone, "no process is called 'nope'"),
+        ("", UsageError, "empty"),
+        (":443", Gone, "port 443"),
+        (":9", Gone, "port 9"),
+        (":x", UsageError, "no port"),
+        (":65536", UsageError, "no port"),
+        (":", UsageError, "no port"),
+        ("99999999999", UsageError, "no pid"),
+        ("9" * 5000, UsageError, "no pid"),
+        ("٣", Gone, "is called"),
+        ("nginx", UsageError, "2 processes are called 'nginx'"),
+    ],
+)
+def test_refuses(box: Host, target: str, error: type[Exception], message: str) -> None:
+    with pytest.raises(error, match=message):
+        find_one(box, target, REQUEST)
+
+
+def test_several_are_named(box: Host) -> None:
+    with pytest.raises(UsageError) as refused:
+        find_one(box, ":80", REQUEST)
+    assert "20@20 nginx, 21@21 nginx" in (refused.value.hint or "")
