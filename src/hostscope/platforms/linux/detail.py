@@ -175,7 +175,7 @@ class _Reader:
     # Memory -----------------------------------------------------------------------------------------------------
 
     def _maps(self) -> tuple[MemoryMap, ...]:
-        text, cut = whole_lines(read_at(self._directory, "maps", MAPS_LIMIT), MAPS_LIMIT)
+        text, cut = whole_lines(_read_records(self._directory, "maps", MAPS_LIMIT), MAPS_LIMIT)
         if cut:
             self._gaps.append(Gap("maps", Reason.TRUNCATED, f"longer than {MAPS_LIMIT} bytes"))
         return tuple(self._named(found) if found.deleted else found for found in parse_maps(text))
@@ -247,7 +247,7 @@ class _Reader:
     def _table(self, protocol: str) -> list[Endpoint]:
         """One table; a kernel without the protocol has none."""
         try:
-            raw = read_at(self._directory, f"net/{protocol}", TABLE_LIMIT)
+            raw = _read_records(self._directory, f"net/{protocol}", TABLE_LIMIT)
         except OSError as failed:
             if failed.errno != errno.ENOENT:
                 self._gaps.append(translate.gap("sockets", failed))
@@ -280,6 +280,19 @@ class _Reader:
         if len(raw) >= LIMIT:
             self._gaps.append(Gap("environment", Reason.TRUNCATED, f"longer than {LIMIT} bytes"))
         return tuple(parse_environ(raw))
+
+
+def _read_records(directory: int, name: str, limit: int) -> bytes:
+    """A file that the kernel writes record by record: a read gives whole ones only, so a short one is not the end."""
+    fd = os.open(name, os.O_RDONLY | os.O_CLOEXEC, dir_fd=directory)
+    pieces, size = [], 0
+    try:
+        while size < limit and (piece := os.read(fd, min(1 << 16, limit - size))):
+            pieces.append(piece)
+            size += len(piece)
+    finally:
+        os.close(fd)
+    return b"".join(pieces)
 
 
 def _position(info: FdInfo, kind: str) -> int | None:

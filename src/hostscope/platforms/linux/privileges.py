@@ -14,11 +14,11 @@ a sweep raises once and not for each process. Without any permitted capability n
 """
 
 import os
+import sys
 import threading
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from pathlib import Path
 
 from msgspec import Struct
 
@@ -80,14 +80,16 @@ class Privileges:
     def lower_all(self) -> None:
         """Takes every capability out of effect that no open `using` block of this thread raised; all stay permitted.
 
-        Where this very program lies in a directory that root may only enter with a capability (a private home),
-        dac_read_search stays in effect, or later parts of it could not be loaded; a note says so.
+        Where Python's own files lie in a directory that only a capability opens (a private home, run by sudo),
+        dac_read_search stays in effect, or modules could no longer be loaded; a note says so.
         """
-        if read_held().effective & ~self._uses.raised:
-            _set_effective(self._uses.raised)
-        if not _can_load_ourselves() and self.available(("dac_read_search",)):
+        if not read_held().effective & ~self._uses.raised:
+            return
+        loadable = _loadable()
+        _set_effective(self._uses.raised)
+        if loadable - _loadable() and self.available(("dac_read_search",)):
             _set_effective(self._uses.raised | capabilities.mask(["dac_read_search"]))
-            self._notes["dac_read_search stays in effect: hostscope is installed in a private directory"] = None
+            self._notes["dac_read_search stays in effect: Python's modules are in a private directory"] = None
 
     @contextmanager
     def using(self, names: tuple[str, ...], why: str) -> Iterator[None]:
@@ -180,8 +182,11 @@ def _outcome(usable: tuple[str, ...], names: tuple[str, ...], missing: int) -> s
     return "; ".join(["done", *remarks])
 
 
-def _can_load_ourselves() -> bool:
-    package = Path(__file__).parents[2]
-    with suppress(PermissionError):
-        return bool(os.listdir(package)) and bool(read_file(str(package / "__init__.py")))
-    return False
+def _loadable() -> set[str]:
+    """Directories that modules can be loaded from now."""
+    found = set()
+    for path in sys.path:
+        with suppress(OSError):
+            os.scandir(path or ".").close()
+            found.add(path)
+    return found

@@ -1,0 +1,74 @@
+"""Owners of ports, told by the children that bind them."""
+
+import os
+import socket
+
+import pytest
+
+from hostscope.platforms.linux.sockets import Sockets
+from tests.system.told_child import run_told, told_child
+
+pytestmark = pytest.mark.system
+
+LISTEN = """
+import socket
+one = socket.socket(socket.%s, socket.%s)
+one.bind(("%s", 0))
+if one.type == socket.SOCK_STREAM: one.listen()
+told = one.getsockname()[1]
+"""
+
+
+@pytest.mark.parametrize(
+    ("family", "kind", "address"),
+    [
+        ("AF_INET", "SOCK_STREAM", "127.0.0.1"),
+        ("AF_INET6", "SOCK_STREAM", "::1"),
+        ("AF_INET", "SOCK_DGRAM", "0.0.0.0"),
+        ("AF_INET6", "SOCK_DGRAM", "::"),
+    ],
+)
+def test_a_bound_port_has_its_owner(family: str, kind: str, address: str) -> None:
+    with told_child(LISTEN % (family, kind, address)) as (pid, port):
+        assert Sockets().owners(port) == (pid,)
+    assert Sockets().owners(port) == ()
+
+
+def test_listeners_come_first() -> None:
+    """A connection from the listener's own port number, on another address of this host."""
+    listening = told_child(LISTEN % ("AF_INET", "SOCK_STREAM", "127.0.0.1"))
+    with listening as (listener, port), socket.socket() as ours:
+        ours.bind(("127.0.0.2", port))
+        ours.connect(("127.0.0.1", port))
+        assert Sockets().owners(port) == (listener, os.getpid())
+
+
+def test_an_inherited_socket_has_two_owners() -> None:
+    with socket.socket() as ours:
+        ours.bind(("127.0.0.1", 0))
+        ours.listen()
+        with told_child("told = 0", pass_fds=[ours.fileno()]) as (pid, _):
+            assert Sockets().owners(ours.getsockname()[1]) == tuple(sorted((os.getpid(), pid)))
+
+
+@pytest.mark.root
+def test_other_network_namespaces_are_looked_into() -> None:
+    with told_child(LISTEN % ("AF_INET", "SOCK_STREAM", "0.0.0.0"), prefix=["unshare", "--net"]) as (pid, port):
+        assert pid in Sockets().owners(port)
+
+
+@pytest.mark.root
+def test_without_privilege_others_do_not_show() -> None:
+    with socket.socket() as ours:
+        ours.bind(("127.0.0.1", 0))
+        ours.listen()
+        port = ours.getsockname()[1]
+        script = f"from hostscope.platforms.linux.sockets import Sockets\ntold = Sockets().owners({port})"
+        assert run_told(script, drop=True) == []
+
+
+def test_a_free_port_has_none() -> None:
+    with socket.socket() as ours:
+        ours.bind(("127.0.0.1", 0))
+        port = ours.getsockname()[1]
+        assert Sockets().owners(port) == ()  # bound, but neither listening nor connected: in no table
