@@ -15,6 +15,8 @@ from hostscope.platforms.windows import translate as windows
 from tests.contract.test_parity import FILES
 
 SYSTEMS = {"windows": "Windows", "macos": "macOS"}
+HARMLESS = {"lower_all"}
+"""What is done by doing nothing while nothing is built: no privilege was raised, so none is lowered."""
 
 
 @pytest.mark.parametrize("system", SYSTEMS)
@@ -25,6 +27,9 @@ def test_every_method_raises_unsupported_when_it_is_called(system: str, protocol
     assert methods
     for name, method in methods:
         arguments = [None for _ in inspect.signature(method).parameters]
+        if name in HARMLESS:
+            assert method(*arguments) is None
+            continue
         with pytest.raises(Unsupported, match=f"on {SYSTEMS[system]} is not built yet") as raised:
             method(*arguments)
         assert raised.value.hint, name
