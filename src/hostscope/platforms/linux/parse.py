@@ -98,6 +98,8 @@ def parse_status(raw: bytes) -> Status:
     security = at(b"\nCapInh:", inner) + 1
     switches = at(b"\nvoluntary_ctxt_switches:", security) + 25
     involuntary = at(b"\nnonvoluntary_ctxt_switches:", switches)
+    # Linux 6.6 may add lines of the architecture below this one (x86_Thread_features).
+    involuntary_end = at(b"\n", involuntary + 28)
     pids = raw[inner : at(b"\n", inner)].split()
     return Status(
         int(raw[tracer : ids - 1]),
@@ -107,7 +109,7 @@ def parse_status(raw: bytes) -> Status:
         _parse_memory(raw, inner, security),
         raw[security : _security_end(raw, security, switches)],
         int(raw[switches:involuntary]),
-        int(raw[involuntary + 28 :]),
+        int(raw[involuntary + 28 : involuntary_end]),
     )
 
 
@@ -158,6 +160,13 @@ def _four(line: bytes) -> tuple[int, int, int, int]:
     return real, effective, saved, fs
 
 
+class _Lines(dict[bytes, bytes]):
+    """Values by name; a line that is not there is malformed text like any other."""
+
+    def __missing__(self, name: bytes) -> bytes:
+        raise ValueError(f"no line {name.decode()}")
+
+
 class SecurityLines(Struct, frozen=True):
     """Capability masks and what limits them."""
 
@@ -173,7 +182,7 @@ class SecurityLines(Struct, frozen=True):
 
 def parse_security(lines: bytes) -> SecurityLines:
     """`Status.security`."""
-    values = dict(line.split(b":", 1) for line in lines.split(b"\n"))
+    values = _Lines(line.split(b":", 1) for line in lines.split(b"\n"))
     mask = [int(values[name], 16) for name in (b"CapInh", b"CapPrm", b"CapEff", b"CapBnd", b"CapAmb")]
     seccomp = values.get(b"Seccomp")
     return SecurityLines(
@@ -201,15 +210,15 @@ def parse_title(raw: bytes) -> list[bytes]:
 
 def parse_io(raw: bytes) -> tuple[int, int, int, int]:
     """/proc/PID/io: rchar, wchar, read_bytes, write_bytes. Source: proc_pid_io(5)."""
-    values = dict(line.split(b": ") for line in raw.splitlines())
+    values = _Lines(line.split(b": ") for line in raw.splitlines())
     return int(values[b"rchar"]), int(values[b"wchar"]), int(values[b"read_bytes"]), int(values[b"write_bytes"])
 
 
 def parse_rollup(raw: bytes) -> tuple[int, int]:
     """/proc/PID/smaps_rollup (4.14): bytes of proportional (PSS) and unique (USS) memory."""
-    values = {name: line for name, _, line in (line.partition(b":") for line in raw.splitlines())}
-    pss, clean, dirty = (int(values[name].split()[0]) for name in (b"Pss", b"Private_Clean", b"Private_Dirty"))
-    huge = int(values.get(b"Private_Hugetlb", b"0 kB").split()[0])
+    values = _Lines(line.partition(b":")[::2] for line in raw.splitlines())
+    pss, clean, dirty = (int(values[name].removesuffix(b"kB")) for name in (b"Pss", b"Private_Clean", b"Private_Dirty"))
+    huge = int(values.get(b"Private_Hugetlb", b"0").removesuffix(b"kB"))
     return pss << 10, (clean + dirty + huge) << 10
 
 
