@@ -75,8 +75,8 @@ def count_cpus() -> int:
 class TaskIterator:
     """The program in the kernel, until closed. One sweep at a time: its records are put together in one place."""
 
-    def __init__(self, want: Want) -> None:
-        """Loads the best program that this kernel takes.
+    def __init__(self, want: Want, programs: tuple[str, ...] = PROGRAMS) -> None:
+        """Loads the first of `programs` that this kernel takes.
 
         Raises:
             Unsupported: the kernel lacks iterators or refuses the program, or we are not in the host's namespaces.
@@ -93,15 +93,16 @@ class TaskIterator:
         self.plain_reason: str | None = None
         """Why the lesser program is used; None when it is not."""
         self._pass: int | None = None
-        self._loaded = self._load(found.image, {"want": int(want), "cpus": count_cpus()})
+        self._loaded = self._load(found.image, programs, {"want": int(want), "cpus": count_cpus()})
 
-    def _load(self, image: Image, constants: dict[str, int]) -> Loaded:
-        best, plain = PROGRAMS
-        try:
-            return Loaded(image, best, constants)
-        except Unsupported as refused:
-            self.plain_reason = str(refused)
-        return Loaded(image, plain, constants)
+    def _load(self, image: Image, programs: tuple[str, ...], constants: dict[str, int]) -> Loaded:
+        *better, last = programs
+        for name in better:
+            try:
+                return Loaded(image, name, constants)
+            except Unsupported as refused:
+                self.plain_reason = str(refused)
+        return Loaded(image, last, constants)
 
     def chunks(self) -> Iterator[bytes]:
         """One sweep, begun now: chunks of whole records, in ascending pid order.

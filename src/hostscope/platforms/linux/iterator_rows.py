@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from hostscope.errors import Unavailable
 from hostscope.model.gap import Gap, Reason
 from hostscope.model.key import ProcessKey
 from hostscope.model.linux import LinuxContext
@@ -93,7 +94,8 @@ class IteratorRows:
         self._states: dict[bytes, tuple[str, int]] = {}
         self._names: dict[bytes, str] = {}
         self._schedules: dict[bytes, Schedule] = {}
-        self._executables: dict[bytes | tuple[int, int, bytes], Executable] = {}
+        self._executables: dict[bytes, Executable] = {}
+        self._identified: dict[tuple[int, int, bytes], Executable] = {}
         self._paths: dict[bytes, str] = {b"": "/"}
         self._cgroups: dict[tuple[int, int], bytes] = {}
         self._known: dict[_Mark, Context] = {}
@@ -150,6 +152,8 @@ class IteratorRows:
         at, end, unpack, row, seen = 0, len(chunk), HEADER.unpack_from, self._row, self._pids.add
         while at < end:
             fields = unpack(chunk, at)
+            if fields[0] < HEADER_BYTES:
+                raise Unavailable("the iterator's records make no sense")
             tally.seen += 1
             seen(fields[8])
             self._threads += fields[10]
@@ -179,15 +183,17 @@ class IteratorRows:
         label = self._label(pid, gaps) if self._label else None
         mark = (context_slice, chunk[groups_at : groups_at + groups_size], task_flags & PF_EXITING, label)
         context = self._known.get(mark) or self._context(mark, pid, gaps)
-        score = None
-        resident = file + anon + shmem
-        if self._total_pages is not None:
-            exempt = flags & _NEVER_KILLED or pid == 1
+        resident, linux = file + anon + shmem, context.linux
+        if self._total_pages is None:
+            score = None
+        elif flags & _NEVER_KILLED or pid == 1:
+            score = 0
+        else:
             pages = resident + swap + page_tables // PAGE_BYTES
-            score = 0 if exempt else oom_score(context.linux.oom_score_adj or 0, pages, self._total_pages)
-        linux = context.linux
+            score = oom_score(linux.oom_score_adj or 0, pages, self._total_pages)
         if inner_pid or tracer or score is not None:
-            linux = self._variant(linux, inner_pid, tracer, score)
+            place = (id(linux), inner_pid, tracer, score)
+            linux = self._variants.get(place) or self._variant(place, linux)
         if flags & _NO_IO and self._has_io:
             gaps.append(_NO_IO_GAP)
         return Process(
@@ -197,7 +203,11 @@ class IteratorRows:
             state,
             bool(task_flags & PF_KTHREAD),
             boot.at_ns + start * TICK_NS,
-            self._exe(flags, chunk[exe_at : exe_at + exe_size], (pid, start, device, inode), gaps)
+            (
+                self._marked_exe(flags, chunk[exe_at : exe_at + exe_size], (pid, start, device, inode), gaps)
+                if flags & _EXE_MARKS or self._has_digest
+                else self._executables.get(path := chunk[exe_at : exe_at + exe_size]) or self._exe(path)
+            )
             if self._has_exe and has_mm
             else None,
             (
@@ -273,17 +283,15 @@ class IteratorRows:
         found = self._schedules[raw] = Schedule(POLICIES.get(policy, f"policy {policy}"), priority, nice, realtime)
         return found
 
-    def _variant(self, linux: LinuxContext, inner_pid: int, tracer: int, score: int | None) -> LinuxContext:
+    def _variant(self, place: tuple[int, int, int, int | None], linux: LinuxContext) -> LinuxContext:
         """The same context with what differs between processes that share it."""
-        place = (id(linux), inner_pid, tracer, score)
-        found = self._variants.get(place)
-        if found is None:
-            found = self._variants[place] = msgspec.structs.replace(
-                linux,
-                inner_pid=inner_pid or None if self._has_status else None,
-                tracer_pid=tracer or None if self._has_security else None,
-                oom_score=score,
-            )
+        _, inner_pid, tracer, score = place
+        found = self._variants[place] = msgspec.structs.replace(
+            linux,
+            inner_pid=inner_pid or None if self._has_status else None,
+            tracer_pid=tracer or None if self._has_security else None,
+            oom_score=score,
+        )
         return found
 
     def _context(self, mark: _Mark, pid: int, gaps: list[Gap]) -> Context:
@@ -322,25 +330,25 @@ class IteratorRows:
                 return None
         return self._cgroups[place]
 
-    def _exe(self, flags: int, raw: bytes, who: tuple[int, int, int, int], gaps: list[Gap]) -> Executable | None:
-        """`who`: pid and start of the process, device and inode of the file as the kernel has them."""
-        place = (who[2], who[3], raw) if self._has_digest else raw
-        plain = not flags & _EXE_MARKS
-        found = self._executables.get(place) if plain else None
-        if found is None:
-            found = self._new_exe(flags, raw, who, gaps)
-            if plain and found is not None:
-                self._executables[place] = found
+    def _exe(self, raw: bytes) -> Executable:
+        found = self._executables[raw] = Executable(decode(join_path(raw)))
         return found
 
-    def _new_exe(self, flags: int, raw: bytes, who: tuple[int, int, int, int], gaps: list[Gap]) -> Executable | None:
-        if not flags & _EXE_MARKS and not self._has_digest:
-            return Executable(decode(join_path(raw)))
+    def _marked_exe(self, flags: int, raw: bytes, who: tuple[int, int, int, int], gaps: list[Gap]) -> Executable | None:
+        """One that has no name any more, or whose device and inode are wanted as stat(2) gives them, which some file
+        systems make up (btrfs, overlayfs). `who`: pid and start, device and inode as the kernel has them."""
         if flags & _NO_EXE:
             gaps.append(Gap("exe", Reason.GONE))
             return None
-        unlinked = flags & (_EXE_UNLINKED | _EXE_NAMELESS) and not flags & _EXE_CUT
-        return reread.read_exe(who[0], who[1], join_path(raw) if unlinked else None, self._has_digest, gaps)
+        place, plain = (who[2], who[3], raw), not flags & _EXE_MARKS
+        found = self._identified.get(place) if plain else None
+        if found is None:
+            unlinked = flags & (_EXE_UNLINKED | _EXE_NAMELESS) and not flags & _EXE_CUT
+            path = join_path(raw) if unlinked else None
+            found = reread.read_exe(who[0], who[1], path, self._has_digest, gaps)
+            if found is not None and plain:
+                self._identified[place] = found
+        return found
 
     def _link(self, name: str, flags: int, pid: int, start: int, raw: bytes, gaps: list[Gap]) -> str | None:
         """A directory that was removed, or one whose path the kernel program could not tell."""

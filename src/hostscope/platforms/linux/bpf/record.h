@@ -79,6 +79,12 @@ struct walk {
 	u32 arrived, nameless;
 };
 
+struct known_path {
+	u64 entry, mount;
+	u64 used; /* size with its padding */
+	u32 size, cut, nameless;
+};
+
 struct thread_sum {
 	u64 head, next, leader, signal;
 	u64 utime, stime, runtime, minor_faults, major_faults;
@@ -103,6 +109,7 @@ struct scratch {
 	u64 paths_used;
 	u64 our_root, our_mount, counter_base;
 	struct walk walk;
+	struct known_path known_exe;
 	struct thread_sum threads;
 	struct page_sum pages;
 	struct bit_sum bits;

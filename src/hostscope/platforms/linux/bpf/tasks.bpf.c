@@ -23,6 +23,7 @@ INLINE void begin(struct scratch *s) {
 	READ(&mount, &fs->root.mnt);
 	s->our_mount = mount_of(mount);
 	s->counter_base = anchor_pointer(s);
+	s->known_exe.entry = 0;
 }
 
 INLINE void read_state(struct record *r, struct task_struct *t) {
@@ -304,9 +305,9 @@ INLINE u32 read_exe(struct scratch *s, struct mm_struct *mm, const bool loops) {
 	entry = file->f_path.dentry;
 	r->exe_inode = file->f_inode->i_ino;
 	r->exe_device = file->f_inode->i_sb->s_dev;
-	size = read_path(s, file->f_path.mnt, entry, loops);
-	r->exe_flags = (is_unlinked(entry) ? EXE_UNLINKED : 0) | (s->walk.arrived ? 0 : EXE_CUT) |
-		       (s->walk.nameless ? EXE_NAMELESS : 0);
+	size = read_exe_path(s, file->f_path.mnt, entry, loops);
+	r->exe_flags = (is_unlinked(entry) ? EXE_UNLINKED : 0) | (s->known_exe.cut ? EXE_CUT : 0) |
+		       (s->known_exe.nameless ? EXE_NAMELESS : 0);
 	r->flags |= r->exe_flags;
 	return size;
 }
@@ -400,6 +401,8 @@ INLINE void read_directories(struct scratch *s, struct task_struct *t, const boo
 		s->record.flags |= NO_FS;
 		return;
 	}
+	if (!s->paths_used) /* what comes now overwrites it */
+		s->known_exe.entry = 0;
 	if (want & WANT_CWD)
 		s->record.cwd_size = read_cwd(s, fs, loops);
 	if (want & WANT_ROOT)

@@ -87,11 +87,7 @@ INLINE void pad_paths(struct scratch *s) {
 }
 
 INLINE bool is_unlinked(struct dentry *entry) {
-	u64 hash = 0, parent = 0;
-
-	READ(&hash, (u64 *)&entry->d_hash.pprev);
-	READ(&parent, (u64 *)&entry->d_parent);
-	return !hash && parent != (u64)entry;
+	return !entry->d_hash.pprev && entry->d_parent != entry;
 }
 
 /* Appends the path of (entry, mount) to `paths`; returns its size. `walk.arrived` is 0 when it is not whole. */
@@ -103,7 +99,7 @@ INLINE u32 read_path(struct scratch *s, struct vfsmount *mount, struct dentry *e
 	w->entry = (u64)entry;
 	w->mount = mount_of(mount);
 	w->arrived = w->nameless = 0;
-	READ(&w->top, (u64 *)&mount->mnt_root);
+	w->top = (u64)mount->mnt_root;
 	if (loops)
 		bpf_loop(DEEPEST, step_up_callback, NULL, 0);
 	else
@@ -113,4 +109,23 @@ INLINE u32 read_path(struct scratch *s, struct vfsmount *mount, struct dentry *e
 	size = s->paths_used - start;
 	pad_paths(s);
 	return size;
+}
+
+/* The same for the executable, which stands first. Many processes in a row run the same one, as workers do: it is there
+ * already then. */
+INLINE u32 read_exe_path(struct scratch *s, struct vfsmount *mount, struct dentry *entry, const bool loops) {
+	struct known_path *known = &s->known_exe;
+
+	if (known->entry == (u64)entry && known->mount == (u64)mount) {
+		s->paths_used = known->used;
+		return known->size;
+	}
+	known->entry = 0;
+	known->size = read_path(s, mount, entry, loops);
+	known->used = s->paths_used;
+	known->cut = !s->walk.arrived;
+	known->nameless = s->walk.nameless;
+	known->mount = (u64)mount;
+	known->entry = known->cut ? 0 : (u64)entry;
+	return known->size;
 }

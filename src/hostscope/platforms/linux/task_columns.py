@@ -1,0 +1,152 @@
+"""The iterator's records as columns: no object is made for a process. Needs NumPy."""
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
+
+from hostscope.model.text import decode
+from hostscope.platforms.base import Columns
+from hostscope.platforms.linux.clock import PAGE_BYTES, TICK_NS, Boot
+from hostscope.platforms.linux.task_record import HEADER_BYTES, SIZE, Flag, join_path, state_name
+
+if TYPE_CHECKING:
+    import numpy as np
+
+_LAYOUT = (
+    "size:u4 flags:u4 argv_size:u4 exe_size:u2 cwd_size:u2 root_size:u2 groups_size:u2 open_files:u4 pid:u4 ppid:u4 "
+    "threads:u4 inner_pid:u4 tracer:u4 state:u4 exit_state:u4 task_flags:u4 start:u8 utime:u8 stime:u8 runtime:u8 "
+    "last_utime:u8 last_stime:u8 children_user_ns:u8 children_system_ns:u8 minor_faults:u8 major_faults:u8 "
+    "voluntary_switches:u8 involuntary_switches:u8 virtual:u8 peak_virtual:u8 file:u8 anon:u8 swap:u8 shmem:u8 "
+    "peak_resident:u8 page_tables:u8 read_call_bytes:u8 written_call_bytes:u8 read_bytes:u8 written_bytes:u8 serial:u8 "
+    "name:S16 uid:u4 gid:u4 suid:u4 sgid:u4 euid:u4 egid:u4 fsuid:u4 fsgid:u4 inheritable:u8 permitted:u8 effective:u8 "
+    "bounding:u8 ambient:u8 no_new_privs:u4 seccomp:u4 login_uid:u4 audit_session:u4 ns_cgroup:u4 ns_ipc:u4 ns_mnt:u4 "
+    "ns_net:u4 ns_pid:u4 ns_time:u4 ns_user:u4 ns_uts:u4 css_set:u8 cgroup:u8 dumpable:u4 oom_score_adj:i4 policy:u4 "
+    "priority:i4 static_priority:i4 realtime_priority:u4 session:u4 group:u4 tty:u4 unused:u4 exe_inode:u8 "
+    "exe_device:u4 exe_flags:u4"
+)
+"""Every field of struct record (bpf/record.h), with its NumPy type."""
+
+AS_THEY_ARE = (
+    "pid", "ppid", "threads", "inner_pid", "tracer", "serial", "name",
+    "uid", "gid", "suid", "sgid", "euid", "egid", "fsuid", "fsgid",
+    "inheritable", "permitted", "effective", "bounding", "ambient", "no_new_privs", "seccomp", "login_uid",
+    "audit_session", "dumpable", "oom_score_adj", "policy", "realtime_priority", "session", "group", "tty",
+    "ns_cgroup", "ns_ipc", "ns_mnt", "ns_net", "ns_pid", "ns_time", "ns_user", "ns_uts", "cgroup",
+    "children_user_ns", "children_system_ns", "minor_faults", "major_faults", "voluntary_switches",
+    "involuntary_switches", "read_bytes", "written_bytes", "read_call_bytes", "written_call_bytes", "open_files",
+    "exe_inode",
+)  # fmt: skip
+"""Columns that are record fields, in the record's own units; 0 where the request did not ask for them."""
+
+
+def task_columns(chunks: Iterable[bytes], boot: Boot) -> Columns:
+    """One pass of a `TaskIterator` as arrays, one element a process, in ascending pid order.
+
+    Besides `AS_THEY_ARE`: ``start`` (ticks), ``started_at_ns``, ``kernel`` (bool), ``state`` (object, `str`),
+    ``nice``, ``priority``, ``user_ns``, ``system_ns``, ``virtual_bytes``, ``resident_bytes``, ``shared_bytes``,
+    ``swap_bytes``, ``peak_virtual_bytes``, ``peak_resident_bytes``, ``exe`` (object, `str`, None without one),
+    ``exe_deleted`` and ``whole`` (bool; False where /proc knows more: names of kernel workers, long or rewritten
+    arguments, processes that ended meanwhile; their argv is empty).
+
+    ``argv_data`` is the whole sweep as bytes; the arguments of process i are
+    ``argv_data[argv_start[i]:argv_start[i] + argv_size[i]]``, each ended by NUL, so nothing is copied.
+
+    Raises:
+        ModuleNotFoundError: NumPy is not installed.
+    """
+    import numpy as np
+
+    data = b"".join(chunks)
+    starts = record_starts(data)
+    rows = np.frombuffer(
+        b"".join([data[at : at + HEADER_BYTES] for at in starts]), [tuple(f.split(":")) for f in _LAYOUT.split()]
+    )
+    columns: dict[str, Any] = {name: rows[name] for name in AS_THEY_ARE}
+    argv_start = np.array(starts, np.int64) + HEADER_BYTES
+    columns |= {"argv_data": data, "argv_start": argv_start, "argv_size": rows["argv_size"]}
+    columns |= _times(rows, boot) | _memory(rows) | _states(rows)
+    columns["exe"] = _paths(data, rows, argv_start)
+    columns["exe_deleted"] = rows["flags"] & int(Flag.EXE_UNLINKED | Flag.EXE_NAMELESS) != 0
+    columns["whole"] = rows["flags"] & _NOT_WHOLE == 0
+    return columns
+
+
+_NOT_WHOLE = int(
+    Flag.ARGV_CUT | Flag.ARGV_OVERWRITTEN | Flag.ARGV_UNREAD | Flag.EXE_CUT | Flag.THREADS_CUT | Flag.NAME_ELSEWHERE
+    | Flag.MM_CHANGED | Flag.FDS_CUT
+)  # fmt: skip
+
+
+def record_starts(data: bytes) -> list[int]:
+    """Where each record begins. Pure.
+
+    Raises:
+        ValueError: a record is shorter than its header or longer than the data.
+    """
+    starts: list[int] = []
+    at, end, size_at = 0, len(data), SIZE.unpack_from
+    add = starts.append
+    while at < end:
+        size = size_at(data, at)[0] if end - at >= HEADER_BYTES else 0
+        if size < HEADER_BYTES or size > end - at:
+            raise ValueError("records of the iterator are cut short")
+        add(at)
+        at += size
+    return starts
+
+
+def _times(rows: "np.ndarray[Any, Any]", boot: Boot) -> dict[str, Any]:
+    """Start, and the exact run time divided as `task_record.split_runtime` does."""
+    import numpy as np
+
+    start = (rows["start"] // TICK_NS).astype(np.int64)
+    user, system, runtime = (rows[name].astype(np.float64) for name in ("utime", "stime", "runtime"))
+    share = np.divide(system, system + user, out=np.zeros(len(rows)), where=system > 0)
+    last_user, last_system = rows["last_utime"].astype(np.int64), rows["last_stime"].astype(np.int64)
+    total = rows["runtime"].astype(np.int64)
+    divided = np.minimum(np.maximum((share * runtime).astype(np.int64), last_system), total - last_user)
+    unchanged = last_user + last_system >= total
+    return {
+        "start": start,
+        "started_at_ns": boot.at_ns + start * TICK_NS,
+        "user_ns": np.where(unchanged, last_user, total - divided),
+        "system_ns": np.where(unchanged, last_system, divided),
+        "priority": rows["priority"] - 100,
+        "nice": rows["static_priority"] - 120,
+    }
+
+
+def _memory(rows: "np.ndarray[Any, Any]") -> dict[str, Any]:
+    import numpy as np
+
+    resident = rows["file"] + rows["anon"] + rows["shmem"]
+    pages = {
+        "virtual_bytes": rows["virtual"],
+        "resident_bytes": resident,
+        "shared_bytes": rows["file"] + rows["shmem"],
+        "swap_bytes": rows["swap"],
+        "peak_virtual_bytes": np.maximum(rows["peak_virtual"], rows["virtual"]),
+        "peak_resident_bytes": np.maximum(rows["peak_resident"], resident),
+    }
+    return {name: column.astype(np.int64) * PAGE_BYTES for name, column in pages.items()}
+
+
+def _states(rows: "np.ndarray[Any, Any]") -> dict[str, Any]:
+    import numpy as np
+
+    pairs, places = np.unique(rows["state"].astype(np.uint64) << 32 | rows["exit_state"], return_inverse=True)
+    names = np.array([state_name(int(pair) >> 32, int(pair) & 0xFFFF_FFFF) for pair in pairs] or [""], object)
+    return {"state": names[places], "kernel": rows["task_flags"] & 0x0020_0000 != 0}
+
+
+def _paths(data: bytes, rows: "np.ndarray[Any, Any]", argv_start: "np.ndarray[Any, Any]") -> "np.ndarray[Any, Any]":
+    """Executables; each distinct path is decoded once."""
+    import numpy as np
+
+    start = argv_start + (rows["argv_size"].astype(np.int64) + 7 & -8)
+    known: dict[bytes, str | None] = {b"": None}
+    raw = [data[a:b] for a, b in zip(start.tolist(), (start + rows["exe_size"]).tolist(), strict=True)]
+    for path in set(raw) - known.keys():
+        known[path] = decode(join_path(path))
+    column = np.empty(len(raw), object)
+    column[:] = list(map(known.__getitem__, raw))
+    return column
