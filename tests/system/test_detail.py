@@ -1,6 +1,7 @@
 """What a process holds, told by the process itself."""
 
 import os
+import platform
 import subprocess
 from pathlib import Path
 
@@ -200,6 +201,30 @@ def test_a_zombie_has_nothing_left_and_no_gaps() -> None:
         read_detail(pid, ALL)
 
 
+def test_what_goes_on_after_the_first_thread_ended_is_read() -> None:
+    """pthread_exit in main leaves a zombie in /proc/PID, while files, memory and sockets live on."""
+    exit_thread = {"x86_64": 60}.get(platform.machine(), 93)  # SYS_exit ends the calling thread alone
+    script = f"""
+import ctypes, json, os, socket, sys, threading
+listener = socket.create_server(("127.0.0.1", 0))
+def first_thread_ended(): return open("/proc/self/stat").read().rpartition(") ")[2][0] == "Z"
+def go_on():
+    while not first_thread_ended(): os.sched_yield()
+    print(json.dumps([listener.fileno(), listener.getsockname()[1]]), flush=True)
+    sys.stdin.readline()
+    os._exit(0)
+threading.Thread(target=go_on).start()
+ctypes.CDLL(None).syscall(ctypes.c_long({exit_thread}), 0)
+"""
+    with told_child(script) as (pid, (fd, port)):
+        found = read_detail(pid, ALL)
+    assert [thread.state for thread in found.threads or ()].count("zombie") == 1
+    assert by_fd(found)[fd].kind == "socket"
+    assert found.maps and found.environment
+    assert [one.local for one in found.sockets or () if one.fd == fd] == [f"127.0.0.1:{port}"]
+    assert found.gaps == ()
+
+
 @pytest.mark.root
 def test_a_kernel_thread_has_no_maps_and_no_gaps() -> None:
     kernel_threads = [process.pid for process in psutil.process_iter(["ppid"]) if process.info["ppid"] == 2]
@@ -229,7 +254,7 @@ def test_a_process_that_ends_between_two_parts() -> None:
     directory = os.open(f"/proc/{child.pid}", os.O_PATH)
     try:
         child.communicate()
-        found = _Reader(directory, 0).read(ALL)
+        found = _Reader(directory, directory, 0).read(ALL)
     finally:
         os.close(directory)
     assert {gap.field: gap.reason for gap in found.gaps} == dict.fromkeys(PARTS, Reason.GONE)

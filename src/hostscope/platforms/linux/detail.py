@@ -6,6 +6,7 @@ Everything is read below one open directory of /proc/PID, so all of it is of one
 import errno
 import os
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from typing import TypeVar
 
 from hostscope.errors import UsageError
@@ -14,7 +15,7 @@ from hostscope.model.gap import Gap, Reason
 from hostscope.model.text import decode, encode
 from hostscope.platforms.linux import translate
 from hostscope.platforms.linux.clock import TICK_NS
-from hostscope.platforms.linux.parse import parse_stat
+from hostscope.platforms.linux.parse import PF_KTHREAD, parse_stat
 from hostscope.platforms.linux.parse_detail import (
     DELETED,
     FdInfo,
@@ -37,6 +38,7 @@ ROWS_LIMIT = 200_000
 MAPS_LIMIT = 1 << 25
 TABLE_LIMIT = 1 << 26
 """Bytes of one socket table: about 400,000 TCP sockets."""
+ENDED = ("zombie", "dead")
 _SEEKABLE = ("file", "memfd", "device", "directory")
 
 Part = TypeVar("Part")
@@ -63,14 +65,54 @@ def read_detail(pid: int, parts: frozenset[str], booted_at_ns: int | None = None
     except OSError as failed:
         raise translate.error("open", failed, pid) from failed
     try:
-        return _Reader(directory, booted_at_ns or read_booted_at_ns()).read(parts)
+        with _holder(directory) as holder:
+            return _Reader(directory, holder, booted_at_ns or read_booted_at_ns()).read(parts)
     finally:
         os.close(directory)
 
 
+@contextmanager
+def _holder(process: int) -> Iterator[int]:
+    """The directory that shows what a process holds.
+
+    When the first thread has ended and others go on (pthread_exit in main), /proc/PID shows a zombie without files or
+    memory; the directory of a thread that lives shows them. A way of hiding from those who only look at the first.
+    """
+    thread = _living_thread(process)
+    if thread is None:
+        yield process
+        return
+    directory = os.open(f"task/{thread}", PATH_ONLY, dir_fd=process)
+    try:
+        yield directory
+    finally:
+        os.close(directory)
+
+
+def _living_thread(process: int) -> int | None:
+    """A thread that stands in for a dead first one."""
+    with suppress(OSError, ValueError):  # one that ends now is read like any other
+        stat = parse_stat(read_at(process, "stat"))
+        if stat.state in ENDED and stat.threads > 1:
+            tids = numbers(_names(process, "task"))
+            return next(tid for tid in tids[1:] if parse_stat(read_at(process, f"task/{tid}/stat")).state not in ENDED)
+    return None
+
+
+def _names(directory: int, name: str) -> list[str]:
+    listing = os.open(name, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=directory)
+    try:
+        return os.listdir(listing)
+    finally:
+        os.close(listing)
+
+
 class _Reader:
-    def __init__(self, directory: int, booted_at_ns: int) -> None:
-        self._directory = directory
+    """`process` is a descriptor of /proc/PID, `holder` of it or of the thread that stands in for it."""
+
+    def __init__(self, process: int, holder: int, booted_at_ns: int) -> None:
+        self._process = process
+        self._directory = holder
         self._booted_at_ns = booted_at_ns
         self._gaps: list[Gap] = []
 
@@ -91,18 +133,19 @@ class _Reader:
         try:
             return read()
         except OSError as failed:
-            if failed.errno in translate.VANISHED and self._lives():
-                return ()  # a kernel thread or zombie: it has no such thing
+            if self._holds_nothing():
+                return ()
             self._gaps.append(translate.gap(name, failed))
         except ValueError as failed:
             self._gaps.append(Gap(name, Reason.UNAVAILABLE, str(failed)))
         return None
 
-    def _lives(self) -> bool:
-        try:
-            return bool(read_at(self._directory, "stat"))
-        except OSError:
-            return False
+    def _holds_nothing(self) -> bool:
+        """Whether it is a kernel thread or a zombie: the files of those fail in many ways, with and without root."""
+        with suppress(OSError, ValueError):
+            stat = parse_stat(read_at(self._directory, "stat"))
+            return stat.state in ENDED or bool(stat.flags & PF_KTHREAD)
+        return False
 
     def _bounded(self, name: str, found: list[int]) -> list[int]:
         if len(found) > ROWS_LIMIT:
@@ -110,11 +153,7 @@ class _Reader:
         return found[:ROWS_LIMIT]
 
     def _listed(self, name: str, part: str) -> list[int]:
-        listing = os.open(name, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=self._directory)
-        try:
-            return self._bounded(part, numbers(os.listdir(listing)))
-        finally:
-            os.close(listing)
+        return self._bounded(part, numbers(_names(self._directory, name)))
 
     # Descriptors ------------------------------------------------------------------------------------------------
 
@@ -191,12 +230,12 @@ class _Reader:
     # Threads ----------------------------------------------------------------------------------------------------
 
     def _threads(self) -> tuple[Thread, ...]:
-        threads = (self._thread(tid) for tid in self._listed("task", "threads"))
+        threads = (self._thread(tid) for tid in self._bounded("threads", numbers(_names(self._process, "task"))))
         return tuple(thread for thread in threads if thread is not None)
 
     def _thread(self, tid: int) -> Thread | None:
         try:
-            stat = parse_stat(read_at(self._directory, f"task/{tid}/stat"))
+            stat = parse_stat(read_at(self._process, f"task/{tid}/stat"))
         except OSError as failed:
             if failed.errno in translate.VANISHED:
                 return None  # it ended; the others go on
