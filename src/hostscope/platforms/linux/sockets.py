@@ -26,8 +26,8 @@ class Sockets:
         and CAP_DAC_READ_SEARCH only.
 
         Cost: one system call a process for its namespace, four tables a namespace, and, when the port is in use,
-            two and one a descriptor for each process: 80 ms for 1,000 processes of
-            twelve descriptors, 17 ms when the port is free.
+            two and one a descriptor for each process: 80 ms for 1,000 processes of twelve descriptors, 17 ms when
+            the port is free.
         """
         ranks = _ranks(self._bound(port))
         if not ranks:
