@@ -108,6 +108,7 @@ class Answers:
     privileges: tuple[str, ...] = ("sys_ptrace",)
     abilities: tuple[Ability, ...] = ()
     digested: list[str] = field(default_factory=list)
+    lowered: bool = False
 
 
 def _given(answer: Any) -> Any:
@@ -187,7 +188,7 @@ class FakePrivileges(_Parts):
         return self.answers.abilities
 
     def lower_all(self) -> None:
-        """Nothing is in effect here but in the test's imagination."""
+        self.answers.lowered = True
 
     def using(self, names: tuple[str, ...], why: str) -> AbstractContextManager[None]:
         return nullcontext()

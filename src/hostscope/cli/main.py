@@ -109,8 +109,13 @@ def run(arguments: list[str] | None = None) -> int:
 
 
 def _run(arguments: list[str] | None) -> int:
+    """Click's own `main` would exit by itself on a closed pipe and print on an interrupt."""
+    given = sys.argv[1:] if arguments is None else arguments
     try:
-        code: Any = cli.main(arguments, prog_name="hostscope", standalone_mode=False)
+        with cli.make_context("hostscope", given or ["--help"]) as context:
+            code: Any = cli.invoke(context)
+    except click.exceptions.Exit as exit_:
+        return exit_.exit_code
     except click.UsageError as error:
         where = error.ctx.command_path if error.ctx else "hostscope"
         _complain(error.format_message(), f"see: {where} --help")

@@ -92,11 +92,12 @@ def _is_special(path: str) -> bool:
 @contextmanager
 def _opened(path: str) -> Iterator[BinaryIO]:
     try:
-        file = open(path, "wb")  # noqa: SIM115 (closed below; an error here is the path's)
+        with open(path, "wb") as file:
+            yield file
     except OSError as error:
+        if isinstance(error, (Error, BrokenPipeError)):
+            raise
         raise _unwritable(path, error) from None
-    with file:
-        yield file
 
 
 @contextmanager

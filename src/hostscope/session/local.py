@@ -10,7 +10,7 @@ from msgspec.structs import replace
 
 from hostscope.collectors import COLLECTORS
 from hostscope.collectors.samples import Samples
-from hostscope.errors import Unsupported, UsageError
+from hostscope.errors import Denied, Unsupported, UsageError
 from hostscope.model.answer import Answer
 from hostscope.model.container import Container
 from hostscope.model.coverage import Coverage
@@ -169,7 +169,10 @@ class LocalSession:
 
         Raises:
             UsageError: the file cannot be written.
+            Denied: revealing, without being root: a recording holds the processes of all users.
         """
         from hostscope.platforms.replay.writer import record
 
+        if self._exit.reveal and not self._exit.sees_everything:
+            raise Denied("only root may reveal the secrets of every process", "record without --reveal, or as root")
         return record(self._host, path, request or ProcessRequest(), self._exit.reveal)

@@ -1,0 +1,283 @@
+"""What each command writes, in each form, and how it exits."""
+
+import csv
+import io
+import json
+import threading
+from pathlib import Path
+
+import pytest
+
+from hostscope.cli import services
+from hostscope.cli.main import COMMANDS
+from hostscope.collectors import hidden as hidden_collector
+from hostscope.errors import Denied, Gone
+from hostscope.model.gap import Gap, Reason
+from hostscope.model.host import ProcessView
+from hostscope.platforms.base import Host
+from tests.fake import FakeProcesses, process, with_gaps
+from tests.unit.cli.conftest import ROWS, Run
+
+
+def processes(host: Host) -> FakeProcesses:
+    assert isinstance(host.processes, FakeProcesses)
+    return host.processes
+
+
+def test_ps_is_a_table_with_what_it_covers(hostscope: Run) -> None:
+    result = hostscope("ps", "--columns", "pid,ppid,user,rss,command")
+    assert result.code == 0
+    assert result.err == ""
+    table, _, covered = result.out.partition("\n\n")
+    assert table.splitlines() == [
+        "PID  PPID  USER      RSS  COMMAND",
+        "  1     0  root     4.0K  init 1",
+        "  2     0  root     8.0K  [kthreadd]",
+        " 30     1  root   120.0K  sshd --password=***",
+        " 31    30  alice  124.0K  -bash \\x1b[31mred\\x0a",
+        " 32    31  alice  128.0K  sleep 32",
+    ]
+    assert covered.startswith("5 processes by fake in ")
+    assert "1 gap: 1 io denied" in covered
+    assert "1 row has masked arguments" in covered
+
+
+def test_ps_asks_only_for_what_it_shows(hostscope: Run, asked: Host) -> None:
+    hostscope("ps", "--columns", "pid,name")
+    hostscope("ps", "--columns", "pid", "--sort", "rss", "--filter", 'user == "root"')
+    hostscope("ps", "--columns", "pid", "--fields", "io,full", "--enhanced")
+    first, second, third = processes(asked).requests
+    assert first.fields == frozenset()
+    assert second.fields == {"memory", "owner"}
+    assert third.enhanced
+
+
+def test_ps_passes_collection_options_on(hostscope: Run, asked: Host) -> None:
+    result = hostscope("ps", "--method", "proc", "--max-processes", "3", "--skip-system", "--quiet", "--columns", "pid")
+    assert result.out.split() == ["PID", "1", "30", "31"]
+    assert processes(asked).requests[0].method == "proc"
+
+
+def test_ps_limits_the_reading_when_nothing_else_decides(hostscope: Run, asked: Host) -> None:
+    result = hostscope("ps", "--limit", "2", "--columns", "pid")
+    assert result.out.split()[:3] == ["PID", "1", "2"]
+    assert "cut short by a limit" in result.out
+    assert result.code == 0
+    hostscope("ps", "--limit", "2", "--sort=-pid")
+    assert [request.max_processes for request in processes(asked).requests] == [2, None]
+
+
+def test_ps_sorts(hostscope: Run) -> None:
+    result = hostscope("ps", "--sort=-rss", "--limit", "2", "--columns", "pid", "--quiet")
+    assert result.out.split() == ["PID", "32", "31"]
+
+
+def test_ps_takes_two_looks_for_the_share_of_processor_time(hostscope: Run, asked: Host) -> None:
+    assert hostscope("ps", "--columns", "pid,pcpu", "--interval", "0.05", "--quiet").code == 0
+    assert len(processes(asked).requests) == 2
+
+
+def test_json_is_whole_records_or_columns(hostscope: Run) -> None:
+    document = json.loads(hostscope("ps", "--format", "json").out)
+    assert document["schema"] == "hostscope.process/1"
+    assert [row["key"]["pid"] for row in document["rows"]] == [row.key.pid for row in ROWS]
+    assert document["rows"][2]["argv"] == ["sshd", "--password=***"]
+    assert document["rows"][3]["gaps"] == [{"field": "io", "reason": "denied", "detail": None}]
+    assert document["coverage"]["rows"] == 5
+    columns = json.loads(hostscope("ps", "--format", "json", "--columns", "pid,rss").out)
+    assert columns["schema"] == "hostscope.columns/1"
+    assert columns["rows"][0] == {"pid": 1, "rss": 4096}
+
+
+def test_ndjson_ends_with_coverage(hostscope: Run) -> None:
+    lines = [json.loads(line) for line in hostscope("ps", "--format", "ndjson").out.splitlines()]
+    assert [line["type"] for line in lines] == ["row"] * 5 + ["coverage"]
+
+
+@pytest.mark.parametrize("form", ["csv", "tsv"])
+def test_separated_values_keep_coverage_apart(hostscope: Run, form: str) -> None:
+    result = hostscope("ps", "--format", form, "--columns", "pid,command")
+    rows = list(csv.reader(io.StringIO(result.out), delimiter="," if form == "csv" else "\t"))
+    login = "'-bash \\x1b[31mred\\x0a" if form == "csv" else "-bash \\x1b[31mred\\x0a"
+    assert rows[0] == ["pid", "command"]
+    assert rows[4] == ["31", login]
+    assert result.err.startswith("5 processes by fake")
+    assert hostscope("ps", "--format", form, "--quiet").err == ""
+
+
+def test_parquet_goes_to_a_file(hostscope: Run, tmp_path: Path) -> None:
+    parquet = pytest.importorskip("pyarrow.parquet")
+    target = tmp_path / "ps.parquet"
+    assert hostscope("ps", "--format", "parquet", "--output", str(target)).code == 0
+    assert parquet.read_table(target).num_rows == 5
+
+
+def test_list_columns(hostscope: Run) -> None:
+    assert "rss            bytes     resident memory" in hostscope("ps", "--list-columns").out
+
+
+def test_tree(hostscope: Run) -> None:
+    result = hostscope("tree", "--quiet")
+    assert result.out.splitlines() == [
+        "PID  USER   COMMAND",
+        "  1  root   init 1",
+        " 30  root   └─ sshd --password=***",
+        " 31  alice     └─ -bash \\x1b[31mred\\x0a",
+        " 32  alice        └─ sleep 32",
+        "  2  root   [kthreadd]",
+    ]
+    assert hostscope("ps", "--tree", "--quiet").out == result.out
+
+
+def test_tree_of_a_target_or_of_what_a_filter_leaves(hostscope: Run) -> None:
+    assert hostscope("tree", ":22", "--quiet", "--columns", "pid").out.split() == ["PID", "30", "31", "32"]
+    left = hostscope("tree", "--quiet", "--columns", "pid,name", "--filter", 'user == "alice"').out
+    assert left.splitlines()[1:] == [" 31  bash", " 32  └─ sleep"]
+    assert hostscope("tree", "nope").code == Gone.exit_code
+
+
+def test_tree_in_json_tells_the_place(hostscope: Run) -> None:
+    document = json.loads(hostscope("tree", "--format", "json").out)
+    assert document["schema"] == "hostscope.tree_row/1"
+    assert [(row["process"]["key"]["pid"], row["last"]) for row in document["rows"]][:2] == [(1, []), (30, [True])]
+
+
+def test_inspect(hostscope: Run) -> None:
+    page = hostscope("inspect", "sshd").out
+    assert page.startswith("Process 30\n")
+    assert "sshd '--password=***'" in page or "sshd --password=***" in page
+    assert "hunter2" not in page
+    document = json.loads(hostscope("inspect", ":22", "--format", "json").out)
+    assert document["schema"] == "hostscope.process_inspection/1"
+    assert document["inspection"]["process"]["name"] == "sshd"
+
+
+def test_inspect_is_strict_about_gaps(hostscope: Run) -> None:
+    assert hostscope("inspect", "31").code == 0
+    assert hostscope("inspect", "31", "--strict").code == 8
+
+
+def test_doctor(hostscope: Run) -> None:
+    result = hostscope("doctor")
+    assert "iterator    no    needs CAP_BPF  run as root" in result.out
+    assert result.code == 0
+    assert hostscope("doctor", "--strict").code == 8
+    assert json.loads(hostscope("doctor", "--format", "json").out)["host"]["info"]["hostname"] == "box"
+
+
+def test_counters(hostscope: Run) -> None:
+    assert "load              0.50 0.25 0.10" in hostscope("counters").out
+    assert json.loads(hostscope("counters", "--format", "json").out)["rows"][0]["cpu_count"] == 2
+    assert hostscope("counters", "--columns", "cpus,load_1m", "--quiet").out.split() == [
+        "CPUS",
+        "LOAD",
+        "1M",
+        "2",
+        "0.50",
+    ]
+
+
+def test_containers(hostscope: Run) -> None:
+    assert hostscope("containers", "--quiet").out.splitlines()[1].split() == [
+        "c0ffeec0ffee", "shop", "docker", "-", "state", "nginx:1",
+    ]  # fmt: skip
+
+
+def test_services(hostscope: Run) -> None:
+    result = hostscope("services", "--filter", 'state == "failed"', "--columns", "name", "--quiet")
+    assert result.out.split() == ["UNIT", "bad.service"]
+
+
+def test_services_watched(hostscope: Run) -> None:
+    result = hostscope("services", "--watch", "--limit", "2")
+    assert result.out == "2023-11-14T22:13:20Z  web.service  active (running) -> failed\n" * 2
+    lines = hostscope("services", "--watch", "--format", "ndjson").out.splitlines()
+    assert [json.loads(line)["event"]["seq"] for line in lines] == [0, 1, 2]
+    assert hostscope("services", "--watch", "--format", "csv").code == 2
+    assert hostscope("services", "--watch", "--filter", "pid == 1").code == 2
+    assert isinstance(services.threading.Event(), threading.Event)
+
+
+def test_nothing_hidden(hostscope: Run) -> None:
+    result = hostscope("hidden")
+    assert result.code == 0
+    assert "0 findings by views listing, probe" in result.out
+
+
+@pytest.mark.parametrize(("third", "code"), [((), 10), ((ProcessView("cgroup", frozenset()),), 10)])
+def test_hidden_processes_are_findings(
+    hostscope: Run, asked: Host, third: tuple[ProcessView, ...], code: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(hidden_collector, "APART_S", 0)
+    processes(asked).looks = [[ProcessView("listing", frozenset({1})), ProcessView("probe", frozenset({1, 6})), *third]]
+    result = hostscope("hidden", "--format", "json")
+    assert result.code == code
+    assert json.loads(result.out)["rows"][0]["pid"] == 6
+
+
+def test_hidden_that_could_not_compare_is_incomplete(hostscope: Run, asked: Host) -> None:
+    processes(asked).looks = [[ProcessView("listing", frozenset({1}))]]
+    assert hostscope("hidden").code == 8
+
+
+def test_watch_on_a_pipe_writes_one_after_the_other(hostscope: Run) -> None:
+    result = hostscope(
+        "ps", "--watch", "--interval", "0.05", "--duration", "0.3", "--columns", "pid", "--format", "ndjson"
+    )
+    kinds = [json.loads(line)["type"] for line in result.out.splitlines()]
+    assert kinds.count("coverage") >= 2
+    assert kinds[-1] == "coverage"
+    assert "\x1b" not in result.out
+    assert hostscope("ps", "--watch", "--format", "json").code == 2
+
+
+def test_record_and_replay(hostscope: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = tmp_path / "box.hscope"
+    result = hostscope("record", str(file))
+    assert result.code == 0
+    assert result.err.startswith(f"{file}: 5 processes by fake")
+    assert b"hunter2" not in file.read_bytes()
+    assert file.stat().st_mode & 0o777 == 0o600
+    again = hostscope("record", str(file))
+    assert (again.code, again.err.splitlines()[0]) == (2, f"hostscope: {file} is there already")
+    assert hostscope("record", str(file), "--force", "--quiet").err == ""
+    assert hostscope("record", str(file), "--force", "--reveal").code == Denied.exit_code
+
+
+def test_nothing_found_is_not_could_not_look(hostscope: Run, asked: Host) -> None:
+    assert hostscope("ps", "--filter", "pid == 4").code == 0
+    assert hostscope("ps", "--filter", "io_read > 5").code == 8
+    processes(asked).denied = 1
+    assert hostscope("ps", "--filter", "pid == 4").code == 8
+    assert hostscope("tree", "--filter", "pid == 4").code == 8
+    assert hostscope("ps", "--filter", "pid == 1").code == 0
+
+
+def test_strict_is_about_anything_that_was_not_seen(hostscope: Run, asked: Host) -> None:
+    assert hostscope("ps", "--strict").code == 8
+    assert hostscope("tree", "--strict").code == 8
+    processes(asked).sweeps = [[process(1), process(2)]]
+    assert hostscope("ps", "--strict", "--limit", "1").code == 0
+    processes(asked).hidden = "hidepid=2"
+    assert hostscope("ps", "--strict").code == 8
+
+
+@pytest.mark.parametrize("command", sorted(COMMANDS))
+def test_help_ends_with_an_example_that_parses(
+    hostscope: Run, command: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Runs the example itself."""
+    import shlex
+
+    monkeypatch.chdir(tmp_path)
+    help_text = hostscope(command, "--help").out
+    example = " ".join(help_text[help_text.rindex("Example: ") + 9 :].split())
+    first = example.split(" && ")[0]
+    words = shlex.split(first)
+    assert words[:2] == ["hostscope", command]
+    assert hostscope(*words[1:]).code in (0, 8)
+
+
+def test_gaps_are_shown_as_gaps(hostscope: Run, asked: Host) -> None:
+    processes(asked).sweeps = [[with_gaps(process(1, exe=None), Gap("exe", Reason.DENIED))]]
+    assert hostscope("ps", "--columns", "pid,exe,cwd", "--quiet").out.splitlines()[1] == "  1  ?    -"

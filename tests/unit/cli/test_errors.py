@@ -1,0 +1,138 @@
+"""Bad input: one clear line, a hint, the documented code, and no partial file."""
+
+import os
+import stat
+from pathlib import Path
+
+import pytest
+
+from hostscope.cli.output import open_output
+from hostscope.errors import Denied, Gone, Mismatch, NativeError, Refused, Unsupported, UsageError
+from hostscope.platforms.base import Host
+from tests.fake import FakeProcesses
+from tests.unit.cli.conftest import Run
+
+BAD = [
+    (("nope",), "No such command 'nope'", "hostscope --help"),
+    (("ps", "--bogus"), "No such option", "hostscope ps --help"),
+    (("ps", "--format", "xml"), "'xml' is not one of", "hostscope ps --help"),
+    (("ps", "--limit", "0"), "not in the range", "ps --help"),
+    (("ps", "--columns", "pid,nope"), "there is no column 'nope'", "columns: "),
+    (("ps", "--sort", "-nope"), "there is no column 'nope'", "columns: "),
+    (("ps", "--fields", "nope"), "there is no field group 'nope'", "groups: "),
+    (("ps", "--filter", "rsss > 1"), "filter 1:1: there is no 'rsss'", "rss"),
+    (("ps", "--filter", ""), "filter 1:1", "example"),
+    (("ps", "--tree", "--sort", "pid"), "--tree has its own order", "--sort"),
+    (("ps", "extra"), "unexpected extra argument", "ps --help"),
+    (("inspect",), "Missing argument 'TARGET'", "inspect --help"),
+    (("inspect", ":x"), "'x' is no port", None),
+    (("services", "--filter", "rss > 1"), "there is no 'rss'", "names"),
+    (("tree", "--columns", "nope"), "there is no column 'nope'", "columns: "),
+    (("ps", "--columns", "\x1b[31m"), "there is no column", "columns: "),
+]
+
+
+@pytest.mark.parametrize(("arguments", "message", "hint"), BAD)
+def test_one_clear_line_and_code_2(hostscope: Run, arguments: tuple[str, ...], message: str, hint: str | None) -> None:
+    result = hostscope(*arguments)
+    assert result.code == 2
+    assert result.out == ""
+    first, *rest = result.err.splitlines()
+    assert first.startswith("hostscope: ")
+    assert message in first
+    assert "\x1b" not in result.err
+    assert len(rest) == (0 if hint is None else 1)
+    assert hint is None or hint in rest[0]
+
+
+@pytest.mark.parametrize(
+    ("error", "code"),
+    [(UsageError("x", "y"), 2), (Gone("x", "y"), 3), (Denied("x", "y"), 4), (Mismatch("x", "y"), 5),
+     (Unsupported("x", "y"), 6), (NativeError("bpf", 1, "x", "y"), 6), (Refused("x", "rule", "y"), 7)],
+)  # fmt: skip
+def test_every_error_has_its_code(
+    hostscope: Run, asked: Host, monkeypatch: pytest.MonkeyPatch, error: Exception, code: int
+) -> None:
+    def fail(*_: object) -> None:
+        raise error
+
+    monkeypatch.setattr(FakeProcesses, "sweep", fail)
+    result = hostscope("ps")
+    assert result.code == code
+    assert result.err.splitlines()[1] == "hint: y"
+
+
+def unwritable(tmp_path: Path) -> dict[str, str]:
+    link = tmp_path / "link"
+    link.symlink_to(tmp_path / "target")
+    (tmp_path / "target").write_text("kept")
+    return {
+        str(tmp_path): "is a directory",
+        str(tmp_path / "no" / "x"): "No such file or directory",
+        str(tmp_path / "target" / "x"): "Not a directory",
+        str(link): "is a symbolic link",
+        str(tmp_path / ("n" * 300)): "File name too long",
+    }
+
+
+def test_unwritable_output(hostscope: Run, tmp_path: Path) -> None:
+    for path, message in unwritable(tmp_path).items():
+        for command in ("ps", "tree", "counters", "hidden", "doctor"):
+            result = hostscope(command, "--output", path)
+            assert (result.code, message in result.err.splitlines()[0]) == (2, True), (path, result)
+    assert (tmp_path / "target").read_text() == "kept"
+    assert sorted(entry.name for entry in tmp_path.iterdir()) == ["link", "target"]
+
+
+def test_a_file_appears_whole_and_private(hostscope: Run, tmp_path: Path) -> None:
+    target = tmp_path / "out"
+    target.write_text("old")
+    target.chmod(0o644)
+    result = hostscope("ps", "--output", str(target), "--columns", "pid")
+    assert (result.code, result.out) == (0, "")
+    assert target.read_text().startswith("PID\n")
+    assert stat.S_IMODE(target.stat().st_mode) == 0o600
+    assert list(tmp_path.iterdir()) == [target]
+
+
+def test_a_failure_leaves_the_old_file_and_nothing_else(
+    hostscope: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    target = tmp_path / "out"
+    target.write_text("old")
+
+    def fail(*_: object) -> None:
+        raise Denied("no")
+
+    monkeypatch.setattr(FakeProcesses, "sweep", fail)
+    assert hostscope("ps", "--output", str(target), "--format", "json").code == 4
+    assert target.read_text() == "old"
+    assert list(tmp_path.iterdir()) == [target]
+
+
+def test_devices_and_pipes_are_written_directly(hostscope: Run, tmp_path: Path) -> None:
+    assert hostscope("ps", "--output", os.devnull).code == 0
+    assert stat.S_ISCHR(os.stat(os.devnull).st_mode)
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    reader = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
+    try:
+        assert hostscope("ps", "--output", str(pipe), "--columns", "pid").code == 0
+        assert os.read(reader, 4) == b"PID\n"
+    finally:
+        os.close(reader)
+    assert stat.S_ISFIFO(os.stat(pipe).st_mode)
+
+
+def test_a_full_disk_is_one_line(hostscope: Run) -> None:
+    if not os.path.exists("/dev/full"):
+        pytest.skip("there is no /dev/full")
+    result = hostscope("ps", "--output", "/dev/full")
+    assert result.code != 0
+    assert result.err == "hostscope: cannot write /dev/full: No space left on device\n"
+
+
+def test_output_to_a_dash_is_standard_output(hostscope: Run) -> None:
+    assert hostscope("ps", "--output", "-", "--columns", "pid").out.startswith("PID\n")
+    with pytest.raises(UsageError), open_output("/"):
+        pass
