@@ -59,7 +59,8 @@ class Terminals:
     def name(self, tty: int) -> str | None:
         """Such as ``pts/3``; ``MAJOR:MINOR`` when no driver claims the number; None for 0."""
         if tty not in self._names:
-            self._names[tty] = self._look_up(os.major(tty), os.minor(tty))
+            device = tty & 0xFFFF_FFFF  # printed as a signed int
+            self._names[tty] = self._look_up(os.major(device), os.minor(device))
         return self._names[tty]
 
     def _look_up(self, major: int, minor: int) -> str:
@@ -107,7 +108,7 @@ def _parse_driver(line: str) -> TtyDriver | None:
         return None
     name, major, minors, kind = words[1][5:], *words[2:]
     first, _, last = minors.partition("-")
-    if not (major.isdecimal() and first.isdecimal() and (last or first).isdecimal()):
+    if not all(number.isdecimal() and len(number) <= 10 for number in (major, first, last or first)):
         return None
     base = None if kind.startswith("system") else int(first) if kind == "console" else 0
     prefix = "pts/" if name == "pts" else name.replace("%d", "")
