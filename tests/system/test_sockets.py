@@ -2,9 +2,13 @@
 
 import os
 import socket
+import threading
+from pathlib import Path
 
 import pytest
 
+from hostscope.audit import AuditTrail
+from hostscope.platforms.linux.privileges import Privileges
 from hostscope.platforms.linux.sockets import Sockets
 from tests.system.told_child import run_told, told_child
 
@@ -65,6 +69,24 @@ def test_without_privilege_others_do_not_show() -> None:
         port = ours.getsockname()[1]
         script = f"from hostscope.platforms.linux.sockets import Sockets\ntold = Sockets().owners({port})"
         assert run_told(script, drop=True) == []
+
+
+@pytest.mark.root
+def test_what_was_lowered_is_raised_for_the_search(tmp_path: Path) -> None:
+    trail = AuditTrail(tmp_path / "audit.jsonl")
+    privileges = Privileges(trail)
+    found: list[tuple[int, ...]] = []
+
+    def search(port: int) -> None:
+        privileges.lower_all()
+        found.extend([Sockets().owners(port), Sockets(privileges).owners(port)])
+
+    with told_child(LISTEN % ("AF_INET", "SOCK_STREAM", "127.0.0.1"), drop=True) as (pid, port):
+        thread = threading.Thread(target=search, args=[port])
+        thread.start()
+        thread.join()
+    assert found == [(), (pid,)]
+    assert f"find the owners of port {port}" in trail.path.read_text()
 
 
 def test_a_free_port_has_none() -> None:

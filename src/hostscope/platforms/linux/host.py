@@ -25,7 +25,7 @@ def open_host() -> Host:
         packages=Packages(),
         containers=containers,
         services=Services(),
-        sockets=Sockets(),
+        sockets=Sockets(privileges),
         counters=Counters(),
         system=System(),
         privileges=privileges,

@@ -4,11 +4,13 @@ import os
 from collections.abc import Iterable, Iterator
 
 from hostscope.errors import NativeError
+from hostscope.platforms.base import Privileges
 from hostscope.platforms.linux.parse_detail import parse_named_inode
 from hostscope.platforms.linux.parse_net import TABLES, Endpoint
 from hostscope.platforms.linux.read import read_file
 from hostscope.platforms.linux.translate import REFUSED, VANISHED
 
+READ_OTHERS = ("sys_ptrace", "dac_read_search")
 PORT_TABLES = ("tcp", "tcp6", "udp", "udp6")
 TABLE_LIMIT = 1 << 26
 _WAITING = {"listen": 0, "unconnected": 0}
@@ -17,6 +19,9 @@ _WAITING = {"listen": 0, "unconnected": 0}
 
 class Sockets:
     """Implements `hostscope.platforms.base.Sockets`."""
+
+    def __init__(self, privileges: Privileges | None = None) -> None:
+        self._privileges = privileges
 
     def owners(self, port: int) -> tuple[int, ...]:
         """Pids with a TCP or UDP socket on this local port, listeners first, then by pid.
@@ -29,6 +34,12 @@ class Sockets:
             two and one a descriptor for each process: 80 ms for 1,000 processes of twelve descriptors, 17 ms when
             the port is free.
         """
+        if self._privileges is None:
+            return self._owners(port)
+        with self._privileges.using(READ_OTHERS, f"find the owners of port {port}"):
+            return self._owners(port)
+
+    def _owners(self, port: int) -> tuple[int, ...]:
         ranks = _ranks(self._bound(port))
         if not ranks:
             return ()

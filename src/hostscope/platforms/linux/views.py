@@ -9,6 +9,7 @@ import os
 import time
 from collections.abc import Callable, Iterator
 
+from hostscope.errors import HostError, Unsupported
 from hostscope.model.gap import Gap, Reason
 from hostscope.model.host import ProcessView
 from hostscope.platforms.linux.hostfiles import reason_of
@@ -55,8 +56,14 @@ def _iterator(iterator_pids: Pids | None) -> Iterator[ProcessView]:
         return
     try:
         yield ProcessView("iterator", iterator_pids())
-    except OSError as failed:  # our own errors for natives are OSErrors too
-        yield _missing("iterator", failed)
+    except (HostError, OSError) as failed:
+        yield ProcessView("iterator", frozenset(), (Gap("pids", _reason(failed), str(failed)),))
+
+
+def _reason(failed: Exception) -> Reason:
+    if isinstance(failed, PermissionError):
+        return Reason.DENIED
+    return Reason.UNSUPPORTED if isinstance(failed, Unsupported) else Reason.UNAVAILABLE
 
 
 def _missing(name: str, failed: OSError) -> ProcessView:

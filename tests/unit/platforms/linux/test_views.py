@@ -5,7 +5,7 @@ import threading
 
 import pytest
 
-from hostscope.errors import Denied
+from hostscope.errors import Denied, NativeError, Unavailable, Unsupported
 from hostscope.model.gap import Reason
 from hostscope.platforms.linux import views
 from hostscope.platforms.linux.views import _order, _probe_range, exists_by_kill, exists_by_pidfd
@@ -22,13 +22,23 @@ def test_the_iterators_pids_are_passed_on() -> None:
     assert (found["iterator"].pids, found["iterator"].gaps) == (frozenset({1, 7}), ())
 
 
-def test_an_iterator_that_is_refused_is_a_gap() -> None:
-    def refuse() -> frozenset[int]:
-        raise Denied("no") from None
+@pytest.mark.parametrize(
+    ("error", "reason"),
+    [
+        (Denied("no"), Reason.DENIED),
+        (Unsupported("no"), Reason.UNSUPPORTED),
+        (Unavailable("no"), Reason.UNAVAILABLE),
+        (NativeError("bpf", 22, "no"), Reason.UNAVAILABLE),
+        (OSError(5, "no"), Reason.UNAVAILABLE),
+    ],
+)
+def test_an_iterator_that_fails_is_a_gap(error: Exception, reason: Reason) -> None:
+    def fail() -> frozenset[int]:
+        raise error
 
-    (found,) = views._iterator(refuse)
-    assert found.pids == frozenset()
-    assert found.gaps
+    (found,) = views._iterator(fail)
+    assert (found.pids, found.gaps[0].reason) == (frozenset(), reason)
+    assert "no" in (found.gaps[0].detail or "")
 
 
 @pytest.mark.parametrize(("last", "most", "numbers"), [(5, 9, 9), (9, 9, 9), (20, 9, 9), (0, 3, 3)])
