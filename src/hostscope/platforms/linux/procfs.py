@@ -3,7 +3,7 @@
 import errno
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 
 from hostscope.model.gap import Gap, Reason
 from hostscope.model.process import (
@@ -108,7 +108,7 @@ class ProcRows:
         stat = parse_stat(read_at(directory, "stat"))
         if not is_ending(stat):
             return self._process(directory, directory, stat, ended=False)
-        with live_thread(directory) as thread:
+        with live_thread(directory) if stat.threads > 1 else nullcontext() as thread:
             if thread is not None:
                 return self._process(directory, thread, stat, ended=False)
         return self._process(directory, directory, stat, ended=True)
