@@ -36,4 +36,6 @@ class ServiceState(Struct, frozen=True):
     path: str | None = None
     """Where the unit is defined."""
     slice: str | None = None
+    load: str | None = None
+    """``loaded not-found masked bad-setting error``: whether the definition could be read."""
     gaps: tuple[Gap, ...] = ()
