@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
@@ -10,9 +10,11 @@ from hostscope import log
 from hostscope.errors import UsageError
 from hostscope.model.request import BASIC, ENHANCED, FIELDS, FULL, ProcessRequest
 from hostscope.render.column import Column
-from hostscope.render.filter import Filter, parse_filter
 from hostscope.render.layouts import Layout, closest, field_groups
 from hostscope.render.select import Selection, SortKey, parse_sort
+
+if TYPE_CHECKING:
+    from hostscope.render.filter import Filter
 
 Decorated = TypeVar("Decorated", bound=Callable[..., Any])
 POSITIVE = click.IntRange(min=1)
@@ -89,9 +91,13 @@ class Choices:
     def __post_init__(self) -> None:
         log.configure(self.verbose)
 
-    def filter(self, layout: Layout[Any]) -> Filter | None:
+    def filter(self, layout: Layout[Any]) -> "Filter | None":
         """The compiled filter. Raises `QueryError`."""
-        return parse_filter(self.filter_, layout) if self.filter_ is not None else None
+        if self.filter_ is None:
+            return None
+        from hostscope.render.filter import parse_filter  # brings the ast module along
+
+        return parse_filter(self.filter_, layout)
 
 
 @dataclass(frozen=True)
@@ -100,7 +106,7 @@ class Query:
 
     layout: Layout[Any]
     columns: tuple[Column[Any], ...]
-    keep: Filter | None
+    keep: "Filter | None"
     order: tuple[SortKey, ...]
     choices: Choices
 

@@ -5,7 +5,6 @@ import stat
 import sys
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
-from tempfile import mkstemp
 from typing import BinaryIO
 
 from hostscope.errors import Error, UsageError
@@ -102,6 +101,8 @@ def _opened(path: str) -> Iterator[BinaryIO]:
 
 @contextmanager
 def _new_file(path: str) -> Iterator[BinaryIO]:
+    from tempfile import mkstemp  # with its imports 3 ms, which most commands do not need
+
     directory, name = os.path.split(path)
     try:
         handle, beside = mkstemp(prefix=f".{name}.", dir=directory or ".")

@@ -31,9 +31,13 @@ class Digests:
     def _look_up(self, process: Process, exe: Executable) -> _Answer:
         foreign = not _is_host_path(process)
         place = (exe.device, exe.inode, exe.path, exe.deleted, foreign)
-        if exe.inode is None or place not in self._known:
-            self._known[place] = self._read(process, exe, foreign)
-        return self._known[place]
+        if place in self._known:
+            return self._known[place]
+        found = self._read(process, exe, foreign)
+        if exe.inode is not None and found[0] is not None:
+            # A failure says nothing of other processes with the same file: which of them may be read differs.
+            self._known[place] = found
+        return found
 
     def _read(self, process: Process, exe: Executable, foreign: bool) -> _Answer:
         gaps: list[Gap] = []

@@ -2,15 +2,17 @@
 
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial
-from typing import Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from msgspec import Struct
 from msgspec.structs import replace
 
 from hostscope.model.coverage import Coverage
 from hostscope.render.column import Column
-from hostscope.render.filter import Filter
 from hostscope.render.layouts import Layout
+
+if TYPE_CHECKING:
+    from hostscope.render.filter import Filter
 
 Row = TypeVar("Row")
 Item = TypeVar("Item")
@@ -41,7 +43,7 @@ def parse_sort(text: str | None, layout: Layout[Any]) -> tuple[SortKey, ...]:
 class Selection(Generic[Row, Item]):
     """Filters, sorts and cuts rows, and keeps of each only what will be shown."""
 
-    def __init__(self, keep: Filter | None = None, order: tuple[SortKey, ...] = (), limit: int | None = None) -> None:
+    def __init__(self, keep: "Filter | None" = None, order: tuple[SortKey, ...] = (), limit: int | None = None) -> None:
         self.keep = keep
         self.order = order
         self.limit = limit

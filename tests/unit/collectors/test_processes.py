@@ -84,6 +84,16 @@ def test_a_digest_that_fails_is_a_gap_with_its_reason(error: Exception, reason: 
     assert answer.coverage.gaps == (GapCount("digest", reason, 1, "no"),)
 
 
+def test_a_failure_is_not_remembered_for_other_processes() -> None:
+    same = Executable("/bin/a", 1, 5)
+    answers = Answers(digests={"/bin/a": Denied("process 1 may not be read")})
+    box = host(process(1, exe=same), process(2, exe=same), answers=answers)
+    rows = iter(collect(box, ProcessRequest(DIGEST)))
+    assert next(rows).digest is None
+    answers.digests.clear()
+    assert next(rows).digest is not None
+
+
 def test_a_package_that_fails_leaves_the_digest() -> None:
     answers = Answers(owners={"/usr/bin/sleep": Unavailable("locked")})
     row = collect(host(process(1), answers=answers), ProcessRequest(DIGEST)).rows()[0]
