@@ -166,6 +166,8 @@ def _read_records(raw: bytes, start: int, size: int, btf: Btf, layout: str) -> d
     found: dict[str, list[tuple[int, ...]]] = {}
     at, end = start + 4, start + size
     (length,) = struct.unpack_from("<I", raw, start)
+    if length < struct.calcsize(layout):
+        raise ValueError("records of .BTF.ext are too short")
     while at < end:
         name, count = struct.unpack_from("<II", raw, at)
         at += 8

@@ -7,6 +7,7 @@ compared as offsets into the string table, so nothing is decoded but what is ask
 import struct
 from array import array
 from collections.abc import Iterator
+from itertools import islice
 from typing import NamedTuple
 
 INT, PTR, ARRAY, STRUCT, UNION, ENUM, FWD, TYPEDEF, VOLATILE, CONST, RESTRICT = range(1, 12)
@@ -93,20 +94,23 @@ class Btf:
         """What a pointer, modifier, variable or function refers to; the size of a type that has one."""
         return self._words[self.start(type_id) + 2]
 
+    def _places(self) -> Iterator[tuple[int, int]]:
+        """Every type with the index of its first word; not void."""
+        return islice(enumerate(self._starts), 1, None)
+
     def of_kind(self, kind: int) -> Iterator[int]:
         """Every type of a kind."""
         words = self._words
-        return (type_id for type_id, at in enumerate(self._starts) if type_id and words[at + 1] >> 24 & 31 == kind)
+        return (type_id for type_id, at in self._places() if words[at + 1] >> 24 & 31 == kind)
 
     def find(self, names: frozenset[bytes]) -> dict[bytes, list[int]]:
         """Types by their names, whatever their kind. One pass for all of them."""
         offsets = {offset: name for name in names if (offset := self._strings.find(b"\0" + name + b"\0") + 1)}
         found: dict[bytes, list[int]] = {}
         words = self._words
-        hits = [(type_id, words[at]) for type_id, at in enumerate(self._starts) if words[at] in offsets]
+        hits = [(type_id, words[at]) for type_id, at in self._places() if words[at] in offsets]
         for type_id, offset in hits:
-            if type_id:
-                found.setdefault(offsets[offset], []).append(type_id)
+            found.setdefault(offsets[offset], []).append(type_id)
         return found
 
     def members(self, type_id: int) -> list[Member]:

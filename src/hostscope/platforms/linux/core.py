@@ -106,7 +106,10 @@ def _path(local: Btf, root: int, access: bytes) -> tuple[tuple[_Step, ...], int]
             here = local.array(here)[0]
             steps.append(_Step(None, number))
         else:
-            member = local.members(here)[number]
+            members = local.members(here) if local.kind(here) in COMPOSITE else []
+            if number >= len(members):
+                raise ValueError(f"access {access!r} leads nowhere")
+            member = members[number]
             here = member.type
             if member.name:
                 steps.append(_Step(member.name, 0))

@@ -25,7 +25,13 @@ def build_image(raw_object: bytes, raw_kernel_btf: bytes) -> Image:
         ValueError: either is malformed, or the kernel lacks what a program attaches to.
     Cost: about 70 ms, nearly all of it the kernel's type information.
     """
-    thing = BpfObject(raw_object)
+    try:
+        return _build(BpfObject(raw_object), raw_kernel_btf)
+    except (struct.error, IndexError, KeyError) as failed:
+        raise ValueError(f"malformed BPF object: {failed}") from failed
+
+
+def _build(thing: BpfObject, raw_kernel_btf: bytes) -> Image:
     targets = {program.name: _attach_target(thing, program) for program in thing.programs()}
     kernel = Kernel(Btf(raw_kernel_btf), _wanted_names(thing) | set(targets.values()))
     rodata = thing.sections[thing.indexes[RODATA]].content if RODATA in thing.indexes else b""

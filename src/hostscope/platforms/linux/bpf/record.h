@@ -27,7 +27,8 @@ enum {
 	EXE_NAMELESS = 8192,  /* no place in any tree, such as a memfd: exe is its own name */
 	NO_MM = 16384,        /* no user address space: a kernel thread, a zombie */
 	NO_FS = 32768,        /* no working directory: a zombie */
-	MM_CHANGED = 65536,   /* it ended or replaced its image while we read: what came from its memory is void */
+	MM_CHANGED = 65536,   /* it ended or replaced its image while we read: what came from its memory is void; or only
+			       * its main thread ended, and what we read is not all: /proc has to tell */
 	NO_NAMESPACES = 131072,
 	NO_IO = 262144,       /* the kernel does not count it */
 	NO_EXE = 524288,

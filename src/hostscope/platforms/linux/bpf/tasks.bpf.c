@@ -376,6 +376,8 @@ INLINE void read_image(struct scratch *s, struct task_struct *t, struct task_str
 	forget_image(r);
 	if (!mm || (t->flags & KTHREAD)) {
 		r->flags |= NO_MM | NO_EXE;
+		if (!(t->flags & KTHREAD) && r->threads > 1) /* the main thread ended, the others have the memory */
+			r->flags |= MM_CHANGED;
 		return;
 	}
 	if (want & WANT_SECURITY)
