@@ -41,7 +41,7 @@ class FileStamp(Struct, frozen=True, array_like=True):
         return cls(found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns)
 
 
-class Untrusted(Exception):
+class Untrusted(ValueError):
     """Somebody else could have written it."""
 
 

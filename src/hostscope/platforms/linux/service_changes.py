@@ -4,7 +4,7 @@ import os
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 from hostscope.errors import Denied, HostError
 from hostscope.model.coverage import Coverage
@@ -54,13 +54,6 @@ MATCHES = (
 States = dict[str, ServiceState]
 
 
-class Connector(Protocol):
-    """What gives connections to systemd."""
-
-    def connect(self) -> "Bus":
-        """Raises `Unavailable`, `Denied`."""
-
-
 class _Interrupted(Exception):
     """Signals were missed from here on."""
 
@@ -68,8 +61,9 @@ class _Interrupted(Exception):
 class ServiceChanges:
     """One stream. It keeps the last state of each unit, to tell what changed and what an interruption hid."""
 
-    def __init__(self, connector: Connector, groups: str, stop: threading.Event, interval_s: float) -> None:
-        self._connector = connector
+    def __init__(self, connect: Callable[[], "Bus"], groups: str, stop: threading.Event, interval_s: float) -> None:
+        """`connect` gives connections to systemd, or raises `Unavailable` or `Denied`."""
+        self._connect = connect
         self._groups = groups
         self._stop = stop
         self._interval_s = interval_s
@@ -85,7 +79,7 @@ class ServiceChanges:
         """Until `stop`: signals, after each interruption what it hid, and polling while there is no systemd to ask."""
         while not self._stop.is_set():
             try:
-                with self._connector.connect() as bus:
+                with self._connect() as bus:
                     yield from self._from_bus(bus)
             except (HostError, Denied) as failed:
                 yield from self._interruption(f"systemd cannot be reached: {failed}")

@@ -37,7 +37,7 @@ class Services:
         Source: ``ListUnits`` and ``ListUnitFiles`` of org.freedesktop.systemd1.Manager.
         Cost: two calls, 10 ms for 300 units.
         """
-        with self.connect() as bus:
+        with self._connect() as bus:
             units = list_units(bus)
         yield from units.values()
 
@@ -52,7 +52,7 @@ class Services:
         """
         if not is_unit_name(name):
             raise Gone(f"no unit can be called {name!r}")
-        with self.connect() as bus:
+        with self._connect() as bus:
             try:
                 return read_unit(bus, name)
             except Gone:
@@ -69,9 +69,9 @@ class Services:
             Unavailable: systemd is not the init.
         """
         self._require_systemd()
-        return ServiceChanges(self, f"{self._root}/sys/fs/cgroup", stop, interval_s).events()
+        return ServiceChanges(self._connect, f"{self._root}/sys/fs/cgroup", stop, interval_s).events()
 
-    def connect(self) -> "Bus":
+    def _connect(self) -> "Bus":
         """A connection to systemd.
 
         Raises:
