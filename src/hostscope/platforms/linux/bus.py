@@ -13,6 +13,8 @@ from jeepney.auth import AuthenticationError
 from jeepney.bus import get_bus
 from jeepney.io.blocking import DBusConnectionBase, prep_socket, timeout_to_deadline
 
+from msgspec import Struct
+
 from hostscope.errors import Denied, Error, Gone, Unavailable
 
 MAX_PENDING = 64
@@ -24,6 +26,19 @@ _ABSENT = frozenset(
     f"org.freedesktop.DBus.Error.{name}" for name in ("ServiceUnknown", "NameHasNoOwner", "NoReply", "Disconnected")
 )
 _UNKNOWN = frozenset({"org.freedesktop.systemd1.NoSuchUnit", "org.freedesktop.DBus.Error.UnknownObject"})
+
+
+class Received(Struct, frozen=True):
+    """A signal or a reply."""
+
+    member: str | None
+    """Name of a signal."""
+    path: str | None
+    """Object that sent a signal."""
+    signature: str | None
+    body: tuple[Any, ...]
+    reply_to: int | None
+    """Serial of the call that a reply, or an error, is for."""
 
 
 class Bus:
@@ -99,7 +114,7 @@ class Bus:
         except (OSError, ValueError) as failed:
             raise Unavailable(f"{method}: the bus connection broke: {failed}") from failed
 
-    def receive(self, timeout_s: float) -> Message | None:
+    def receive(self, timeout_s: float) -> Received | None:
         """The next message of the service, or of the bus itself; None when there was none in time.
 
         Others may send us signals that look the same, so the sender is compared.
@@ -108,7 +123,16 @@ class Bus:
             Unavailable: the connection broke.
         """
         message = self._pending.popleft() if self._pending else self._receive(timeout_s)
-        return message if message is not None and (self._private or self._sender(message) in self._trusted()) else None
+        if message is None or not (self._private or self._sender(message) in self._trusted()):
+            return None
+        fields = message.header.fields
+        return Received(
+            fields.get(HeaderFields.member),
+            fields.get(HeaderFields.path),
+            fields.get(HeaderFields.signature),
+            message.body,
+            fields.get(HeaderFields.reply_serial),
+        )
 
     def _trusted(self) -> tuple[str | None, ...]:
         return self.owner, _DBUS.bus_name

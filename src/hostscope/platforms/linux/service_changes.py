@@ -30,7 +30,7 @@ from hostscope.platforms.linux.units import (
 )
 
 if TYPE_CHECKING:
-    from hostscope.platforms.linux.bus import Bus
+    from hostscope.platforms.linux.bus import Bus, Received
 
 SCHEMAS: Mapping[type, str] = {
     ServiceChange: "hostscope.service_change/1",
@@ -102,22 +102,19 @@ class ServiceChanges:
 
     # Signals ----------------------------------------------------------------------------------------------------------
 
-    def _of_message(self, bus: "Bus", message: Any) -> Iterator[Event]:
-        from jeepney import HeaderFields
-
-        fields, body = message.header.fields, message.body
-        what = fields.get(HeaderFields.member), fields.get(HeaderFields.signature)
-        if HeaderFields.reply_serial in fields:
-            yield from self._answered(fields[HeaderFields.reply_serial], what[1], body)
+    def _of_message(self, bus: "Bus", message: "Received") -> Iterator[Event]:
+        what, body = (message.member, message.signature), message.body
+        if message.reply_to is not None:
+            yield from self._answered(message.reply_to, message.signature, body)
         elif what == ("PropertiesChanged", "sa{sv}as"):
-            yield from self._changed(bus, str(fields.get(HeaderFields.path)), body[1])
+            yield from self._changed(bus, message.path or "", body[1])
         elif what == ("UnitNew", "so"):
             self._ask(bus, body[0])
         elif what == ("JobRemoved", "uoss") and body[2] in self._states:
             self._ask(bus, body[2])  # Only of what is loaded: asking for another unit would load it.
         elif what == ("UnitRemoved", "so"):
             yield from self._now(body[0], None, "dbus")
-        elif what[0] == "NameOwnerChanged":
+        elif message.member == "NameOwnerChanged":
             raise _Interrupted("systemd left the bus or came back to it")
 
     def _changed(self, bus: "Bus", path: str, changed: dict[str, Any]) -> Iterator[Event]:
