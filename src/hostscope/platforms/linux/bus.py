@@ -12,7 +12,6 @@ from jeepney import DBusAddress, HeaderFields, Message, MessageFlag, MessageType
 from jeepney.auth import AuthenticationError
 from jeepney.bus import get_bus
 from jeepney.io.blocking import DBusConnectionBase, prep_socket, timeout_to_deadline
-
 from msgspec import Struct
 
 from hostscope.errors import Denied, Error, Gone, Unavailable
