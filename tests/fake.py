@@ -134,6 +134,10 @@ class FakeFiles(_Parts):
         self.answers.digested.append(exe.path)
         return _given(self.answers.digests.get(exe.path, Digest("00" * 32, 10)))  # type: ignore[no-any-return]
 
+    def matches(self, key: ProcessKey, exe: Executable, owner: FileOwner) -> bool | None:
+        digest = _given(self.answers.digests.get(exe.path, Digest("00" * 32, 10)))
+        return None if owner.digest is None else bool(digest.sha256.startswith(owner.digest))
+
 
 class FakePackages(_Parts):
     def owner(self, path: str) -> FileOwner | None:

@@ -4,7 +4,6 @@ from msgspec.structs import replace
 
 from hostscope.collectors.errors import attempt
 from hostscope.model.gap import Gap, Reason
-from hostscope.model.package import FileOwner
 from hostscope.model.process import Digest, Executable, Process
 from hostscope.platforms.base import Host
 
@@ -47,16 +46,11 @@ class Digests:
         if foreign:
             return digest, (Gap("digest.package", Reason.UNSUPPORTED, "the path is of another root file system"),)
         owner = attempt("digest.package", gaps, lambda: self._host.packages.owner(exe.path))
-        return (owned(digest, owner) if owner else digest), tuple(gaps)
-
-
-def owned(digest: Digest, owner: FileOwner) -> Digest:
-    """The digest with the package, compared where both sides have a SHA-256 and not yet compared otherwise."""
-    package = f"{owner.package} {owner.version}" if owner.version else owner.package
-    match = digest.package_match
-    if owner.digest_algorithm == "sha256" and owner.digest:
-        match = owner.digest == digest.sha256
-    return replace(digest, package=package, package_match=match)
+        if owner is None:
+            return digest, tuple(gaps)
+        match = attempt("digest.package_match", gaps, lambda: self._host.files.matches(process.key, exe, owner))
+        package = f"{owner.package} {owner.version}" if owner.version else owner.package
+        return replace(digest, package=package, package_match=match), tuple(gaps)
 
 
 def _is_host_path(process: Process) -> bool:

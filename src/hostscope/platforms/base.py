@@ -77,6 +77,13 @@ class Files(Protocol):
             Gone, Denied, Unavailable
         """
 
+    def matches(self, key: ProcessKey, exe: Executable, owner: FileOwner) -> bool | None:
+        """Whether the running image is what its package brought; None when the database has no digest of it.
+
+        Raises:
+            Gone, Denied, Unavailable
+        """
+
 
 class Packages(Protocol):
     """The package database."""

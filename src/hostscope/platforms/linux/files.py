@@ -15,6 +15,7 @@ from hostscope.platforms.linux.digest_cache import DigestCache, FileStamp, defau
 from hostscope.platforms.linux.file_capabilities import ATTRIBUTE, parse_file_capabilities
 from hostscope.platforms.linux.packages import hash_file
 from hostscope.platforms.linux.parse import parse_stat
+from hostscope.platforms.linux.privileges import READ_OTHERS, Privileges
 from hostscope.platforms.linux.read import PATH_ONLY, read_at
 from hostscope.platforms.linux.translate import PTRACE_HINT, REFUSED, error
 
@@ -28,7 +29,14 @@ _NONE = {errno.ENODATA, errno.ENOTSUP}
 class Files:
     """Implements `hostscope.platforms.base.Files`. Not for use by several threads."""
 
-    def __init__(self, proc: str = "/proc", cache: DigestCache | None = None, settled_ns: int = SETTLED_NS) -> None:
+    def __init__(
+        self,
+        proc: str = "/proc",
+        cache: DigestCache | None = None,
+        settled_ns: int = SETTLED_NS,
+        privileges: Privileges | None = None,
+    ) -> None:
+        self._privileges = privileges
         self._proc = proc
         self._cache = cache or DigestCache(default_folder())
         self._settled_ns = settled_ns
@@ -94,7 +102,16 @@ class Files:
         return digest
 
     def _open(self, key: ProcessKey, exe: Executable) -> int:
-        """A descriptor of the running image."""
+        """A descriptor of the running image; privileges are raised only where it cannot be had without."""
+        try:
+            return self._open_plainly(key, exe)
+        except Denied:
+            if self._privileges is None or not self._privileges.available(READ_OTHERS):
+                raise
+        with self._privileges.using(READ_OTHERS, f"open the executable of process {key.pid}"):
+            return self._open_plainly(key, exe)
+
+    def _open_plainly(self, key: ProcessKey, exe: Executable) -> int:
         try:
             directory = os.open(f"{self._proc}/{key.pid}", PATH_ONLY)
         except OSError as failed:

@@ -21,7 +21,7 @@ def open_host() -> Host:
         name="linux",
         processes=Processes(read_boot(), containers, security, privileges),
         security=security,
-        files=Files(),
+        files=Files(privileges=privileges),
         packages=Packages(),
         containers=containers,
         services=Services(),

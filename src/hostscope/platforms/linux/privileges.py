@@ -30,6 +30,9 @@ from hostscope.platforms.linux import capabilities
 from hostscope.platforms.linux.parse import NO_ID, parse_security, parse_status
 from hostscope.platforms.linux.read import read_file, read_text
 
+READ_OTHERS = ("sys_ptrace", "dac_read_search")
+"""What reading other users' /proc files takes: ptrace access (proc(5)), and directories nobody else may enter."""
+
 
 class Held(Struct, frozen=True):
     """Capability masks of the calling thread."""

@@ -18,13 +18,10 @@ from hostscope.platforms.linux.context import Contexts
 from hostscope.platforms.linux.iterator_rows import IteratorRows
 from hostscope.platforms.linux.names import Accounts, Terminals
 from hostscope.platforms.linux.parse import parse_stat
-from hostscope.platforms.linux.privileges import Privileges
+from hostscope.platforms.linux.privileges import READ_OTHERS, Privileges
 from hostscope.platforms.linux.procfs import ProcRows
 from hostscope.platforms.linux.read import PATH_ONLY, read_at
 from hostscope.platforms.tally import Tally
-
-READ_OTHERS = ("sys_ptrace", "dac_read_search")
-"""What reading other users' /proc files takes: ptrace access (proc(5)), and directories nobody else may enter."""
 
 
 class Processes:

@@ -7,10 +7,10 @@ from hostscope.errors import NativeError
 from hostscope.platforms.base import Privileges
 from hostscope.platforms.linux.parse_detail import parse_named_inode
 from hostscope.platforms.linux.parse_net import TABLES, Endpoint
+from hostscope.platforms.linux.privileges import READ_OTHERS
 from hostscope.platforms.linux.read import read_file
 from hostscope.platforms.linux.translate import REFUSED, VANISHED
 
-READ_OTHERS = ("sys_ptrace", "dac_read_search")
 PORT_TABLES = ("tcp", "tcp6", "udp", "udp6")
 TABLE_LIMIT = 1 << 26
 _WAITING = {"listen": 0, "unconnected": 0}

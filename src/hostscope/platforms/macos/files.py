@@ -1,6 +1,7 @@
 """Content of executables. macOS: not built yet."""
 
 from hostscope.model.key import ProcessKey
+from hostscope.model.package import FileOwner
 from hostscope.model.process import Digest, Executable
 from hostscope.platforms.macos.translate import not_built
 
@@ -10,3 +11,6 @@ class Files:
 
     def digest(self, key: ProcessKey, exe: Executable) -> Digest:
         raise not_built("digests of executables")
+
+    def matches(self, key: ProcessKey, exe: Executable, owner: FileOwner) -> bool | None:
+        raise not_built("comparing executables with their packages")

@@ -1,9 +1,11 @@
 """Digests of the recorded host's executables."""
 
 from hostscope.model.key import ProcessKey
+from hostscope.model.package import FileOwner
 from hostscope.model.process import Digest, Executable
 from hostscope.platforms.replay.layout import DIGEST
 from hostscope.platforms.replay.reader import Recording
+from hostscope.platforms.replay.translate import not_recorded
 
 
 class Files:
@@ -15,3 +17,11 @@ class Files:
     def digest(self, key: ProcessKey, exe: Executable) -> Digest:
         """As recorded; `exe` is told apart by `key`."""
         return self._recording.answer(DIGEST, str(key))
+
+    def matches(self, key: ProcessKey, exe: Executable, owner: FileOwner) -> bool | None:
+        """Files are not in a recording.
+
+        Raises:
+            Unsupported: always.
+        """
+        raise not_recorded("the content of executables")
