@@ -1,10 +1,10 @@
 """hostscope shows what every process on a host is, what it talks to and what it does.
 
-    import hostscope
+import hostscope
 
-    with hostscope.open_session() as session:
-        for process in session.processes():
-            print(process.key, process.name, process.argv)
+with hostscope.open_session() as session:
+    for process in session.processes():
+        print(process.key, process.name, process.argv)
 """
 
 from typing import TYPE_CHECKING, Any
