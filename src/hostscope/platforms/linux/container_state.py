@@ -4,7 +4,6 @@ Each runtime documents its commands, not these files, so only fields that have b
 field of another type than expected is as good as missing.
 """
 
-import calendar
 import re
 from collections.abc import Mapping
 from typing import Any
@@ -184,17 +183,19 @@ _INSTANT = re.compile(
 
 def parse_instant(text: str) -> int | None:
     """RFC 3339 -> UTC nanoseconds since the epoch; None for anything else, and for Go's zero time (year 1)."""
+    from datetime import UTC, datetime
+
     match = _INSTANT.fullmatch(text)
-    if not match or int(match[1]) < 1970 or not _in_calendar(match):
+    if not match or int(match[1]) < 1970:
         return None
-    seconds = calendar.timegm(tuple(int(part) for part in match.groups()[:6]))
+    try:
+        year, month, day, hour, minute, second = map(int, match.groups()[:6])
+        seconds = int(datetime(year, month, day, hour, minute, second, tzinfo=UTC).timestamp())
+    except ValueError:
+        return None
     if match[8]:
         seconds -= (1 if match[8] == "+" else -1) * (int(match[9]) * 3600 + int(match[10]) * 60)
     return seconds * 1_000_000_000 + int((match[7] or "0").ljust(9, "0"))
-
-
-def _in_calendar(match: re.Match[str]) -> bool:
-    return 1 <= int(match[2]) <= 12 and 1 <= int(match[3]) <= 31 and int(match[4]) < 24 and int(match[5]) < 60
 
 
 def _object(raw: bytes) -> dict[str, Any] | None:

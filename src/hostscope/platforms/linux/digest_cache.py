@@ -6,7 +6,6 @@ A file that fails any of this is removed and begun anew, and a folder that does 
 not protect from root, who could change us as well.
 """
 
-import hashlib
 import os
 import stat
 from collections.abc import Iterator
@@ -84,6 +83,8 @@ def _parse_line(line: bytes) -> tuple[tuple[FileStamp, str], str]:
 
 
 def _checksum(text: bytes) -> bytes:
+    import hashlib  # loads OpenSSL: not for those who ask for no digest
+
     return hashlib.blake2s(text, digest_size=8).hexdigest().encode()
 
 

@@ -1,7 +1,6 @@
 """Content of executables: the running image, whatever stands at its path now."""
 
 import errno
-import hashlib
 import os
 import stat
 import time
@@ -13,7 +12,7 @@ from hostscope.model.process import Digest, Executable
 from hostscope.model.text import encode
 from hostscope.platforms.linux.digest_cache import DigestCache, FileStamp, default_folder
 from hostscope.platforms.linux.file_capabilities import ATTRIBUTE, parse_file_capabilities
-from hostscope.platforms.linux.packages import hash_file
+from hostscope.platforms.linux.packages import ALGORITHMS, hash_file
 from hostscope.platforms.linux.parse import parse_stat
 from hostscope.platforms.linux.privileges import READ_OTHERS, Privileges
 from hostscope.platforms.linux.read import PATH_ONLY, read_at
@@ -69,7 +68,7 @@ class Files:
         Raises and costs as `digest` does, once more for databases that have MD5 only.
         """
         algorithm = owner.digest_algorithm
-        if algorithm is None or owner.digest is None or algorithm not in hashlib.algorithms_available:
+        if algorithm is None or owner.digest is None or algorithm not in ALGORITHMS:
             return None
         file = self._open(key, exe)
         try:

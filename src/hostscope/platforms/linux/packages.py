@@ -1,6 +1,5 @@
 """Packages and the files they own, and whether a file is still the package's."""
 
-import hashlib
 import os
 from typing import TYPE_CHECKING
 
@@ -13,6 +12,8 @@ if TYPE_CHECKING:
 
 MAX_REMEMBERED = 8192
 PIECE_BYTES = 1 << 20
+ALGORITHMS = frozenset({"md5", "sha1", "sha224", "sha256", "sha384", "sha512"})
+"""Digests that files can be compared with."""
 
 
 class Packages:
@@ -80,17 +81,15 @@ def digest_matches(owner: FileOwner, file: str | int) -> bool | None:
     Raises:
         OSError: the file cannot be read.
     """
-    if (
-        owner.digest is None
-        or owner.digest_algorithm is None
-        or owner.digest_algorithm not in hashlib.algorithms_available
-    ):
+    if owner.digest is None or owner.digest_algorithm not in ALGORITHMS:
         return None
     return hash_file(file, owner.digest_algorithm) == owner.digest
 
 
 def hash_file(file: str | int, algorithm: str) -> str:
     """Hexadecimal digest of a whole file. Raises `OSError`."""
+    import hashlib  # loads OpenSSL: 3 ms that a process list need not pay
+
     digest = hashlib.new(algorithm, usedforsecurity=False)
     descriptor = os.open(file, os.O_RDONLY | os.O_CLOEXEC) if isinstance(file, str) else file
     try:

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 from hostscope.errors import Denied, Gone, HostError, Unavailable
 from hostscope.model.event import Event
 from hostscope.model.service import ServiceState
-from hostscope.platforms.linux.service_changes import ServiceChanges
 from hostscope.platforms.linux.systemd import SYSTEMD, list_units, read_file, read_unit
 from hostscope.platforms.linux.units import is_unit_name
 
@@ -69,6 +68,8 @@ class Services:
             Unavailable: systemd is not the init.
         """
         self._require_systemd()
+        from hostscope.platforms.linux.service_changes import ServiceChanges
+
         return ServiceChanges(self._connect, f"{self._root}/sys/fs/cgroup", stop, interval_s).events()
 
     def _connect(self) -> "Bus":
