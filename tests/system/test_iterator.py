@@ -271,6 +271,47 @@ def test_a_sweep_while_processes_come_and_go(tasks: TaskIterator, methods: Metho
         thread.join()
 
 
+# Columns ------------------------------------------------------------------------------------------------------------
+
+
+def test_columns_say_what_rows_say(methods: Methods) -> None:
+    pytest.importorskip("numpy", reason="columns need NumPy")
+    from hostscope.platforms.linux.task_columns import task_columns
+
+    with told_child("told = 0") as (pid, _), open_tasks() as tasks:
+        columns = task_columns(tasks.chunks(), methods.boot)
+        row = row_of(pid, methods, tasks)
+    at = columns["pid"].tolist().index(pid)
+    assert row.exe and row.ids and row.memory and row.schedule and row.session and row.cpu and row.linux
+    start = columns["argv_start"][at]
+    raw = columns["argv_data"][start : start + columns["argv_size"][at]]
+    assert tuple(raw.decode().split("\0")[:-1]) == row.argv
+    said = {
+        "ppid": row.ppid, "start": row.key.start, "started_at_ns": row.started_at_ns, "threads": row.threads,
+        "kernel": False, "state": row.state, "exe": row.exe.path, "exe_deleted": False, "whole": True,
+        "name": row.name.encode(), "euid": int(row.ids.effective_user.id), "fsgid": 0, "open_files": row.open_files,
+        "session": row.session.session, "group": row.session.group, "nice": row.schedule.nice,
+        "priority": row.schedule.priority, "virtual_bytes": row.memory.virtual_bytes,
+        "resident_bytes": row.memory.resident_bytes, "shared_bytes": row.memory.shared_bytes,
+        "peak_resident_bytes": row.memory.peak_resident_bytes, "user_ns": row.cpu.user_ns,
+        "ns_net": row.linux.namespaces.net if row.linux.namespaces else None,
+    }  # fmt: skip
+    assert {name: columns[name][at] for name in said} == said
+
+
+def test_columns_are_as_long_as_each_other(methods: Methods) -> None:
+    pytest.importorskip("numpy", reason="columns need NumPy")
+    from hostscope.platforms.linux.task_columns import task_columns
+
+    with open_tasks() as tasks:
+        columns = task_columns(tasks.chunks(), methods.boot)
+    assert len({len(column) for name, column in columns.items() if name != "argv_data"}) == 1
+    assert list(columns["pid"]) == sorted(columns["pid"])
+    kernel = columns["kernel"]
+    assert not columns["virtual_bytes"][kernel].any()
+    assert set(columns["exe"][kernel]) <= {None}
+
+
 # The raw records, the loader, privileges ----------------------------------------------------------------------------
 
 

@@ -132,6 +132,23 @@ def test_any_bytes_after_a_header(raw: bytes) -> None:
         list(rows().decode(bytes(header) + raw, Tally()))
 
 
+def test_columns_of_arbitrary_bytes_are_an_error() -> None:
+    pytest.importorskip("numpy", reason="columns need NumPy")
+    from hostscope.platforms.linux.task_columns import record_starts
+
+    assert record_starts(record() * 3) == [0, len(record()), 2 * len(record())]
+    for raw in (record()[:-1], record() + b"x", bytes(HEADER_BYTES), b"\xff" * HEADER_BYTES):
+        with pytest.raises(ValueError):
+            record_starts(raw)
+
+
+def test_no_processes_are_empty_columns() -> None:
+    pytest.importorskip("numpy", reason="columns need NumPy")
+    from hostscope.platforms.linux.task_columns import task_columns
+
+    assert {len(column) for column in task_columns([], BOOT).values()} == {0}
+
+
 # Meanings -----------------------------------------------------------------------------------------------------------
 
 
