@@ -22,8 +22,8 @@ def command(**given: Any) -> int:
     with open_session(choices.replay, lower=True) as session:
         answer = session.counters()
         if choices.format != "table" or choices.columns:
-            return show(query, answer)
-        with open_output(choices.output) as sink:
+            return show(session, query, answer)
+        with open_output(choices.output, session.overriding) as sink:
             sink.write_all(render_counters(counters) for counters in answer)
             if not choices.quiet:
                 sink.write(f"\n{render_coverage(answer.coverage, COUNTERS.noun)}\n")

@@ -20,7 +20,7 @@ def command(**given: Any) -> int:
     choices = Choices(**given)
     with open_session(choices.replay, lower=True) as session:
         inspection = session.host()
-    with open_output(choices.output) as sink:
+    with open_output(choices.output, session.overriding) as sink:
         if choices.format == "json":
             sink.write(encode_json({"schema": HOST_SCHEMA, "host": inspection}), b"\n")
         else:

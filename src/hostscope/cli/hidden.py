@@ -23,7 +23,7 @@ def command(**given: Any) -> int:
     """Look for processes that some ways of looking do not show."""
     choices = Choices(**given)
     query = parse_query(choices, FINDINGS)
-    with open_session(choices.replay, lower=True) as session, open_output(choices.output) as sink:
+    with open_session(choices.replay, lower=True) as session, open_output(choices.output, session.overriding) as sink:
         showing = Showing(query, session.hidden(), query.selection(), sink)
         FORMS[choices.format](showing)
     return findings_code(showing.coverage(), showing.selection.shown, choices.strict)

@@ -26,7 +26,7 @@ def command(target: str, **given: Any) -> int:
     choices = Choices(**given)
     with open_session(choices.replay, choices.reveal, lower=True) as session:
         inspection = session.inspect(target, choices.method)
-    with open_output(choices.output) as sink:
+    with open_output(choices.output, session.overriding) as sink:
         if choices.format == "json":
             sink.write(encode_json({"schema": PROCESS_SCHEMA, "inspection": inspection}), b"\n")
         else:

@@ -3,12 +3,15 @@
 import os
 import stat
 import sys
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager, suppress
-from typing import BinaryIO
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
+from functools import partial
+from typing import BinaryIO, TypeVar
 
 from hostscope.errors import Error, UsageError
 from hostscope.render.table import Style
+
+Result = TypeVar("Result")
 
 
 class Sink:
@@ -51,12 +54,16 @@ def wants_colour() -> bool:
     return not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
 
 
+Override = Callable[[], AbstractContextManager[None]]
+"""Brings the right to write in spite of permissions into effect for a block, where we have it."""
+
+
 @contextmanager
-def open_output(path: str | None) -> Iterator[Sink]:
+def open_output(path: str | None, override: Override = nullcontext) -> Iterator[Sink]:
     """Standard output, or a file.
 
     A file is written beside its place, readable by its owner only, and takes its name when all went well. What is no
-    regular file (a pipe, a device) is written directly.
+    regular file (a pipe, a device) is written directly. `override` is used only where permissions forbid the file.
 
     Raises:
         UsageError: it cannot be written.
@@ -65,25 +72,24 @@ def open_output(path: str | None) -> Iterator[Sink]:
         sys.stdout.flush()
         yield Sink(sys.stdout.buffer, sys.stdout.isatty(), sys.stdout.encoding or "utf-8")
         sys.stdout.buffer.flush()
-    elif _is_special(path):
+    elif _is_special(path, override):
         with _opened(path) as file:
             yield Sink(file)
     else:
-        with _new_file(path) as file:
+        with _new_file(path, override) as file:
             yield Sink(file)
 
 
-def _is_special(path: str) -> bool:
+def _is_special(path: str, override: Override) -> bool:
     try:
-        mode = os.stat(path).st_mode
-        link = os.path.islink(path)
+        mode = _permitted(partial(os.stat, path), override).st_mode
     except FileNotFoundError:
         return False
     except OSError as error:
         raise _unwritable(path, error) from None
     if stat.S_ISDIR(mode):
         raise UsageError(f"{path} is a directory", "name a file")
-    if stat.S_ISREG(mode) and link:
+    if stat.S_ISREG(mode) and _permitted(partial(os.lstat, path), override).st_mode != mode:
         raise UsageError(f"{path} is a symbolic link", "name the file itself")
     return not stat.S_ISREG(mode)
 
@@ -100,24 +106,33 @@ def _opened(path: str) -> Iterator[BinaryIO]:
 
 
 @contextmanager
-def _new_file(path: str) -> Iterator[BinaryIO]:
+def _new_file(path: str, override: Override) -> Iterator[BinaryIO]:
     from tempfile import mkstemp  # with its imports 3 ms, which most commands do not need
 
     directory, name = os.path.split(path)
     try:
-        handle, beside = mkstemp(prefix=f".{name}.", dir=directory or ".")
+        handle, beside = _permitted(partial(mkstemp, prefix=f".{name}.", dir=directory or "."), override)
     except OSError as error:
         raise _unwritable(path, error) from None
     try:
         with open(handle, "wb") as file:
             yield file
-        os.replace(beside, path)
+        _permitted(partial(os.replace, beside, path), override)
     except BaseException as error:
         with suppress(FileNotFoundError):
-            os.unlink(beside)
+            _permitted(partial(os.unlink, beside), override)
         if isinstance(error, OSError) and not isinstance(error, Error):
             raise _unwritable(path, error) from None
         raise
+
+
+def _permitted(step: Callable[[], Result], override: Override) -> Result:
+    """Takes a step, the second time with our privileges, which commands keep out of effect."""
+    try:
+        return step()
+    except PermissionError:
+        with override():
+            return step()
 
 
 def _unwritable(path: str, error: OSError) -> UsageError:

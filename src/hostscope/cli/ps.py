@@ -37,7 +37,7 @@ def command(tree: bool, list_columns: bool, **given: Any) -> int:
             from hostscope.cli.watch import watch
 
             return watch(session, query)
-        return show(query, session.processes(query.request()))
+        return show(session, query, session.processes(query.request()))
 
 
 def _tree(choices: Choices) -> int:

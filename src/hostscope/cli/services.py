@@ -34,7 +34,7 @@ def _watch(choices: Choices) -> int:
     with (
         open_session(choices.replay, lower=True) as session,
         stopping(choices.duration) as stop,
-        open_output(choices.output) as sink,
+        open_output(choices.output, session.overriding) as sink,
     ):
         changes = session.service_changes(stop, choices.interval or DEFAULT_INTERVAL_S)
         for event in _limited(changes, choices, stop):

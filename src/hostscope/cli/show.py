@@ -14,6 +14,7 @@ from hostscope.render import documents
 from hostscope.render.coverage import render_coverage
 from hostscope.render.select import Selection
 from hostscope.render.table import DIM, RESET, cells_of, render_table
+from hostscope.session.local import LocalSession
 
 FINDINGS, FINDINGS_INCOMPLETE = 10, 11
 
@@ -48,10 +49,10 @@ class Showing:
         return lambda row: documents.encode_json(values(row))
 
 
-def show(query: Query, answer: Answer[Any]) -> int:
+def show(session: LocalSession, query: Query, answer: Answer[Any]) -> int:
     """Writes the answer; the exit code that follows from what it covers."""
     form = FORMS[query.choices.format]
-    with open_output(query.choices.output) as sink:
+    with open_output(query.choices.output, session.overriding) as sink:
         showing = Showing(query, answer, query.selection(), sink)
         form(showing)
     return exit_code(showing)

@@ -13,4 +13,4 @@ def show_table(table: str, choices: Choices) -> int:
     query = parse_query(choices, LAYOUTS[table])
     with open_session(choices.replay, lower=True) as session:
         answer: Any = session.snapshot(table)
-        return show(query, answer)
+        return show(session, query, answer)

@@ -39,7 +39,10 @@ def show_tree(choices: Choices, target: str | None) -> int:
     drawn = replace(parse_query(replace(choices, filter_=None), TREE), keep=None)
     if choices.format == "table":
         drawn = replace(drawn, columns=branch_columns(drawn.columns))
-    with open_session(choices.replay, choices.reveal, lower=True) as session, open_output(choices.output) as sink:
+    with (
+        open_session(choices.replay, choices.reveal, lower=True) as session,
+        open_output(choices.output, session.overriding) as sink,
+    ):
         root = session.process(target).key.pid if target else None
         kept: Selection[Process, Process] = Selection(asked.keep)
         answer = session.processes(_request(asked, drawn))

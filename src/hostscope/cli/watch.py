@@ -29,7 +29,8 @@ def watch(session: LocalSession, query: Query) -> int:
     choices = query.choices
     if choices.format not in FORMS_WATCHED:
         raise UsageError(f"--watch cannot write {choices.format}", "use --format table or ndjson")
-    with open_output(choices.output) as sink, stopping(choices.duration) as stop, _screen(sink):
+    output = open_output(choices.output, session.overriding)
+    with output as sink, stopping(choices.duration) as stop, _screen(sink):
         code = 0
         for showing in _showings(session, query, sink, stop):
             code = _draw(showing) if sink.terminal and choices.format == "table" else _append(showing)

@@ -3,6 +3,8 @@
 import importlib
 import threading
 from collections.abc import Iterator
+from contextlib import AbstractContextManager
+from functools import partial
 from time import monotonic
 from typing import Any
 
@@ -10,7 +12,7 @@ from msgspec.structs import replace
 
 from hostscope.collectors import COLLECTORS
 from hostscope.collectors.samples import Samples
-from hostscope.errors import Denied, Unsupported, UsageError
+from hostscope.errors import Denied, Error, Unsupported, UsageError
 from hostscope.model.answer import Answer
 from hostscope.model.container import Container
 from hostscope.model.coverage import Coverage
@@ -26,6 +28,8 @@ from hostscope.platforms.tally import Tally
 from hostscope.session.exits import Exit
 
 STREAMS = ("services",)
+OVERRIDE_FILE_PERMISSIONS = ("dac_override",)
+"""As Linux calls it; the platform leaves out what it does not have."""
 
 
 class LocalSession:
@@ -54,6 +58,10 @@ class LocalSession:
         if table not in STREAMS:
             raise UsageError(f"there is no stream of {table!r}", f"streams: {', '.join(STREAMS)}")
         return self.service_changes(stop, interval_s)
+
+    def overriding(self) -> AbstractContextManager[None]:
+        """Brings the right to write files in spite of their permissions into effect, for a block and if we have it."""
+        return self._host.privileges.using(OVERRIDE_FILE_PERMISSIONS, "write an answer to its file")
 
     def plan(self, action: str, target: str) -> Any:
         """See `Session.plan`."""
@@ -175,4 +183,17 @@ class LocalSession:
 
         if self._exit.reveal and not self._exit.sees_everything:
             raise Denied("only root may reveal the secrets of every process", "record without --reveal, or as root")
-        return record(self._host, path, request or ProcessRequest(), self._exit.reveal)
+        write = partial(record, self._host, path, request or ProcessRequest(), self._exit.reveal)
+        try:
+            return write()
+        except (UsageError, PermissionError) as failed:
+            if not _is_forbidden(failed):
+                raise
+        with self.overriding():
+            return write()
+
+
+def _is_forbidden(failed: Exception) -> bool:
+    """Whether the file's permissions were in the way, and not the host's processes."""
+    cause = failed.__cause__ if isinstance(failed, UsageError) else failed
+    return isinstance(cause, PermissionError) and not isinstance(cause, Error)

@@ -1,11 +1,16 @@
 """Bad input: one clear line, a hint, the documented code, and no partial file."""
 
+import errno
 import os
 import stat
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from hostscope.cli import output as output_module
 from hostscope.cli.output import open_output
 from hostscope.errors import Denied, Gone, Mismatch, NativeError, Refused, Unsupported, UsageError
 from hostscope.platforms.base import Host
@@ -108,6 +113,50 @@ def test_a_failure_leaves_the_old_file_and_nothing_else(
     assert hostscope("ps", "--output", str(target), "--format", "json").code == 4
     assert target.read_text() == "old"
     assert list(tmp_path.iterdir()) == [target]
+
+
+class Forbidden:
+    """A folder that only privileges open, without needing another user: the calls fail until they are raised."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, permitted: bool) -> None:
+        self.raised, self.permitted, self.uses = False, permitted, 0
+        for name in ("stat", "replace"):
+            monkeypatch.setattr(output_module.os, name, self._guarded(getattr(os, name)))
+
+    def _guarded(self, call: Callable[..., Any]) -> Callable[..., Any]:
+        def guarded(*arguments: Any, **options: Any) -> Any:
+            if not self.raised:
+                raise PermissionError(errno.EACCES, "Permission denied")
+            return call(*arguments, **options)
+
+        return guarded
+
+    @contextmanager
+    def override(self) -> Iterator[None]:
+        self.uses += 1
+        self.raised = self.permitted
+        yield
+        self.raised = False
+
+
+def test_privileges_are_used_only_where_permissions_forbid(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    target = tmp_path / "out"
+    with open_output(str(target), lambda: pytest.fail("not needed")) as sink:
+        sink.write("first")
+    with monkeypatch.context() as patched:
+        forbidden = Forbidden(patched, permitted=True)
+        with open_output(str(target), forbidden.override) as sink:
+            sink.write("second")
+    assert target.read_text() == "second"
+    assert forbidden.uses == 2
+
+
+def test_forbidden_without_privileges_is_a_usage_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with monkeypatch.context() as patched:
+        forbidden = Forbidden(patched, permitted=False)
+        with pytest.raises(UsageError, match="Permission denied"), open_output(str(tmp_path / "x"), forbidden.override):
+            pytest.fail("opened")
+    assert not list(tmp_path.iterdir())
 
 
 def test_devices_and_pipes_are_written_directly(hostscope: Run, tmp_path: Path) -> None:
