@@ -14,6 +14,7 @@ _NAMES = {DEBUG: "debug", INFO: "info", WARNING: "warning"}
 class _State:
     threshold = WARNING
     logger: Any = None
+    stream: Any = None
 
 
 def configure(verbosity: int) -> None:
@@ -42,9 +43,10 @@ def _log(level: int, event: str, fields: dict[str, object]) -> None:
 
 
 def _logger() -> Any:
-    if _State.logger is None:
+    if _State.stream is not sys.stderr:
         import structlog
 
+        _State.stream = sys.stderr
         _State.logger = structlog.wrap_logger(
             structlog.PrintLogger(sys.stderr),
             processors=[

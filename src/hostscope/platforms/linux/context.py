@@ -14,9 +14,9 @@ from hostscope.model.linux import Capabilities, LinuxContext, Namespaces
 from hostscope.model.process import Account, UnixIds
 from hostscope.model.security import HostSecurity, Security
 from hostscope.model.service import Service
-from hostscope.platforms.base import Containers
 from hostscope.platforms.linux import capabilities
-from hostscope.platforms.linux.cgroups import parse_cgroup
+from hostscope.platforms.linux.cgroups import CgroupPlace, parse_cgroup
+from hostscope.platforms.linux.containers import Containers
 from hostscope.platforms.linux.names import Accounts
 from hostscope.platforms.linux.parse import (
     NO_ID,
@@ -172,11 +172,16 @@ class Contexts:
         found = self._places.get(raw)
         if found is None:
             place = parse_cgroup(raw)
-            container = place.container
-            if container is not None and self._containers is not None:
-                container = self._containers.describe(container)
-            found = self._places[raw] = (place.path, container, place.service)
+            found = self._places[raw] = (place.path, self._container(place), place.service)
         return found
+
+    def _container(self, place: CgroupPlace) -> Container | None:
+        """Described by the runtime's state; plain runc, crun and ctr are known by their state only."""
+        if self._containers is None:
+            return place.container
+        if place.container is not None:
+            return self._containers.describe(place.container)
+        return self._containers.at(place.path) if place.path else None
 
 
 def capability_sets(security: SecurityLines) -> Capabilities:

@@ -10,10 +10,11 @@ from hostscope.model.key import ProcessKey
 from hostscope.model.process import Process
 from hostscope.model.request import ProcessRequest
 from hostscope.model.security import HostSecurity
-from hostscope.platforms.base import Columns, Containers, Security
+from hostscope.platforms.base import Columns, Security
 from hostscope.platforms.columnar import columns_of
 from hostscope.platforms.linux import detail, method, translate, views
 from hostscope.platforms.linux.clock import Boot
+from hostscope.platforms.linux.containers import Containers
 from hostscope.platforms.linux.context import Contexts
 from hostscope.platforms.linux.iterator_rows import IteratorRows
 from hostscope.platforms.linux.names import Accounts, Terminals
