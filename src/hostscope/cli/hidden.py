@@ -4,7 +4,7 @@ from typing import Any
 
 import click
 
-from hostscope.cli.options import COMMON, Choices, options, parse_query
+from hostscope.cli.options import Choices, options, parse_query
 from hostscope.cli.output import open_output
 from hostscope.cli.show import FORMS, Showing, findings_code
 from hostscope.render.layouts import FINDINGS
@@ -12,13 +12,14 @@ from hostscope.session import open_session
 
 EPILOG = """\b
 Compares what the kernel's iterator, the listing of /proc, probing each pid and the control groups show. Exits with 10
-when a process is hidden from one of them, 11 when besides not everything could be looked at.
+when a process is hidden from one of them, 11 when besides not everything could be looked at, 8 when nothing was found
+but not everything could be looked at.
 
 Example: hostscope hidden --format json"""
 
 
 @click.command("hidden", epilog=EPILOG)
-@options("format", "output", *COMMON)
+@options("format", "output", "replay", "quiet", "verbose")
 def command(**given: Any) -> int:
     """Look for processes that some ways of looking do not show."""
     choices = Choices(**given)
@@ -26,4 +27,4 @@ def command(**given: Any) -> int:
     with open_session(choices.replay, lower=True) as session, open_output(choices.output, session.overriding) as sink:
         showing = Showing(query, session.hidden(), query.selection(), sink)
         FORMS[choices.format](showing)
-    return findings_code(showing.coverage(), showing.selection.shown, choices.strict)
+    return findings_code(showing.coverage(), showing.selection.shown)

@@ -72,11 +72,12 @@ def strict_code(coverage: Coverage) -> int:
     return Incomplete.exit_code if unseen else 0
 
 
-def findings_code(coverage: Coverage, findings: int, strict: bool) -> int:
-    """10 with findings, 11 when besides not everything could be seen."""
-    if not findings:
-        return Incomplete.exit_code if not coverage.complete else (strict_code(coverage) if strict else 0)
-    return FINDINGS if coverage.complete else FINDINGS_INCOMPLETE
+def findings_code(coverage: Coverage, findings: int) -> int:
+    """10 with findings, 11 when besides not everything could be seen; 8 when that is why there may be none."""
+    whole = coverage.complete and not coverage.gaps
+    if findings:
+        return FINDINGS if whole else FINDINGS_INCOMPLETE
+    return 0 if whole else Incomplete.exit_code
 
 
 def say(text: str) -> None:

@@ -7,6 +7,8 @@ only when it differs in the same way in each of several looks.
 import threading
 from collections.abc import Iterator
 
+from msgspec.structs import replace
+
 from hostscope.model.answer import Answer
 from hostscope.model.host import Finding, ProcessView
 from hostscope.model.request import ProcessRequest
@@ -31,28 +33,29 @@ def collect(host: Host, request: ProcessRequest | None = None) -> Answer[Finding
 
 
 def _rows(host: Host, tally: Tally) -> Iterator[Finding]:
-    lasting = _look(host, tally)
+    views = list(host.processes.views())
+    _describe(views, tally)
+    lasting = _differences(views)
     for _ in range(LOOKS - 1):
         if not lasting:
             break
         threading.Event().wait(APART_S)
-        lasting &= _look(host, tally)
+        lasting &= _differences(list(host.processes.views()))
     for pid, shown, missing in sorted(lasting, key=lambda difference: difference[0]):
         tally.rows += 1
         yield _finding(pid, shown, missing)
 
 
-def _look(host: Host, tally: Tally) -> set[Difference]:
-    views = list(host.processes.views())
+def _describe(views: list[ProcessView], tally: Tally) -> None:
+    """Which views there are, and what they could not show."""
     tally.method = "views " + ", ".join(view.name for view in views)
     tally.seen = len(frozenset().union(*(view.pids for view in views)))
     for view in views:
+        tally.count_gaps(replace(gap, field=view.name) for gap in view.gaps)
         for gap in view.gaps:
             tally.note(f"{view.name}: {gap.reason}" + (f" ({gap.detail})" if gap.detail else ""))
-    whole = [view for view in views if _is_whole(view)]
-    if len(whole) < 2 and (not whole or len(views) < 2):
+    if len(views) < 2 or not any(map(_is_whole, views)):
         tally.hidden = "there are not two views to compare"
-    return set(_differences(views, whole))
 
 
 def _is_whole(view: ProcessView) -> bool:
@@ -60,12 +63,14 @@ def _is_whole(view: ProcessView) -> bool:
     return not view.gaps and view.name not in _SHOWS_ONLY
 
 
-def _differences(views: list[ProcessView], whole: list[ProcessView]) -> Iterator[Difference]:
-    everyone = frozenset().union(*(view.pids for view in views))
-    for pid in everyone:
+def _differences(views: list[ProcessView]) -> set[Difference]:
+    whole = [view for view in views if _is_whole(view)]
+    found = set()
+    for pid in frozenset().union(*(view.pids for view in views)):
         missing = frozenset(view.name for view in whole if pid not in view.pids)
         if missing:
-            yield pid, frozenset(view.name for view in views if pid in view.pids), missing
+            found.add((pid, frozenset(view.name for view in views if pid in view.pids), missing))
+    return found
 
 
 def _finding(pid: int, shown: frozenset[str], missing: frozenset[str]) -> Finding:

@@ -189,8 +189,13 @@ class LocalSession:
         except (UsageError, PermissionError) as failed:
             if not _is_forbidden(failed):
                 raise
-        with self.overriding():
-            return write()
+        try:
+            with self.overriding():
+                return write()
+        except PermissionError as failed:
+            if isinstance(failed, Error):
+                raise
+            raise UsageError(f"cannot write {path}: {failed.strerror}") from None
 
 
 def _is_forbidden(failed: Exception) -> bool:

@@ -204,7 +204,10 @@ def test_nothing_hidden(hostscope: Run) -> None:
     assert "0 findings by views listing, probe" in result.out
 
 
-@pytest.mark.parametrize(("third", "code"), [((), 10), ((ProcessView("cgroup", frozenset()),), 10)])
+DENIED = ProcessView("iterator", frozenset(), (Gap("iterator", Reason.DENIED),))
+
+
+@pytest.mark.parametrize(("third", "code"), [((), 10), ((ProcessView("cgroup", frozenset()),), 10), ((DENIED,), 11)])
 def test_hidden_processes_are_findings(
     hostscope: Run, asked: Host, third: tuple[ProcessView, ...], code: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -216,6 +219,8 @@ def test_hidden_processes_are_findings(
 
 
 def test_hidden_that_could_not_compare_is_incomplete(hostscope: Run, asked: Host) -> None:
+    processes(asked).looks[0].append(DENIED)
+    assert hostscope("hidden").code == 8
     processes(asked).looks = [[ProcessView("listing", frozenset({1}))]]
     assert hostscope("hidden").code == 8
 

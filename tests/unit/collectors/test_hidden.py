@@ -46,6 +46,7 @@ def test_a_view_with_gaps_shows_but_does_not_accuse() -> None:
     answer = hidden.collect(host(looks=[[view("listing", 1, gap=True), view("probe", 1, 7), view("iterator", 1, 7)]]))
     assert answer.rows() == []
     assert answer.coverage.notes == ("listing: denied (no)",)
+    assert [(gap.field, gap.rows) for gap in answer.coverage.gaps] == [("listing", 1)]
 
 
 def test_control_groups_show_what_others_hide_but_lack_zombies() -> None:
