@@ -7,9 +7,10 @@ import sys
 import pytest
 
 
-@pytest.mark.parametrize(
-    ("verbosity", "shown"), [(0, ["warning"]), (1, ["info", "warning"]), (2, ["debug", "info", "warning"])]
-)
+LEVELS = ["debug", "info", "warning"]
+
+
+@pytest.mark.parametrize(("verbosity", "shown"), [(0, LEVELS[2:]), (1, LEVELS[1:]), (2, LEVELS)])
 def test_shows_what_was_asked_for(verbosity: int, shown: list[str]) -> None:
     code = f"""
 from hostscope import log

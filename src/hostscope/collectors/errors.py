@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from typing import TypeVar
 
+from hostscope import log
 from hostscope.errors import Denied, Error, Gone, Mismatch, Unsupported
 from hostscope.model.gap import Gap, Reason
 
@@ -29,4 +30,5 @@ def attempt(field: str, gaps: list[Gap], read: Callable[[], Result]) -> Result |
         return read()
     except Error as error:
         gaps.append(gap_for(field, error))
+        log.debug("not_read", field=field, error=type(error).__name__)
         return None

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from hostscope import log
 from hostscope.session.base import Session
 from hostscope.session.local import LocalSession
 
@@ -26,6 +27,7 @@ def open_session(replay: str | None = None, reveal: bool = False, lower: bool = 
     from hostscope.platforms import open_host
 
     host = open_host(replay)
+    log.info("host_opened", host=host.name, reveal=reveal)
     if lower:
         host.privileges.lower_all()
     yield LocalSession(host, reveal)
