@@ -12,11 +12,11 @@ SOURCES = Path(__file__).parent
 
 
 @cache
-def _directory() -> Path:
+def directory() -> Path:
     """Readable by every user, as the programs run under many; removed by `clear`."""
-    directory = Path(tempfile.mkdtemp(prefix="hostscope-zoo-"))
-    directory.chmod(0o755)
-    return directory
+    path = Path(tempfile.mkdtemp(prefix="hostscope-zoo-"))
+    path.chmod(0o755)
+    return path
 
 
 @cache
@@ -25,7 +25,7 @@ def program(name: str) -> Path:
     compiler = shutil.which("gcc") or shutil.which("cc")
     if compiler is None:
         pytest.skip("needs a C compiler (gcc)")
-    target = _directory() / name
+    target = directory() / name
     command = [compiler, "-O1", "-Wall", "-Wextra", "-pthread", "-o", str(target), str(SOURCES / f"{name}.c")]
     subprocess.run(command, check=True, capture_output=True, text=True)
     return target
@@ -33,7 +33,7 @@ def program(name: str) -> Path:
 
 def clear() -> None:
     """Removes what was built."""
-    if _directory.cache_info().currsize:
-        shutil.rmtree(_directory())
-        _directory.cache_clear()
+    if directory.cache_info().currsize:
+        shutil.rmtree(directory())
+        directory.cache_clear()
         program.cache_clear()

@@ -1,5 +1,5 @@
-// storm CORE FORKS WINDOW: forks and reaps processes on one core, at most WINDOW at a time. Every tenth runs this
-// program again as "storm leaf PID". Prints "ready", waits for a line on fd 0, prints how many ended when through.
+// storm CORE GUST WINDOW: for each byte on fd 0 forks GUST processes on one core and reaps them, at most WINDOW at a
+// time. Every tenth runs this program again as "storm leaf PID". Prints "ready", and at the end how many it reaped.
 #define _GNU_SOURCE
 #include <sched.h>
 #include <signal.h>
@@ -22,7 +22,7 @@ static void live(char *self, long index) {
 int main(int argc, char **argv) {
     if (argc == 3 && !strcmp(argv[1], "leaf")) return 0;
     if (argc != 4) return 2;
-    long forks = atol(argv[2]), window = atol(argv[3]), alive = 0, ended = 0;
+    long gust = atol(argv[2]), window = atol(argv[3]), alive = 0, ended = 0;
     char self[4096] = {0}, go;
     cpu_set_t core;
     CPU_ZERO(&core);
@@ -31,14 +31,14 @@ int main(int argc, char **argv) {
     if (readlink("/proc/self/exe", self, sizeof self - 1) < 0 || sched_setaffinity(0, sizeof core, &core)) return 3;
     puts("ready");
     fflush(stdout);
-    if (read(0, &go, 1) != 1) return 4;
-    for (long index = 0; index < forks; index++) {
-        for (; alive >= window; alive--) ended += wait(NULL) > 0;
-        pid_t child = fork();
-        if (child == 0) live(self, index);
-        if (child < 0) return 5;
-        alive++;
-    }
+    while (read(0, &go, 1) == 1)
+        for (long index = 0; index < gust; index++) {
+            for (; alive >= window; alive--) ended += wait(NULL) > 0;
+            pid_t child = fork();
+            if (child == 0) live(self, index);
+            if (child < 0) return 5;
+            alive++;
+        }
     for (; alive; alive--) ended += wait(NULL) > 0;
     printf("%ld\n", ended);
     return 0;
