@@ -6,7 +6,6 @@ import sys
 
 import pytest
 
-
 LEVELS = ["debug", "info", "warning"]
 
 
