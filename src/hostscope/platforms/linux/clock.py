@@ -5,6 +5,7 @@ import time
 
 from msgspec import Struct
 
+from hostscope.errors import Unavailable
 from hostscope.model.key import ProcessKey
 from hostscope.platforms.linux.parse import parse_namespace
 from hostscope.platforms.linux.read import read_text
@@ -32,9 +33,17 @@ class Boot(Struct, frozen=True):
 
 
 def read_boot() -> Boot:
-    """This boot. Source: /proc/sys/kernel/random/boot_id, /proc/self/ns/pid, CLOCK_BOOTTIME."""
+    """This boot. Source: /proc/sys/kernel/random/boot_id, /proc/self/ns/pid, CLOCK_BOOTTIME.
+
+    Raises:
+        Unavailable: there is no /proc.
+    """
+    try:
+        pid_ns = parse_namespace(os.readlink("/proc/self/ns/pid"))
+    except OSError as failed:
+        raise Unavailable(f"/proc cannot be read: {failed.strerror}", "mount it: mount -t proc proc /proc") from failed
     return Boot(
         read_text("/proc/sys/kernel/random/boot_id") or "",
-        parse_namespace(os.readlink("/proc/self/ns/pid")),
+        pid_ns,
         time.time_ns() - time.clock_gettime_ns(time.CLOCK_BOOTTIME),
     )

@@ -113,6 +113,12 @@ def parse_status(raw: bytes) -> Status:
     )
 
 
+def parse_tgid(raw: bytes) -> int:
+    """The process that a thread belongs to, of /proc/TID/status."""
+    start = raw.index(b"\nTgid:") + 6
+    return int(raw[start : raw.index(b"\n", start)])
+
+
 def _security_end(raw: bytes, start: int, limit: int) -> int:
     """The Seccomp line is missing from kernels built without it."""
     seccomp = raw.find(b"\nSeccomp:", start, limit)

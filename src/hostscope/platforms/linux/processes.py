@@ -3,7 +3,7 @@
 import os
 from collections.abc import Iterator
 
-from hostscope.errors import Mismatch
+from hostscope.errors import Error, Gone, Mismatch, Unavailable
 from hostscope.model.detail import ProcessDetail
 from hostscope.model.host import ProcessView
 from hostscope.model.key import ProcessKey
@@ -18,10 +18,10 @@ from hostscope.platforms.linux.containers import Containers
 from hostscope.platforms.linux.context import Contexts
 from hostscope.platforms.linux.iterator_rows import IteratorRows
 from hostscope.platforms.linux.names import Accounts, Terminals
-from hostscope.platforms.linux.parse import parse_stat
+from hostscope.platforms.linux.parse import parse_stat, parse_tgid
 from hostscope.platforms.linux.privileges import READ_OTHERS, Privileges
 from hostscope.platforms.linux.procfs import ProcRows
-from hostscope.platforms.linux.read import PATH_ONLY, read_at
+from hostscope.platforms.linux.read import PATH_ONLY, read_at, read_file
 from hostscope.platforms.tally import Tally
 
 
@@ -94,14 +94,19 @@ class Processes:
         """One process, from /proc.
 
         Raises:
-            Gone, Denied
+            Gone, Denied, Unavailable
         """
         proc = os.open("/proc", PATH_ONLY)
         try:
             with self._privileges.using(READ_OTHERS, f"read process {pid}"):
+                _refuse_thread(pid)
                 return self._proc_rows(request, self._security.state()).read(proc, pid)
+        except Error:
+            raise  # ours resemble the system's
         except OSError as failed:
             raise translate.error("read", failed, pid) from failed
+        except ValueError as nonsense:
+            raise Unavailable(f"process {pid}: {nonsense}") from nonsense
         finally:
             os.close(proc)
 
@@ -140,6 +145,19 @@ class Processes:
     def _iterator_pids(self) -> frozenset[int]:
         request, tally = ProcessRequest(fields=frozenset(), method="iterator"), Tally()
         return frozenset(process.key.pid for process in self.sweep(request, tally))
+
+
+def _refuse_thread(pid: int) -> None:
+    """/proc does not list threads, but has a directory for each that looks like a process's.
+
+    Raises:
+        Gone: the number is a thread's.
+        OSError: there is no such directory, or it is refused.
+        ValueError: the kernel's text could not be parsed.
+    """
+    process = parse_tgid(read_file(f"/proc/{pid}/status"))
+    if process != pid:
+        raise Gone(f"process {pid}: there is no such process", f"{pid} is a thread of process {process}")
 
 
 def has_labels(state: HostSecurity) -> bool:

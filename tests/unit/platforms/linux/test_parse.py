@@ -22,6 +22,7 @@ def of_status(cut: Callable[[parse.Status], Any]) -> Callable[[bytes], Any]:
 
 PARSERS: dict[str, tuple[Callable[[bytes], Any], list[bytes]]] = {
     "stat": (parse.parse_stat, list(STATS.values())),
+    "tgid": (parse.parse_tgid, list(STATUSES.values())),
     "status": (parse.parse_status, list(STATUSES.values())),
     "ids": (parse.parse_ids, [b"Uid:\t0\t1\t2\t3\nGid:\t0\t1\t2\t3"]),
     "ids of a status": (of_status(lambda status: parse.parse_ids(status.ids)), list(STATUSES.values())),
@@ -156,6 +157,10 @@ def test_status_of_a_kernel_thread() -> None:
 
 def test_status_of_a_process_in_a_container() -> None:
     assert parse.parse_status(samples.STATUS_CONTAINER).inner_pid == 1
+
+
+def test_process_of_a_thread() -> None:
+    assert parse.parse_tgid(samples.STATUS_6_18.replace(b"\nPid:\t77", b"\nPid:\t78")) == 77
 
 
 def test_a_name_cannot_forge_lines() -> None:
