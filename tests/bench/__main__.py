@@ -23,7 +23,7 @@ from tests.bench.peers import COMMON, PS_COLUMNS
 
 HERE = Path(__file__).parent
 MANY = 10_000
-COLUMNS = "pid,ppid,user,state,rss,vsz,threads,time,argv"
+COLUMNS = "pid,ppid,user,state,rss,vsz,threads,cpu,command"
 PS_SAME = "pid,ppid,user,state,rss,vsz,nlwp,time,args"
 HOSTSCOPE = shutil.which("hostscope", path=f"{Path(sys.executable).parent}:{os.environ['PATH']}") or "hostscope"
 
