@@ -435,18 +435,24 @@ INLINE void read_credentials(struct scratch *s, struct task_struct *t) {
 
 #define PADDED(size) (((u32)(size) + 7) & ~7u)
 
+/* The barrier keeps the compiler from joining both tests into one that verifiers before 6.2 do not understand. */
+INLINE void write_part(struct seq_file *seq, void *from, u64 size, const u64 limit) {
+	if (!size)
+		return;
+	asm volatile("" : "+r"(size));
+	if (size <= limit)
+		bpf_seq_write(seq, from, size);
+}
+
 INLINE void write_record(struct seq_file *seq, struct scratch *s) {
 	struct record *r = &s->record;
 	u64 argv = PADDED(r->argv_size), paths = s->paths_used, groups = PADDED(r->groups_size);
 
 	r->size = sizeof(*r) + argv + paths + groups;
 	bpf_seq_write(seq, r, sizeof(*r));
-	if (argv && argv <= ARGV_SLOT)
-		bpf_seq_write(seq, s->argv, argv);
-	if (paths && paths <= PATHS_SLOT)
-		bpf_seq_write(seq, s->paths, paths);
-	if (groups && groups <= GROUPS_SLOT * 4)
-		bpf_seq_write(seq, s->groups, groups);
+	write_part(seq, s->argv, argv, ARGV_SLOT);
+	write_part(seq, s->paths, paths, PATHS_SLOT);
+	write_part(seq, s->groups, groups, GROUPS_SLOT * 4);
 }
 
 INLINE int show(struct bpf_iter__task *c, const bool loops) {

@@ -4,6 +4,7 @@ Every call raises `OSError` as the kernel answered; `hostscope.platforms.linux.l
 """
 
 import ctypes
+import errno
 import os
 import struct
 
@@ -96,9 +97,9 @@ def prog_load(
 
     try:
         return load(0, 0, 0)
-    except PermissionError:
-        raise
-    except OSError:
+    except OSError as failed:
+        if failed.errno == errno.EPERM:  # a capability is missing; EACCES is the verifier's word for a bad access
+            raise
         log = ctypes.create_string_buffer(_LOG_BYTES)
     try:
         return load(1, _LOG_BYTES, ctypes.addressof(log))
