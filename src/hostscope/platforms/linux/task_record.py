@@ -60,7 +60,6 @@ class Flag(IntFlag):
 HEADER = struct.Struct("<3I4HI5I12s25Q16s144s16s4IQII")
 """In the order of struct record; `state`, `context` and `schedule` come as slices, equal slices mean equal things."""
 
-SIZE = struct.Struct("<I")
 PID, PID_AT = struct.Struct("<I"), 24
 """Where the pid of a record is."""
 

@@ -134,12 +134,12 @@ def test_any_bytes_after_a_header(raw: bytes) -> None:
 
 def test_columns_of_arbitrary_bytes_are_an_error() -> None:
     pytest.importorskip("numpy", reason="columns need NumPy")
-    from hostscope.platforms.linux.task_columns import record_starts
+    from hostscope.platforms.linux.task_columns import cut_records
 
-    assert record_starts(record() * 3) == [0, len(record()), 2 * len(record())]
+    assert cut_records(record() * 3).starts == [0, len(record()), 2 * len(record())]
     for raw in (record()[:-1], record() + b"x", bytes(HEADER_BYTES), b"\xff" * HEADER_BYTES):
         with pytest.raises(ValueError):
-            record_starts(raw)
+            cut_records(raw)
 
 
 def test_no_processes_are_empty_columns() -> None:
