@@ -17,8 +17,8 @@ from tests.zoo.sight import sweep
 
 pytestmark = [pytest.mark.system, pytest.mark.root]
 
-GUSTS, GUST, WINDOW, CORES = 25, 200, 40, (0, 1)
-"""Ten thousand forks in all; each sweep has a gust of its own on each core."""
+GUSTS, GUST, WINDOW, CORES = 25, 200, 120, (0, 1)
+"""Ten thousand forks in all; each of the first sweeps has a gust of its own on each core."""
 DEADLINE_S = 60
 
 
@@ -44,12 +44,15 @@ def makers() -> Iterator[list[subprocess.Popen[bytes]]]:
     finally:
         for maker in started:
             maker.kill()
-            with suppress(BrokenPipeError):
-                maker.communicate(timeout=DEADLINE_S)
+            maker.wait(DEADLINE_S)
+            for pipe in (maker.stdin, maker.stdout):
+                assert pipe
+                with suppress(BrokenPipeError):
+                    pipe.close()
 
 
 def through_the_storm(method: str, fields: frozenset[str]) -> Iterator[tuple[list[Process], Coverage, frozenset[int]]]:
-    """Sweeps, one for each gust; with each, the makers' pids."""
+    """Sweeps, one for each gust and then until all have ended; with each, the makers' pids."""
     with makers() as started:
         pids = frozenset(maker.pid for maker in started)
         for _ in range(GUSTS):
@@ -59,8 +62,12 @@ def through_the_storm(method: str, fields: frozenset[str]) -> Iterator[tuple[lis
                 maker.stdin.flush()
             yield *sweep(method, fields), pids
         for maker in started:
-            reaped, _ = maker.communicate(timeout=DEADLINE_S)
-            assert reaped == b"%d\n" % (GUSTS * GUST)
+            assert maker.stdin
+            maker.stdin.close()
+        while any(maker.poll() is None for maker in started):
+            yield *sweep(method, fields), pids
+        for maker in started:
+            assert maker.stdout and maker.stdout.read() == b"%d\n" % (GUSTS * GUST)
 
 
 def of_the_storm(row: Process, parents: frozenset[int]) -> bool:
@@ -71,7 +78,9 @@ def whole(row: Process) -> bool:
     """Whether it has all that comes with an address space, or nothing of it: it may just have given that up."""
     if row.exe is None and row.argv is None and row.memory is None:
         return {gap.field for gap in row.gaps} <= {"linux.dumpable", "linux.cgroup"}
-    return bool(row.exe and row.argv is not None and row.memory and row.state not in ("zombie", "dead"))
+    # The iterator asks /proc for arguments that were not in memory; the process may have ended by then, which it says.
+    argv = row.argv is not None or [gap.reason for gap in row.gaps if gap.field == "argv"] == [Reason.GONE]
+    return bool(row.exe and argv and row.memory and row.state not in ("zombie", "dead"))
 
 
 def placed(row: Process) -> bool:
@@ -106,12 +115,14 @@ def test_sweeps_during_a_storm(method: str, fields: frozenset[str]) -> None:
         storming = [row for row in rows if of_the_storm(row, parents)]
         assert [row for row in storming if not whole(row)] == []
         assert [row for row in storming if not true(row)] == []
+        if method == "proc":
+            assert [row for row in storming if row.exe and row.argv is None] == []
         if fields is FULL:
             assert [row for row in storming if row.exe and not placed(row)] == []
         assert {row.exe.path for row in storming if row.exe} <= {executable}
         states.update(str(row.state) if row.exe else f"{row.state}, ending" for row in storming)
         sweeps, seen, vanished = sweeps + 1, seen + len(storming), vanished + coverage.vanished
     print(f"\n{method}: {sweeps} sweeps saw {seen} short-lived processes {dict(states)}; {vanished} vanished")
-    assert sweeps == GUSTS and seen > GUSTS
+    assert sweeps >= GUSTS and seen > GUSTS
     if method == "proc":
         assert vanished > 0
