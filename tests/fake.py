@@ -75,7 +75,7 @@ class FakeProcesses:
             yield row
 
     def columns(self, request: ProcessRequest, tally: Tally) -> Columns:
-        return columns_of(self.sweep(request, tally))
+        return columns_of(self.sweep(request, tally), request.wanted)
 
     def read(self, pid: int, request: ProcessRequest) -> Process:
         self.requests.append(request)

@@ -14,8 +14,9 @@ import pytest
 
 from hostscope.errors import Denied, Unsupported
 from hostscope.model.process import Process
-from hostscope.model.request import FULL
+from hostscope.model.request import FULL, ProcessRequest
 from hostscope.model.security import HostSecurity
+from hostscope.platforms import open_host
 from hostscope.platforms.linux import loader, program_cache, relocate
 from hostscope.platforms.linux.clock import TICK_NS, Boot, read_boot
 from hostscope.platforms.linux.context import Contexts
@@ -274,42 +275,38 @@ def test_a_sweep_while_processes_come_and_go(tasks: TaskIterator, methods: Metho
 # Columns ------------------------------------------------------------------------------------------------------------
 
 
-def test_columns_say_what_rows_say(methods: Methods) -> None:
+STEADY = (
+    "ppid", "start", "started_at_ns", "uid", "euid", "gid", "egid", "session", "group", "threads", "priority", "nice",
+    "name", "state", "exe", "argv", "virtual_bytes", "peak_virtual_bytes", "open_files",
+)  # fmt: skip
+
+
+def test_columns_say_what_rows_say() -> None:
+    """For children that hold still, one with arguments only /proc can tell, and whatever the iterator leaves out."""
     pytest.importorskip("numpy", reason="columns need NumPy")
-    from hostscope.platforms.linux.task_columns import task_columns
+    from hostscope.platforms.columnar import columns_of
 
-    with told_child("told = 0") as (pid, _), open_tasks() as tasks:
-        columns = task_columns(tasks.chunks(), methods.boot)
-        row = row_of(pid, methods, tasks)
-    at = columns["pid"].tolist().index(pid)
-    assert row.exe and row.ids and row.memory and row.schedule and row.session and row.cpu and row.linux
-    start = columns["argv_start"][at]
-    raw = columns["argv_data"][start : start + columns["argv_size"][at]]
-    assert tuple(raw.decode().split("\0")[:-1]) == row.argv
-    said = {
-        "ppid": row.ppid, "start": row.key.start, "started_at_ns": row.started_at_ns, "threads": row.threads,
-        "kernel": False, "state": row.state, "exe": row.exe.path, "exe_deleted": False, "whole": True,
-        "name": row.name.encode(), "euid": int(row.ids.effective_user.id), "fsgid": 0, "open_files": row.open_files,
-        "session": row.session.session, "group": row.session.group, "nice": row.schedule.nice,
-        "priority": row.schedule.priority, "virtual_bytes": row.memory.virtual_bytes,
-        "resident_bytes": row.memory.resident_bytes, "shared_bytes": row.memory.shared_bytes,
-        "peak_resident_bytes": row.memory.peak_resident_bytes, "user_ns": row.cpu.user_ns,
-        "ns_net": row.linux.namespaces.net if row.linux.namespaces else None,
-    }  # fmt: skip
-    assert {name: columns[name][at] for name in said} == said
+    processes = open_host().processes
+    talker = subprocess.Popen(["/bin/sh", "-c", "read line", "sh", "x" * 9000], stdin=subprocess.PIPE)
+    with told_child("told = 0") as (plain, _), talker:
+        long = talker.pid
+        columns = processes.columns(ProcessRequest(fields=FULL, method="iterator"), Tally())
+        rows = {row.key.pid: row for row in processes.sweep(ProcessRequest(fields=FULL, method="proc"), Tally())}
+        talker.communicate()
+    for pid in (1, plain, long):
+        said, place = columns_of([rows[pid]], FULL), columns["pid"].tolist().index(pid)
+        assert {name: columns[name][place] for name in STEADY} == {name: said[name][0] for name in STEADY}
 
 
-def test_columns_are_as_long_as_each_other(methods: Methods) -> None:
-    pytest.importorskip("numpy", reason="columns need NumPy")
-    from hostscope.platforms.linux.task_columns import task_columns
+def test_columns_are_as_long_as_each_other_and_masked_where_nothing_is() -> None:
+    np = pytest.importorskip("numpy", reason="columns need NumPy")
 
-    with open_tasks() as tasks:
-        columns = task_columns(tasks.chunks(), methods.boot)
-    assert len({len(column) for name, column in columns.items() if name != "argv_data"}) == 1
-    assert list(columns["pid"]) == sorted(columns["pid"])
-    kernel = columns["kernel"]
-    assert not columns["virtual_bytes"][kernel].any()
-    assert set(columns["exe"][kernel]) <= {None}
+    columns = open_host().processes.columns(ProcessRequest(fields=FULL, method="iterator"), Tally())
+    assert len({len(column) for column in columns.values()}) == 1
+    assert list(columns["pid"]) == sorted(set(columns["pid"]))
+    kernel = columns["ppid"] == 2
+    assert np.ma.getmaskarray(columns["virtual_bytes"])[kernel].all()
+    assert set(columns["exe"][kernel]) == {None} == set(columns["argv"][kernel])
 
 
 # The raw records, the loader, privileges ----------------------------------------------------------------------------

@@ -40,7 +40,11 @@ class Processes(Protocol):
         """
 
     def columns(self, request: ProcessRequest, tally: Tally) -> Columns:
-        """The same answer, column by column, for analysis (needs NumPy)."""
+        """The same answer, column by column, for analysis: see `hostscope.platforms.columnar`.
+
+        Raises:
+            ModuleNotFoundError: NumPy is not installed.
+        """
 
     def read(self, pid: int, request: ProcessRequest) -> Process:
         """One process.

@@ -13,6 +13,7 @@ from hostscope.model.detail import ProcessDetail
 from hostscope.model.inspection import ProcessInspection
 from hostscope.model.process import Process
 from hostscope.model.request import ProcessRequest
+from hostscope.model.text import decode, encode
 from hostscope.platforms.base import Columns, Host
 from hostscope.render.mask import mask_argv, mask_detail, mask_process
 
@@ -67,9 +68,9 @@ class Exit:
         if self.sees_everything or "argv" not in columns:
             return columns
         argv = columns["argv"].copy()
-        for place, arguments in enumerate(argv):
-            if arguments:
-                argv[place] = mask_argv(arguments)
+        for place, raw in enumerate(argv):
+            if raw:
+                argv[place] = _masked_arguments(raw)
         return {**columns, "argv": argv}
 
     def asked(self, request: ProcessRequest) -> ProcessRequest:
@@ -77,6 +78,13 @@ class Exit:
         if not self.reveal or self.sees_everything or OWNER in request.wanted:
             return request
         return replace(request, fields=request.fields | {OWNER})
+
+
+def _masked_arguments(raw: bytes) -> bytes:
+    """NUL-ended arguments; the same object when nothing in them looks like a secret."""
+    arguments = tuple(map(decode, raw.removesuffix(b"\0").split(b"\0")))
+    masked = mask_argv(arguments)
+    return raw if masked is arguments else b"".join(encode(argument) + b"\0" for argument in masked)
 
 
 class _Count:

@@ -11,7 +11,7 @@ from hostscope.model.process import Process
 from hostscope.model.request import ProcessRequest
 from hostscope.model.security import HostSecurity
 from hostscope.platforms.base import Columns, Security
-from hostscope.platforms.columnar import columns_of
+from hostscope.platforms.columnar import columns_of, merge
 from hostscope.platforms.linux import detail, method, translate, views
 from hostscope.platforms.linux.clock import Boot
 from hostscope.platforms.linux.containers import Containers
@@ -22,7 +22,10 @@ from hostscope.platforms.linux.parse import parse_stat, parse_tgid
 from hostscope.platforms.linux.privileges import READ_OTHERS, Privileges
 from hostscope.platforms.linux.procfs import ProcRows
 from hostscope.platforms.linux.read import PATH_ONLY, read_at, read_file
+from hostscope.platforms.linux.task_columns import TaskColumns, left_out, task_columns
 from hostscope.platforms.tally import Tally
+
+EFFECT = "an eBPF program in the kernel for the sweep"
 
 
 class Processes:
@@ -58,7 +61,7 @@ class Processes:
     def _by_iterator(
         self, sweep: method.Sweep, request: ProcessRequest, tally: Tally, state: HostSecurity
     ) -> Iterator[Process]:
-        tally.effects.append("an eBPF program in the kernel for the sweep")
+        tally.effects.append(EFFECT)
         tally.method_reason = sweep.iterator.plain_reason
         contexts = self._contexts(request, state)
         proc = ProcRows(self._boot, contexts, self._terminals, request.wanted, has_labels(state))
@@ -88,7 +91,27 @@ class Processes:
 
     def columns(self, request: ProcessRequest, tally: Tally) -> Columns:
         """The same answer, column by column, for analysis (needs NumPy)."""
-        return columns_of(self.sweep(request, tally))
+        method.check(request.method)
+        tally.hidden = self._hidden(self._security.state())
+        sweep, tally.method_reason = method.open_iterator(request, self._privileges)
+        tally.method = "iterator" if sweep else "proc"
+        if sweep is None:
+            return columns_of(self._by_proc(request, tally, self._security.state()), request.wanted)
+        with sweep.iterator:
+            found = task_columns(sweep.chunks, self._boot, request.wanted)
+        tally.effects.append(EFFECT)
+        return self._completed(found, request, tally)
+
+    def _completed(self, found: TaskColumns, request: ProcessRequest, tally: Tally) -> Columns:
+        """With what only /proc can tell: rows that are not whole, and processes that the iterator left out."""
+        pids = found.columns["pid"]
+        again = [*pids[~found.whole].tolist(), *left_out(pids, found.threads)]
+        rows = self._proc_rows(request, self._security.state())
+        with self._privileges.using(READ_OTHERS, "read other users' processes"):
+            others = columns_of(rows.sweep(tally, again), request.wanted)
+        tally.seen += int(found.whole.sum())
+        self._note(tally)
+        return merge(found.columns, found.whole, others)
 
     def read(self, pid: int, request: ProcessRequest) -> Process:
         """One process, from /proc.

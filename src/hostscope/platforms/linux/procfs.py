@@ -2,7 +2,7 @@
 
 import errno
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, nullcontext
 
 from hostscope.model.gap import Gap, Reason
@@ -57,15 +57,15 @@ class ProcRows:
         self._schedules: dict[tuple[int, int, int, int], Schedule] = {}
         self._executables: dict[Executable, Executable] = {}
 
-    def sweep(self, tally: Tally) -> Iterator[Process]:
-        """All processes in ascending pid order.
+    def sweep(self, tally: Tally, pids: Iterable[int] | None = None) -> Iterator[Process]:
+        """All processes in ascending pid order, or those of `pids` in theirs.
 
         Cost: seven system calls a row for state, threads, cpu and the like; three more for each further file that a
         field needs, one more for each link (docs/commands.md lists them).
         """
         proc = os.open("/proc", PATH_ONLY)
         try:
-            for pid in list_pids():
+            for pid in list_pids() if pids is None else pids:
                 tally.seen += 1
                 process = self._try(proc, pid, tally)
                 if process is not None:

@@ -6,7 +6,10 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from hostscope.model.text import decode
 from hostscope.platforms.base import Columns
+from hostscope.platforms.columnar import NUMBERS, names_of, object_array
 from hostscope.platforms.linux.clock import PAGE_BYTES, TICK_NS, Boot
+from hostscope.platforms.linux.procfs import list_pids
+from hostscope.platforms.linux.reread import count_threads, count_threads_of
 from hostscope.platforms.linux.task_record import HEADER_BYTES, Flag, join_path, state_name
 
 if TYPE_CHECKING:
@@ -27,63 +30,83 @@ _LAYOUT = (
 """Every field of struct record (bpf/record.h), with its NumPy type."""
 
 AS_THEY_ARE = (
-    "pid", "ppid", "threads", "inner_pid", "tracer", "serial", "name",
-    "uid", "gid", "suid", "sgid", "euid", "egid", "fsuid", "fsgid",
-    "inheritable", "permitted", "effective", "bounding", "ambient", "no_new_privs", "seccomp", "login_uid",
-    "audit_session", "dumpable", "oom_score_adj", "policy", "realtime_priority", "session", "group", "tty",
-    "ns_cgroup", "ns_ipc", "ns_mnt", "ns_net", "ns_pid", "ns_time", "ns_user", "ns_uts", "cgroup",
-    "children_user_ns", "children_system_ns", "minor_faults", "major_faults", "voluntary_switches",
-    "involuntary_switches", "read_bytes", "written_bytes", "read_call_bytes", "written_call_bytes", "open_files",
-    "exe_inode",
+    "pid", "ppid", "uid", "euid", "gid", "egid", "session", "group", "threads", "minor_faults", "major_faults",
+    "voluntary_switches", "involuntary_switches", "open_files", "read_bytes", "written_bytes", "read_call_bytes",
+    "written_call_bytes",
 )  # fmt: skip
-"""Columns that are record fields, in the record's own units; 0 where the request did not ask for them."""
+"""Columns that are record fields, in the record's own units."""
 
 
-def task_columns(chunks: Iterable[bytes], boot: Boot) -> Columns:
-    """One pass of a `TaskIterator` as arrays, one element a process, in ascending pid order.
+class TaskColumns(NamedTuple):
+    """One pass of a `TaskIterator`."""
 
-    Besides `AS_THEY_ARE`: ``start`` (ticks), ``started_at_ns``, ``kernel`` (bool), ``state`` (object, `str`),
-    ``nice``, ``priority``, ``user_ns``, ``system_ns``, ``virtual_bytes``, ``resident_bytes``, ``shared_bytes``,
-    ``swap_bytes``, ``peak_virtual_bytes``, ``peak_resident_bytes``, ``exe`` (object, `str`, None without one),
-    ``exe_deleted`` and ``whole`` (bool; False where /proc knows more: names of kernel workers, long or rewritten
-    arguments, processes that ended meanwhile; their argv is empty).
+    columns: Columns
+    """As `columnar.columns_of` makes them."""
+    whole: "np.ndarray[Any, Any]"
+    """False where /proc knows more: names of kernel workers, long or rewritten arguments, deleted executables,
+    processes that changed while they were read."""
+    threads: int
+    """Of all processes."""
 
-    ``argv_data`` is the whole sweep as bytes; the arguments of process i are
-    ``argv_data[argv_start[i]:argv_start[i] + argv_size[i]]``, each ended by NUL, so nothing is copied.
+
+def task_columns(chunks: Iterable[bytes], boot: Boot, wanted: frozenset[str]) -> TaskColumns:
+    """The columns of the wanted groups of fields, in ascending pid order; no object is made for a process.
 
     Raises:
         ModuleNotFoundError: NumPy is not installed.
+        ValueError: the records are cut short.
     """
     import numpy as np
 
     data = b"".join(chunks)
     cut = cut_records(data)
     rows = np.frombuffer(b"".join(cut.headers), [tuple(f.split(":")) for f in _LAYOUT.split()])
-    columns: dict[str, Any] = {name: rows[name] for name in AS_THEY_ARE}
-    argv_start = np.array(cut.starts, np.int64) + HEADER_BYTES
-    columns |= {"argv_data": data, "argv_start": argv_start, "argv_size": rows["argv_size"]}
-    columns |= _times(rows, boot) | _memory(rows) | _states(rows)
-    columns["exe"] = _paths(cut.exes)
-    columns["exe_deleted"] = rows["flags"] & int(Flag.EXE_UNLINKED | Flag.EXE_NAMELESS) != 0
-    columns["whole"] = rows["flags"] & _NOT_WHOLE == 0
+    names = names_of(wanted)
+    made = {name: rows[name].astype(np.int64) for name in AS_THEY_ARE if name in names}
+    made |= _times(rows, boot) | (_memory(rows) if "memory" in wanted else {})
+    no_image = rows["flags"] & int(Flag.NO_MM) != 0
+    columns: dict[str, Any] = {
+        name: np.ma.array(column, mask=no_image if NUMBERS[name].group == "memory" else np.zeros(len(rows), bool))
+        for name, column in made.items()
+        if name in names
+    }
+    columns |= _texts(cut, rows, no_image, names)
+    return TaskColumns(columns, rows["flags"] & _NOT_WHOLE == 0, int(rows["threads"].sum()))
+
+
+def _texts(
+    cut: "Cut", rows: "np.ndarray[Any, Any]", no_image: "np.ndarray[Any, Any]", names: frozenset[str]
+) -> dict[str, Any]:
+    columns: dict[str, Any] = {"name": object_array(_decoded(rows["name"].tolist()))}
+    if "state" in names:
+        columns["state"] = _states(rows)
+    if "exe" in names:
+        columns["exe"] = _paths(cut.exes)
+    if "argv" in names:
+        columns["argv"] = object_array(cut.argvs)
+        columns["argv"][no_image] = None
     return columns
+
+
+def _decoded(raw: list[bytes]) -> list[str]:
+    return [name.decode("ascii") if name.isascii() else decode(name) for name in raw]
 
 
 _SIZES = struct.Struct("<I4xIH")
 """Of a record, its arguments, its executable."""
 
 _NOT_WHOLE = int(
-    Flag.ARGV_CUT | Flag.ARGV_OVERWRITTEN | Flag.ARGV_UNREAD | Flag.EXE_CUT | Flag.THREADS_CUT | Flag.NAME_ELSEWHERE
-    | Flag.MM_CHANGED | Flag.FDS_CUT
+    Flag.ARGV_CUT | Flag.ARGV_OVERWRITTEN | Flag.ARGV_UNREAD | Flag.EXE_CUT | Flag.EXE_UNLINKED | Flag.EXE_NAMELESS
+    | Flag.THREADS_CUT | Flag.NAME_ELSEWHERE | Flag.MM_CHANGED | Flag.FDS_CUT | Flag.NO_IO
 )  # fmt: skip
 
 
 class Cut(NamedTuple):
     """A sweep, cut into what columns are made of."""
 
-    starts: list[int]
-    """Where each record begins."""
     headers: list[bytes]
+    argvs: list[bytes]
+    """Arguments, each ended by NUL."""
     exes: list[bytes]
     """Paths of executables, as `join_path` takes them."""
 
@@ -95,15 +118,15 @@ def cut_records(data: bytes) -> Cut:
         ValueError: a record is shorter than its header or longer than the data.
     """
     cut = Cut([], [], [])
-    start, header, exe = cut.starts.append, cut.headers.append, cut.exes.append
+    header, argv, exe = cut.headers.append, cut.argvs.append, cut.exes.append
     at, end, sizes_at = 0, len(data), _SIZES.unpack_from
     while at + HEADER_BYTES <= end:
         size, argv_size, exe_size = sizes_at(data, at)
         if size < HEADER_BYTES:
             break
         body = at + HEADER_BYTES
-        start(at)
         header(data[at:body])
+        argv(data[body : body + argv_size])
         exe_at = body + (argv_size + 7 & -8)
         exe(data[exe_at : exe_at + exe_size])
         at += size
@@ -128,8 +151,8 @@ def _times(rows: "np.ndarray[Any, Any]", boot: Boot) -> dict[str, Any]:
         "started_at_ns": boot.at_ns + start * TICK_NS,
         "user_ns": np.where(unchanged, last_user, total - divided),
         "system_ns": np.where(unchanged, last_system, divided),
-        "priority": rows["priority"] - 100,
-        "nice": rows["static_priority"] - 120,
+        "priority": rows["priority"].astype(np.int64) - 100,
+        "nice": rows["static_priority"].astype(np.int64) - 120,
     }
 
 
@@ -148,20 +171,25 @@ def _memory(rows: "np.ndarray[Any, Any]") -> dict[str, Any]:
     return {name: column.astype(np.int64) * PAGE_BYTES for name, column in pages.items()}
 
 
-def _states(rows: "np.ndarray[Any, Any]") -> dict[str, Any]:
+def _states(rows: "np.ndarray[Any, Any]") -> Any:
     import numpy as np
 
     pairs, places = np.unique(rows["state"].astype(np.uint64) << 32 | rows["exit_state"], return_inverse=True)
-    names = np.array([state_name(int(pair) >> 32, int(pair) & 0xFFFF_FFFF) for pair in pairs] or [""], object)
-    return {"state": names[places], "kernel": rows["task_flags"] & 0x0020_0000 != 0}
+    names = [state_name(int(pair) >> 32, int(pair) & 0xFFFF_FFFF) for pair in pairs]
+    return object_array(names or [""])[places]
 
 
-def _paths(raw: list[bytes]) -> "np.ndarray[Any, Any]":
+def _paths(raw: list[bytes]) -> Any:
     """Executables; each distinct path is decoded once."""
-    import numpy as np
-
     known: dict[bytes, str | None] = {path: decode(join_path(path)) for path in set(raw)}
     known[b""] = None
-    column = np.empty(len(raw), object)
-    column[:] = list(map(known.__getitem__, raw))
-    return column
+    return object_array(list(map(known.__getitem__, raw)))
+
+
+def left_out(pids: "np.ndarray[Any, Any]", threads: int) -> list[int]:
+    """Pids that /proc lists and the iterator did not give; the list is only read when threads are missing."""
+    first = [] if len(pids) and pids[0] == 1 else [1]
+    if threads + sum(map(count_threads_of, first)) == count_threads():
+        return first
+    given = frozenset(pids.tolist())
+    return [pid for pid in list_pids() if pid not in given]

@@ -75,7 +75,7 @@ class Processes:
 
     def columns(self, request: ProcessRequest, tally: Tally) -> Columns:
         """The same answer, column by column, for analysis (needs NumPy)."""
-        return columns_of(self.sweep(request, tally))
+        return columns_of(self.sweep(request, tally), request.wanted)
 
     def read(self, pid: int, request: ProcessRequest) -> Process:
         """One recorded process. The first call reads all of them into memory.

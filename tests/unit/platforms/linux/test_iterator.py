@@ -136,7 +136,7 @@ def test_columns_of_arbitrary_bytes_are_an_error() -> None:
     pytest.importorskip("numpy", reason="columns need NumPy")
     from hostscope.platforms.linux.task_columns import cut_records
 
-    assert cut_records(record() * 3).starts == [0, len(record()), 2 * len(record())]
+    assert cut_records(record() * 3).headers == [record()[:HEADER_BYTES]] * 3
     for raw in (record()[:-1], record() + b"x", bytes(HEADER_BYTES), b"\xff" * HEADER_BYTES):
         with pytest.raises(ValueError):
             cut_records(raw)
@@ -146,7 +146,7 @@ def test_no_processes_are_empty_columns() -> None:
     pytest.importorskip("numpy", reason="columns need NumPy")
     from hostscope.platforms.linux.task_columns import task_columns
 
-    assert {len(column) for column in task_columns([], BOOT).values()} == {0}
+    assert {len(column) for column in task_columns([], BOOT, FULL).columns.values()} == {0}
 
 
 # Meanings -----------------------------------------------------------------------------------------------------------
