@@ -67,6 +67,10 @@ class Unavailable(HostError):
     """It should be there, but does not answer."""
 
 
+class Untrusted(HostError):
+    """A file of ours is damaged, or somebody else could have written it."""
+
+
 class NativeError(HostError, OSError):
     """A system call failed in a way that has no better name."""
 

@@ -1,28 +1,23 @@
 """Digests of files that did not change since, in memory and in one file of our own.
 
-Whoever can write to the file could make us vouch for a foreign program, so it counts only when nobody else can: the
-folder and the file belong to us, no one else may even read them, neither is a link, and every line carries a checksum.
-A file that fails any of this is removed and begun anew, and a folder that does is left alone and not used. This does
-not protect from root, who could change us as well.
+Whoever can write to the file could make us vouch for a foreign program, so it counts only as `trusted` says, and if
+every line fits its checksum. A file that fails is removed and begun anew, and a folder that does is left alone and not
+used.
 """
 
 import os
-import stat
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
 
 from msgspec import Struct
 
 from hostscope import log
-from hostscope.model.text import encode
+from hostscope.errors import Untrusted
+from hostscope.platforms.linux.trusted import Folder, open_folder
 
 MAX_BYTES = 4 << 20
 """The file is begun anew beyond this: about 25,000 digests."""
 MAX_ENTRIES = 32_768
 HEADER = b"hostscope.digests/1\n"
 NAME = "digests"
-
-_EXCLUSIVE = os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC | os.O_NOFOLLOW
 
 
 class FileStamp(Struct, frozen=True, array_like=True):
@@ -38,10 +33,6 @@ class FileStamp(Struct, frozen=True, array_like=True):
     def of(cls, found: os.stat_result) -> "FileStamp":
         """The stamp of a stat(2) result."""
         return cls(found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns)
-
-
-class Untrusted(ValueError):
-    """Somebody else could have written it."""
 
 
 def default_folder() -> str | None:
@@ -107,7 +98,7 @@ class DigestCache:
         return self._known.get((stamp, algorithm))
 
     def put(self, stamp: FileStamp, algorithm: str, digest: str) -> None:
-        """Remembers a digest, and appends it to the file. Cost: five system calls."""
+        """Remembers a digest, and appends it to the file. Cost: about ten system calls."""
         if len(self._known) >= MAX_ENTRIES:
             self._known.pop(next(iter(self._known)))
         self._known[stamp, algorithm] = digest
@@ -118,7 +109,7 @@ class DigestCache:
         if self._folder is None:
             return
         try:
-            with _trusted_folder(self._folder) as folder:
+            with open_folder(self._folder) as folder:
                 self._known = self._load_file(folder)
         except FileNotFoundError:
             return
@@ -126,20 +117,18 @@ class DigestCache:
             self._refuse(self._folder, failed)
             self._folder = None
 
-    def _load_file(self, folder: int) -> dict[tuple[FileStamp, str], str]:
+    def _load_file(self, folder: Folder) -> dict[tuple[FileStamp, str], str]:
         try:
-            with open(_open_file(folder, os.O_RDONLY), "rb") as file:
-                return parse_lines(file.read(MAX_BYTES))
+            return parse_lines(folder.read(NAME, MAX_BYTES))
         except Untrusted as failed:
-            os.unlink(NAME, dir_fd=folder)
+            folder.remove(NAME)
             self._refuse(f"{self._folder}/{NAME}", failed)
             return {}
 
     def _append(self, path: str, line: bytes) -> None:
         try:
-            os.makedirs(encode(path), mode=0o700, exist_ok=True)
-            with _trusted_folder(path) as folder:
-                _append(folder, line)
+            with open_folder(path, make=True) as folder:
+                folder.append(NAME, line, HEADER, MAX_BYTES)
         except (OSError, Untrusted) as failed:
             self._refuse(path, failed)
             self._folder = None
@@ -147,69 +136,3 @@ class DigestCache:
     def _refuse(self, path: str, failed: Exception) -> None:
         self.refused = f"{path}: {failed}"
         log.warning("digest_cache_refused", reason=self.refused)
-
-
-@contextmanager
-def _trusted_folder(path: str) -> Iterator[int]:
-    """A descriptor of the folder. Raises `Untrusted`, `OSError`."""
-    folder = os.open(encode(path), os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
-    try:
-        _check_owner(os.fstat(folder))
-        yield folder
-    finally:
-        os.close(folder)
-
-
-def _open_file(folder: int, flags: int) -> int:
-    """A descriptor of the file. Raises `Untrusted`, and `FileNotFoundError` when there is none."""
-    try:
-        file = os.open(NAME, flags | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=folder)
-    except FileNotFoundError:
-        raise
-    except OSError as failed:
-        raise Untrusted(f"it cannot be opened: {failed.strerror}") from failed
-    try:
-        _check_file(os.fstat(file))
-    except Untrusted:
-        os.close(file)
-        raise
-    return file
-
-
-def _check_owner(found: os.stat_result) -> None:
-    if found.st_uid != os.geteuid() or found.st_mode & 0o077:
-        mode = stat.S_IMODE(found.st_mode)
-        raise Untrusted(f"it belongs to user {found.st_uid} with mode {mode:o}; wanted: ours, and nobody else's")
-
-
-def _check_file(found: os.stat_result) -> None:
-    _check_owner(found)
-    if not stat.S_ISREG(found.st_mode) or found.st_nlink != 1 or found.st_size > MAX_BYTES:
-        raise Untrusted("it is no plain file of one name and bounded size")
-
-
-def _append(folder: int, line: bytes) -> None:
-    """One write, so that processes that share the file never mix their lines."""
-    try:
-        file = _open_file(folder, os.O_WRONLY | os.O_APPEND)
-    except FileNotFoundError:
-        _begin(folder, line)
-        return
-    try:
-        if os.fstat(file).st_size + len(line) <= MAX_BYTES:
-            os.write(file, line)
-            return
-    finally:
-        os.close(file)
-    os.unlink(NAME, dir_fd=folder)
-    _begin(folder, line)
-
-
-def _begin(folder: int, line: bytes) -> None:
-    """A new file. When another process was faster, the line is not stored: a digest is only computed again."""
-    with suppress(FileExistsError):
-        file = os.open(NAME, _EXCLUSIVE, 0o600, dir_fd=folder)
-        try:
-            os.write(file, HEADER + line)
-        finally:
-            os.close(file)

@@ -8,12 +8,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from hostscope.errors import Untrusted
 from hostscope.platforms.linux.digest_cache import (
     HEADER,
     MAX_BYTES,
     DigestCache,
     FileStamp,
-    Untrusted,
     default_folder,
     format_line,
     parse_lines,
