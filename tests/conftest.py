@@ -29,9 +29,10 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.fixture(scope="session", autouse=True)
 def _nothing_left_behind(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """Uses of privileges are recorded in a trail of the tests' own, and what was built is removed."""
+    """Tests, and the commands they run, have a trail and caches of their own; what was built is removed."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("HOSTSCOPE_AUDIT", str(tmp_path_factory.mktemp("audit") / "audit.jsonl"))
+        patch.setenv("HOSTSCOPE_CACHE", str(tmp_path_factory.mktemp("cache") / "hostscope"))
         yield
     build.clear()
 

@@ -35,14 +35,6 @@ class FileStamp(Struct, frozen=True, array_like=True):
         return cls(found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns)
 
 
-def default_folder() -> str | None:
-    """/var/cache/hostscope for root (whatever the caller's environment says), else below the user's cache folder."""
-    if os.geteuid() == 0:
-        return "/var/cache/hostscope"
-    base = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
-    return os.path.join(base, "hostscope") if base.startswith("/") else None
-
-
 def format_line(stamp: FileStamp, algorithm: str, digest: str) -> bytes:
     """One line of the file: stamp, algorithm, digest, checksum."""
     numbers = (stamp.device, stamp.inode, stamp.size_bytes, stamp.mtime_ns, stamp.ctime_ns)

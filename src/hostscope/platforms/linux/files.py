@@ -10,13 +10,14 @@ from hostscope.model.key import ProcessKey
 from hostscope.model.package import FileOwner
 from hostscope.model.process import Digest, Executable
 from hostscope.model.text import encode
-from hostscope.platforms.linux.digest_cache import DigestCache, FileStamp, default_folder
+from hostscope.platforms.linux.digest_cache import DigestCache, FileStamp
 from hostscope.platforms.linux.file_capabilities import ATTRIBUTE, parse_file_capabilities
 from hostscope.platforms.linux.packages import ALGORITHMS, hash_file
 from hostscope.platforms.linux.parse import parse_stat
 from hostscope.platforms.linux.privileges import READ_OTHERS, Privileges
 from hostscope.platforms.linux.read import PATH_ONLY, read_at
 from hostscope.platforms.linux.translate import PTRACE_HINT, REFUSED, error
+from hostscope.platforms.linux.trusted import cache_folder
 
 SETTLED_NS = 2_000_000_000
 """A file that changed less than this ago is not remembered: a second change within one tick of the file system's clock
@@ -37,7 +38,7 @@ class Files:
     ) -> None:
         self._privileges = privileges
         self._proc = proc
-        self._cache = cache or DigestCache(default_folder())
+        self._cache = cache or DigestCache(cache_folder())
         self._settled_ns = settled_ns
 
     def digest(self, key: ProcessKey, exe: Executable) -> Digest:

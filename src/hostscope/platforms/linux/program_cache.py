@@ -16,9 +16,8 @@ import msgspec
 
 from hostscope.errors import Unavailable, Unsupported, Untrusted
 from hostscope.platforms.linux.image import FORMAT, Image
-from hostscope.platforms.linux.trusted import Folder, open_folder
+from hostscope.platforms.linux.trusted import Folder, cache_folder, open_folder
 
-DIRECTORY = "/var/cache/hostscope"
 KERNEL_NOTES = "/sys/kernel/notes"
 OBJECT = os.path.join(os.path.dirname(__file__), "bpf", "tasks.bpf.o")
 _MAGIC = b"hostscope programs\n"
@@ -44,9 +43,10 @@ def load_image() -> Found:
     """
     with open(OBJECT, "rb") as file:
         raw_object = file.read()
-    if os.geteuid() != 0:
+    folder = cache_folder()
+    if os.geteuid() != 0 or folder is None:
         return Found(_build(raw_object), "only root has a cache of programs")
-    return cached(DIRECTORY, cache_key(raw_object, read_build_id()), lambda: _build(raw_object))
+    return cached(folder, cache_key(raw_object, read_build_id()), lambda: _build(raw_object))
 
 
 def _build(raw_object: bytes) -> Image:

@@ -19,6 +19,19 @@ _NEVER = os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 """Follow no link, wait for no reader of a fifo, leave nothing to children."""
 
 
+def cache_folder() -> str | None:
+    """HOSTSCOPE_CACHE; else for root /var/cache/hostscope, for others one below their cache folder, if that is known.
+
+    Wherever it is, nothing in it counts that fails the checks.
+    """
+    if (named := os.environ.get("HOSTSCOPE_CACHE", "")).startswith("/"):
+        return named
+    if os.geteuid() == 0:
+        return "/var/cache/hostscope"
+    base = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
+    return os.path.join(base, "hostscope") if base.startswith("/") else None
+
+
 @contextmanager
 def open_folder(path: str, make: bool = False) -> Iterator["Folder"]:
     """The folder at `path`; with `make` it is made, with mode 0700, if it is missing.

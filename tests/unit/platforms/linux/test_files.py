@@ -14,7 +14,6 @@ from hostscope.platforms.linux.digest_cache import (
     MAX_BYTES,
     DigestCache,
     FileStamp,
-    default_folder,
     format_line,
     parse_lines,
 )
@@ -162,16 +161,6 @@ def test_unwritable_place_is_told_once(tmp_path: Path, warnings: list[str]) -> N
     cache.put(STAMP, "md5", "cd")
     assert warnings == ["digest_cache_refused"]
     assert cache.get(STAMP, "sha256") == SHA
-
-
-def test_folder_by_user(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("XDG_CACHE_HOME", "/home/ann/.cache")
-    monkeypatch.setattr(os, "geteuid", lambda: 1000)
-    assert default_folder() == "/home/ann/.cache/hostscope"
-    monkeypatch.setenv("XDG_CACHE_HOME", "relative")
-    assert default_folder() is None
-    monkeypatch.setattr(os, "geteuid", lambda: 0)
-    assert default_folder() == "/var/cache/hostscope"
 
 
 @given(st.binary(max_size=300) | st.binary(max_size=300).map(lambda tail: HEADER + tail + b"\n"))

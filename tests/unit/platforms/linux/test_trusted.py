@@ -1,12 +1,14 @@
 """Folders and files that only we can have written; what each cache makes of it is tested with the cache."""
 
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 from hostscope.errors import Untrusted
-from hostscope.platforms.linux.trusted import open_folder
+from hostscope.platforms.linux.trusted import cache_folder, open_folder
 
 
 @pytest.fixture
@@ -67,3 +69,28 @@ def test_a_folder_in_one_that_others_write_to_counts_only_if_it_is_sticky(place:
     place.parent.chmod(0o1777)
     with open_folder(str(place)) as folder:
         assert folder.names() == []
+
+
+def test_folder_by_user(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("HOSTSCOPE_CACHE", raising=False)
+    monkeypatch.setenv("XDG_CACHE_HOME", "/home/ann/.cache")
+    monkeypatch.setattr(os, "geteuid", lambda: 1000)
+    assert cache_folder() == "/home/ann/.cache/hostscope"
+    monkeypatch.setenv("XDG_CACHE_HOME", "relative")
+    assert cache_folder() is None
+    monkeypatch.setattr(os, "geteuid", lambda: 0)
+    assert cache_folder() == "/var/cache/hostscope"
+    monkeypatch.setenv("HOSTSCOPE_CACHE", "relative")
+    assert cache_folder() == "/var/cache/hostscope"
+    monkeypatch.setenv("HOSTSCOPE_CACHE", "/srv/cache")
+    assert cache_folder() == "/srv/cache"
+
+
+@pytest.mark.parametrize("name", ["HOSTSCOPE_CACHE", "HOSTSCOPE_AUDIT"])
+def test_tests_and_their_children_keep_to_themselves(name: str, tmp_path_factory: pytest.TempPathFactory) -> None:
+    code = (
+        "from hostscope.audit import default_path; from hostscope.platforms.linux.trusted import cache_folder;"
+        "print({'HOSTSCOPE_CACHE': cache_folder(), 'HOSTSCOPE_AUDIT': default_path()}[%r])"
+    )
+    told = subprocess.run([sys.executable, "-c", code % name], capture_output=True, text=True, check=True).stdout
+    assert Path(told.strip()).is_relative_to(tmp_path_factory.getbasetemp())
