@@ -1,5 +1,6 @@
 """The iterator's records as columns: no object is made for a process. Needs NumPy."""
 
+import os
 import struct
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -8,8 +9,7 @@ from hostscope.model.text import decode
 from hostscope.platforms.base import Columns
 from hostscope.platforms.columnar import NUMBERS, names_of, object_array
 from hostscope.platforms.linux.clock import PAGE_BYTES, TICK_NS, Boot
-from hostscope.platforms.linux.procfs import list_pids
-from hostscope.platforms.linux.reread import count_threads, count_threads_of
+from hostscope.platforms.linux.reread import count_threads, count_threads_of, read_name
 from hostscope.platforms.linux.task_record import HEADER_BYTES, Flag, join_path, state_name
 
 if TYPE_CHECKING:
@@ -43,8 +43,8 @@ class TaskColumns(NamedTuple):
     columns: Columns
     """As `columnar.columns_of` makes them."""
     whole: "np.ndarray[Any, Any]"
-    """False where /proc knows more: names of kernel workers, long or rewritten arguments, deleted executables,
-    processes that changed while they were read."""
+    """False where /proc knows more: long or rewritten arguments, deleted executables, processes that changed while
+    they were read."""
     threads: int
     """Of all processes."""
 
@@ -77,7 +77,7 @@ def task_columns(chunks: Iterable[bytes], boot: Boot, wanted: frozenset[str]) ->
 def _texts(
     cut: "Cut", rows: "np.ndarray[Any, Any]", no_image: "np.ndarray[Any, Any]", names: frozenset[str]
 ) -> dict[str, Any]:
-    columns: dict[str, Any] = {"name": object_array(_decoded(rows["name"].tolist()))}
+    columns: dict[str, Any] = {"name": _names(rows)}
     if "state" in names:
         columns["state"] = _states(rows)
     if "exe" in names:
@@ -88,8 +88,14 @@ def _texts(
     return columns
 
 
-def _decoded(raw: list[bytes]) -> list[str]:
-    return [name.decode("ascii") if name.isascii() else decode(name) for name in raw]
+def _names(rows: "np.ndarray[Any, Any]") -> Any:
+    """The few that are longer than the record has room for are read from /proc, if their process is still there."""
+    import numpy as np
+
+    column = object_array([name.decode("ascii") if name.isascii() else decode(name) for name in rows["name"].tolist()])
+    for place in np.flatnonzero(rows["flags"] & int(Flag.NAME_ELSEWHERE)).tolist():
+        column[place] = read_name(int(rows["pid"][place])) or column[place]
+    return column
 
 
 _SIZES = struct.Struct("<I4xIH")
@@ -97,7 +103,7 @@ _SIZES = struct.Struct("<I4xIH")
 
 _NOT_WHOLE = int(
     Flag.ARGV_CUT | Flag.ARGV_OVERWRITTEN | Flag.ARGV_UNREAD | Flag.EXE_CUT | Flag.EXE_UNLINKED | Flag.EXE_NAMELESS
-    | Flag.THREADS_CUT | Flag.NAME_ELSEWHERE | Flag.MM_CHANGED | Flag.FDS_CUT | Flag.NO_IO
+    | Flag.THREADS_CUT | Flag.MM_CHANGED | Flag.FDS_CUT | Flag.NO_IO
 )  # fmt: skip
 
 
@@ -191,5 +197,5 @@ def left_out(pids: "np.ndarray[Any, Any]", threads: int) -> list[int]:
     first = [] if len(pids) and pids[0] == 1 else [1]
     if threads + sum(map(count_threads_of, first)) == count_threads():
         return first
-    given = frozenset(pids.tolist())
-    return [pid for pid in list_pids() if pid not in given]
+    listed = frozenset(os.listdir("/proc"))
+    return sorted(int(name) for name in listed.difference(map(str, pids.tolist())) if name.isdecimal())
