@@ -6,6 +6,7 @@ import click
 
 from hostscope.cli.options import Choices, options, parse_query
 from hostscope.cli.output import open_output
+from hostscope.cli.progress import progress
 from hostscope.cli.show import FORMS, Showing, findings_code
 from hostscope.render.layouts import FINDINGS
 from hostscope.session import open_session
@@ -24,7 +25,12 @@ def command(**given: Any) -> int:
     """Look for processes that some ways of looking do not show."""
     choices = Choices(**given)
     query = parse_query(choices, FINDINGS)
-    with open_session(choices.replay, lower=True) as session, open_output(choices.output, session.overriding) as sink:
+    with (
+        open_session(choices.replay, lower=True) as session,
+        open_output(choices.output, session.overriding) as sink,
+        progress("looking for hidden processes", choices) as going,
+    ):
+        sink.before = going.end
         showing = Showing(query, session.hidden(), query.selection(), sink)
         FORMS[choices.format](showing)
     return findings_code(showing.coverage(), showing.selection.shown)

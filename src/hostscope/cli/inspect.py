@@ -6,6 +6,7 @@ import click
 
 from hostscope.cli.options import Choices, options
 from hostscope.cli.output import open_output
+from hostscope.cli.progress import progress
 from hostscope.errors import Incomplete
 from hostscope.model.inspection import PROCESS_SCHEMA, ProcessInspection
 from hostscope.render.documents import encode_json
@@ -24,7 +25,10 @@ Example: hostscope inspect 1"""
 def command(target: str, **given: Any) -> int:
     """Show everything about one process, and why it runs."""
     choices = Choices(**given)
-    with open_session(choices.replay, choices.reveal, lower=True) as session:
+    with (
+        open_session(choices.replay, choices.reveal, lower=True) as session,
+        progress("looking at the process", choices),
+    ):
         inspection = session.inspect(target, choices.method)
     with open_output(choices.output, session.overriding) as sink:
         if choices.format == "json":

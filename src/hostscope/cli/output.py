@@ -21,9 +21,13 @@ class Sink:
         self.file = file
         self.terminal = terminal
         self._encoding = encoding
+        self.before: Callable[[], None] | None = None
+        """Called before anything is written to a terminal, to clear what else stands there."""
 
     def write(self, *pieces: str | bytes) -> None:
         """Writes text in the terminal's encoding (what it lacks is written out), bytes as they are."""
+        if self.before and self.terminal:
+            self.before()
         for piece in pieces:
             raw = piece.encode(self._encoding, "backslashreplace") if isinstance(piece, str) else piece
             self.file.write(raw)

@@ -6,6 +6,7 @@ from typing import Any
 import click
 
 from hostscope.cli.options import Choices, options, parse_fields
+from hostscope.cli.progress import progress
 from hostscope.cli.show import say, strict_code
 from hostscope.errors import UsageError
 from hostscope.model.request import FULL, ProcessRequest
@@ -28,7 +29,10 @@ def command(file: str, force: bool, **given: Any) -> int:
     if os.path.lexists(file) and not force:
         raise UsageError(f"{file} is there already", "give --force to replace it")
     fields = FULL if choices.fields is None else parse_fields(choices.fields)
-    with open_session(choices.replay, choices.reveal, lower=True) as session:
+    with (
+        open_session(choices.replay, choices.reveal, lower=True) as session,
+        progress(f"recording to {os.path.basename(file)}", choices),
+    ):
         coverage = session.record(file, ProcessRequest(fields, choices.enhanced, method=choices.method))
     if not choices.quiet:
         say(f"{file}: {render_coverage(coverage, 'processes')}")

@@ -7,6 +7,7 @@ from typing import Any
 
 from hostscope.cli.options import Query
 from hostscope.cli.output import Sink, open_output
+from hostscope.cli.progress import progress
 from hostscope.errors import Incomplete, UsageError
 from hostscope.model.answer import Answer
 from hostscope.model.coverage import Coverage
@@ -52,8 +53,12 @@ class Showing:
 def show(session: LocalSession, query: Query, answer: Answer[Any]) -> int:
     """Writes the answer; the exit code that follows from what it covers."""
     form = FORMS[query.choices.format]
-    with open_output(query.choices.output, session.overriding) as sink:
-        showing = Showing(query, answer, query.selection(), sink)
+    with (
+        open_output(query.choices.output, session.overriding) as sink,
+        progress(f"reading {query.layout.noun}", query.choices) as going,
+    ):
+        sink.before = going.end
+        showing = Showing(query, going.over(answer), query.selection(), sink)
         form(showing)
     return exit_code(showing)
 

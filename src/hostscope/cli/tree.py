@@ -8,6 +8,7 @@ import click
 
 from hostscope.cli.options import COLLECTION, COMMON, Choices, Query, options, parse_query
 from hostscope.cli.output import open_output
+from hostscope.cli.progress import progress
 from hostscope.cli.show import FORMS, Showing, exit_code, strict_code
 from hostscope.collectors.lineage import arrange, subtree
 from hostscope.errors import Incomplete
@@ -42,10 +43,12 @@ def show_tree(choices: Choices, target: str | None) -> int:
     with (
         open_session(choices.replay, choices.reveal, lower=True) as session,
         open_output(choices.output, session.overriding) as sink,
+        progress("reading processes", choices) as going,
     ):
+        sink.before = going.end
         root = session.process(target).key.pid if target else None
         kept: Selection[Process, Process] = Selection(asked.keep)
-        answer = session.processes(_request(asked, drawn))
+        answer = going.over(session.processes(_request(asked, drawn)))
         rows = Answer[TreeRow](
             _rows(kept.select(answer, lambda row: row), root), lambda: kept.coverage(answer.coverage)
         )
