@@ -31,6 +31,7 @@ TEXT_LIMIT = 2048
 LINE_LIMIT = 128 * 1024
 """Bytes of the longest line: seven texts of which every character is escaped."""
 LOCK_WAIT_S = 2.0
+OF_ROOT = Path("/var/log/hostscope/audit.jsonl")
 TORN = "audit.torn"
 """Action of the line that follows one which was never finished (power loss, full disk); `what` is its digest."""
 BROKEN = "audit.broken"
@@ -90,14 +91,20 @@ class _Tail(Struct, frozen=True):
 
 
 def default_path(environ: Mapping[str, str] = os.environ) -> Path:
-    """HOSTSCOPE_AUDIT; else for root /var/log/hostscope/audit.jsonl, for others one in their state directory."""
+    """HOSTSCOPE_AUDIT; else for root /var/log/hostscope/audit.jsonl, for others one in their state directory.
+
+    A user without a home directory (any number, in a container) is given root's, which then says that it is closed.
+    """
     if environ.get("HOSTSCOPE_AUDIT"):
         return Path(environ["HOSTSCOPE_AUDIT"])
-    if _uid() == 0:
-        return Path("/var/log/hostscope/audit.jsonl")
     state = Path(environ.get("XDG_STATE_HOME", ""))
-    # The XDG specification has relative paths ignored.
-    return (state if state.is_absolute() else Path.home() / ".local" / "state") / "hostscope" / "audit.jsonl"
+    if _uid() != 0 and state.is_absolute():  # the XDG specification has relative paths ignored
+        return state / "hostscope" / "audit.jsonl"
+    try:
+        home = None if _uid() == 0 else Path.home()
+    except RuntimeError:
+        home = None
+    return home / ".local" / "state" / "hostscope" / "audit.jsonl" if home else OF_ROOT
 
 
 def this_process() -> Who:
@@ -125,31 +132,35 @@ class AuditTrail:
         before: str | None = None,
         after: str | None = None,
         outcome: str = "done",
+        durable: bool = True,
     ) -> Entry:
-        """Writes one line, and returns when it is on the disk.
+        """Writes one line, and returns when it is on the disk, or with `durable` off when the system has it.
 
         Raises:
             Unavailable: it could not be written; what was to be recorded is not.
 
-        Cost: open, flock, one read of the last line, one write, fsync (0.2 ms on the development machine's ext4,
-            several on spinning disks).
+        Cost: open, flock, one read of the last line, one write, and fsync when durable (0.2 ms on the development
+            machine's ext4, several on spinning disks, far more on a disk in trouble).
         """
         facts = {"what": what, "why": why, "before": before, "after": after, "outcome": outcome}
         try:
             self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
             with self._opened(os.O_RDWR | os.O_APPEND | os.O_CREAT) as fd:
-                return self._extend(fd, action, {name: _clean(text) for name, text in facts.items()})
+                entry = self._extend(fd, action, {name: _clean(text) for name, text in facts.items()})
+                if durable:
+                    os.fsync(fd)
+                return entry
         except OSError as failed:
             raise self._unavailable(failed.strerror or str(failed)) from failed
 
     def try_append(self, action: str, **facts: Any) -> str | None:
-        """`append` for looking, which works without a trail.
+        """`append` for looking, which works without a trail and does not wait for the disk.
 
         Returns:
             None, or the line for people (coverage notes) that says what was not recorded and why.
         """
         try:
-            self.append(action, **facts)
+            self.append(action, durable=False, **facts)
         except Unavailable as failed:
             return f"not recorded ({action}): {failed}"
         return None
@@ -219,7 +230,6 @@ class AuditTrail:
             tail = _Tail(repaired.seq + 1, repaired.hash)
         entry = self._entry(tail, action, facts)
         _write_all(fd, lines + _line(entry))
-        os.fsync(fd)
         return entry
 
     def _entry(self, tail: _Tail, action: str, facts: dict[str, str | None]) -> Entry:
