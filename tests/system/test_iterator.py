@@ -24,7 +24,7 @@ from hostscope.platforms.linux.iterator import PROGRAMS, TaskIterator, count_cpu
 from hostscope.platforms.linux.iterator_rows import IteratorRows
 from hostscope.platforms.linux.names import Accounts, Terminals
 from hostscope.platforms.linux.procfs import ProcRows
-from hostscope.platforms.linux.task_record import HEADER, Flag, Want
+from hostscope.platforms.linux.task_record import HEADER, Flag, Want, record_pids
 from hostscope.platforms.tally import Tally
 from tests.system.told_child import run_told, told_child
 
@@ -416,3 +416,13 @@ def test_without_privilege_it_is_denied() -> None:
 def test_in_a_pid_namespace_of_its_own_it_is_unsupported() -> None:
     told = run_told(WITHOUT, prefix=["unshare", "--pid", "--fork", "--kill-child"])
     assert told == ["unsupported", "we are in a PID namespace of our own, where the iterator's pids mean nothing"]
+
+
+def test_the_iterators_view_is_its_own_and_not_completed_from_proc() -> None:
+    """What the iterator leaves out `sweep` reads from /proc; the comparison of views must not see that."""
+    with open_tasks() as tasks:
+        shown = {pid for chunk in tasks.chunks() for pid in record_pids(chunk)}
+    view = next(view for view in open_host().processes.views() if view.name == "iterator")
+    assert not view.gaps
+    assert os.getpid() in view.pids & shown
+    assert (1 in view.pids) == (1 in shown)

@@ -3,7 +3,7 @@
 import os
 from collections.abc import Iterator
 
-from hostscope.errors import Error, Gone, Mismatch, Unavailable
+from hostscope.errors import Error, Gone, Mismatch, Unavailable, Unsupported
 from hostscope.model.detail import ProcessDetail
 from hostscope.model.host import ProcessView
 from hostscope.model.key import ProcessKey
@@ -23,6 +23,7 @@ from hostscope.platforms.linux.privileges import READ_OTHERS, Privileges
 from hostscope.platforms.linux.procfs import ProcRows
 from hostscope.platforms.linux.read import PATH_ONLY, read_at, read_file
 from hostscope.platforms.linux.task_columns import TaskColumns, left_out, task_columns
+from hostscope.platforms.linux.task_record import record_pids
 from hostscope.platforms.tally import Tally
 
 EFFECT = "an eBPF program in the kernel for the sweep"
@@ -166,8 +167,12 @@ class Processes:
         return views.views(self._iterator_pids)
 
     def _iterator_pids(self) -> frozenset[int]:
-        request, tally = ProcessRequest(fields=frozenset(), method="iterator"), Tally()
-        return frozenset(process.key.pid for process in self.sweep(request, tally))
+        """What the iterator itself shows: `sweep` adds from /proc what it leaves out, so that no row is missing."""
+        sweep, _ = method.open_iterator(ProcessRequest(fields=frozenset(), method="iterator"), self._privileges)
+        if sweep is None:
+            raise Unsupported("the kernel iterator cannot be used here")
+        with sweep.iterator:
+            return frozenset(pid for chunk in sweep.chunks for pid in record_pids(chunk))
 
 
 def _refuse_thread(pid: int) -> None:

@@ -4,8 +4,11 @@ A record is a header of `HEADER_BYTES`, then argv, exe, cwd, root and groups, ea
 """
 
 import struct
+from collections.abc import Iterator
 from enum import IntFlag
 from typing import NamedTuple
+
+from hostscope.errors import Unavailable
 
 HEADER_BYTES = 464
 
@@ -63,10 +66,29 @@ HEADER = struct.Struct("<3I4HI5I12s25Q16s144s16s4IQII")
 PID, PID_AT = struct.Struct("<I"), 24
 """Where the pid of a record is."""
 
+RECORD_BYTES = struct.Struct("<I")
+"""At the beginning of a record: how long it is."""
+
 CONTEXT = struct.Struct("<8I5Q4I8I2QIi")
 """The context slice."""
 
 NO_ANSWER = 0xFFFF_FFFF
+
+
+def record_pids(chunk: bytes) -> Iterator[int]:
+    """The pids in a chunk of whole records.
+
+    Raises:
+        Unavailable: they are not whole.
+    """
+    at = 0
+    while at < len(chunk):
+        size = RECORD_BYTES.unpack_from(chunk, at)[0] if len(chunk) - at >= HEADER_BYTES else 0
+        if size < HEADER_BYTES:
+            raise Unavailable("the iterator's records make no sense")
+        yield PID.unpack_from(chunk, at + PID_AT)[0]
+        at += size
+
 
 PF_EXITING = 0x4
 _STATE = struct.Struct("<3I")

@@ -236,3 +236,14 @@ def test_the_verifiers_last_words_are_told() -> None:
 @pytest.mark.parametrize(("code", "kind"), [(errno.ENOSYS, Unsupported), (errno.ENOMEM, Unavailable)])
 def test_other_errors(code: int, kind: type[Exception]) -> None:
     assert isinstance(loader._error("tasks", OSError(code, "text")), kind)
+
+
+def test_the_pids_alone() -> None:
+    assert list(task_record.record_pids(record() + record(argv=b"/bin/longer\0"))) == [42, 42]
+    assert list(task_record.record_pids(b"")) == []
+
+
+@given(st.binary(max_size=2 * HEADER_BYTES))
+def test_the_pids_of_arbitrary_bytes(raw: bytes) -> None:
+    with suppress(Unavailable):
+        assert len(list(task_record.record_pids(raw))) <= 2
