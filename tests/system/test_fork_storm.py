@@ -77,7 +77,7 @@ def of_the_storm(row: Process, parents: frozenset[int]) -> bool:
 def whole(row: Process) -> bool:
     """Whether it has all that comes with an address space, or nothing of it: it may just have given that up."""
     if row.exe is None and row.argv is None and row.memory is None:
-        return {gap.field for gap in row.gaps} <= {"linux.dumpable", "linux.cgroup"}
+        return {gap.field for gap in row.gaps} <= {"linux.dumpable", "linux.cgroup", "container", "service"}
     # The iterator asks /proc for arguments that were not in memory; the process may have ended by then, which it says.
     argv = row.argv is not None or [gap.reason for gap in row.gaps if gap.field == "argv"] == [Reason.GONE]
     return bool(row.exe and argv and row.memory and row.state not in ("zombie", "dead"))

@@ -1,6 +1,6 @@
 """Processes from the iterator's records: the same rows as `procfs.ProcRows` makes from /proc."""
 
-import os
+import struct
 import time
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
@@ -25,8 +25,8 @@ from hostscope.platforms.linux.parse import (
     Credentials,
     SecurityLines,
 )
-from hostscope.platforms.linux.procfs import STATUS_FIELDS, ProcRows, list_pids
-from hostscope.platforms.linux.read import PATH_ONLY, read_file
+from hostscope.platforms.linux.procfs import STATUS_FIELDS, ProcRows, list_pids, without_cgroup
+from hostscope.platforms.linux.read import read_file
 from hostscope.platforms.linux.task_record import (
     HEADER,
     HEADER_BYTES,
@@ -100,6 +100,7 @@ class IteratorRows:
         self._cgroups: dict[tuple[int, int], bytes] = {}
         self._known: dict[_Mark, Context] = {}
         self._variants: dict[tuple[int, int, int, int | None], LinuxContext] = {}
+        self._varied: list[LinuxContext] = []
         for field in FIELDS:  # as attributes: a look-up in a set costs twice as much, fifteen times a row
             setattr(self, f"_has_{field}", field in wanted)
         self._has_status = bool(wanted & STATUS_FIELDS)
@@ -131,38 +132,45 @@ class IteratorRows:
         for chunk in chunks:
             if not self._pids and PID.unpack_from(chunk, PID_AT)[0] != 1:
                 yield from self._left_out([1], begun, tally)
-            yield from self.decode(chunk, tally)
+            # All at once: however long a reader takes, what is left to /proc is read moments after the record.
+            yield from list(self.decode(chunk, tally))
         if self._threads != reread.count_threads():
             yield from self._left_out([pid for pid in list_pids() if pid not in self._pids], begun, tally)
 
     def _left_out(self, pids: list[int], begun: int, tally: Tally) -> Iterator[Process]:
         """Processes that /proc shows and the iterator did not, though they are older than the sweep. No kernel should
         do that; one that does hides them from all eBPF tools, so it is said."""
-        for pid in pids:
-            process = self._from_proc(pid, tally)
-            if process is not None and process.key.start < begun:
-                tally.seen += 1
-                tally.note(f"process {pid} is missing from the kernel's iterator; it was read from /proc")
-                self._pids.add(pid)
-                self._threads += reread.count_threads_of(pid)
-                yield process
+        for process in self._proc.sweep(tally, pids):
+            if process.key.start >= begun:
+                tally.seen -= 1  # it started since, so it is not of this sweep
+                continue
+            pid = process.key.pid
+            tally.note(f"process {pid} is missing from the kernel's iterator; it was read from /proc")
+            self._pids.add(pid)
+            self._threads += reread.count_threads_of(pid)
+            yield process
 
     def decode(self, chunk: bytes, tally: Tally) -> Iterator[Process]:
-        """The processes of one chunk of whole records."""
+        """The processes of one chunk of whole records.
+
+        Raises:
+            Unavailable: they are not whole.
+        """
         at, end, unpack, row, seen = 0, len(chunk), HEADER.unpack_from, self._row, self._pids.add
         while at < end:
-            fields = unpack(chunk, at)
-            if fields[0] < HEADER_BYTES:
+            if end - at < HEADER_BYTES or (fields := unpack(chunk, at))[0] < HEADER_BYTES:
                 raise Unavailable("the iterator's records make no sense")
-            tally.seen += 1
             seen(fields[8])
             self._threads += fields[10]
             if fields[1] & _WHOLE_ROW or self._has_memory_detail:
-                process = self._from_proc(fields[8], tally)
-                if process is not None:
-                    yield process
+                yield from self._proc.sweep(tally, (fields[8],))
             else:
-                yield row(chunk, at + HEADER_BYTES, fields)
+                tally.seen += 1
+                try:
+                    yield row(chunk, at + HEADER_BYTES, fields)
+                except (ValueError, struct.error) as nonsense:
+                    tally.failed += 1
+                    tally.note(f"process {fields[8]}: {nonsense}")
             at += fields[0]
 
     def _row(self, chunk: bytes, argv_at: int, fields: tuple[Any, ...]) -> Process:
@@ -284,7 +292,9 @@ class IteratorRows:
         return found
 
     def _variant(self, place: tuple[int, int, int, int | None], linux: LinuxContext) -> LinuxContext:
-        """The same context with what differs between processes that share it."""
+        """The same context with what differs between processes that share it. Kept for good, as `place` begins with
+        its address, which nothing else may get."""
+        self._varied.append(linux)
         _, inner_pid, tracer, score = place
         found = self._variants[place] = msgspec.structs.replace(
             linux,
@@ -326,7 +336,8 @@ class IteratorRows:
             try:
                 self._cgroups[place] = read_file(f"/proc/{pid}/cgroup")
             except OSError as failed:
-                gaps.append(translate.gap("linux.cgroup", failed))
+                gap = translate.gap("linux.cgroup", failed)
+                gaps += (gap, *without_cgroup(gap))
                 return None
         return self._cgroups[place]
 
@@ -355,22 +366,6 @@ class IteratorRows:
         if flags & _CUTS[name]:
             return reread.read_link(name, pid, start, gaps)
         return decode(join_path(raw) + _DELETED)
-
-    def _from_proc(self, pid: int, tally: Tally) -> Process | None:
-        """A row that changed while the kernel program read it."""
-        proc = os.open("/proc", PATH_ONLY)
-        try:
-            return self._proc.read(proc, pid)
-        except (FileNotFoundError, ProcessLookupError):
-            tally.vanished += 1
-        except PermissionError:
-            tally.denied += 1
-        except (OSError, ValueError) as failed:
-            tally.failed += 1
-            tally.note(f"process {pid}: {failed}")
-        finally:
-            os.close(proc)
-        return None
 
 
 def _security_lines(facts: Facts) -> SecurityLines:

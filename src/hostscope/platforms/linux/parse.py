@@ -209,11 +209,6 @@ def parse_cmdline(raw: bytes) -> list[bytes]:
     return (raw[:-1] if raw.endswith(b"\0") else raw).split(b"\0")
 
 
-def parse_title(raw: bytes) -> list[bytes]:
-    """Like `parse_cmdline`, for processes that padded their title with NULs: the padding is no argument."""
-    return parse_cmdline(raw.rstrip(b"\0") + b"\0") if raw.endswith(b"\0\0") else parse_cmdline(raw)
-
-
 def parse_io(raw: bytes) -> tuple[int, int, int, int]:
     """/proc/PID/io: rchar, wchar, read_bytes, write_bytes. Source: proc_pid_io(5)."""
     values = _Lines(line.split(b": ") for line in raw.splitlines())

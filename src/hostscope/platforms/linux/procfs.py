@@ -4,6 +4,7 @@ import errno
 import os
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, nullcontext
+from functools import cache
 
 from hostscope.model.gap import Gap, Reason
 from hostscope.model.process import (
@@ -94,7 +95,7 @@ class ProcRows:
         """
         try:
             return self._once(proc, pid)
-        except (ProcessLookupError, Ending):
+        except (FileNotFoundError, ProcessLookupError, Ending):
             return self._once(proc, pid)
 
     def _once(self, proc: int, pid: int) -> Process:
@@ -221,14 +222,14 @@ class ProcRows:
 
     def _context(self, directory: int, status: Status | None, ended: bool, gaps: list[Gap]) -> Context:
         wanted = self._wanted
-        cgroup = self._optional(directory, "cgroup", "linux.cgroup", gaps) if "cgroup" in wanted else None
+        cgroup = self._cgroup(directory, gaps) if "cgroup" in wanted else None
         namespaces = self._namespaces(directory, ended, gaps) if wanted & {"namespaces", "security"} else None
         label = self._label(directory, gaps) if self._labels else None
         security = "security" in wanted
         login = self._optional(directory, "loginuid", "linux.login_uid", gaps) if security else None
         session = self._optional(directory, "sessionid", "linux.audit_session", gaps) if security else None
         score, adjustment = self._oom(directory, gaps) if "oom" in wanted else (None, None)
-        if security:
+        if security and status and status.memory:
             gaps.append(DUMPABLE_GAP)
         mark = (
             (status.ids, status.groups if "groups" in wanted else b"", status.security, status.tracer, status.inner_pid)
@@ -265,6 +266,12 @@ class ProcRows:
             gaps.append(gap(field, _unless_ended(failed, directory)))
         return None
 
+    def _cgroup(self, directory: int, gaps: list[Gap]) -> bytes | None:
+        cgroup = self._optional(directory, "cgroup", "linux.cgroup", gaps)
+        if cgroup is None:
+            gaps += without_cgroup(gaps[-1])
+        return cgroup
+
     def _namespaces(self, directory: int, ended: bool, gaps: list[Gap]) -> tuple[int | None, ...] | None:
         names = NAMESPACES if "namespaces" in self._wanted else SECURITY_NAMESPACES
         try:
@@ -292,6 +299,11 @@ SECURITY_NAMESPACES = ("net", "user")
 DUMPABLE_GAP = Gap("linux.dumpable", Reason.UNSUPPORTED, "/proc does not show it; the iterator method does")
 
 
+def without_cgroup(gap: Gap) -> tuple[Gap, Gap]:
+    """What else is not known when a process's control group is not."""
+    return Gap("container", gap.reason, gap.detail), Gap("service", gap.reason, gap.detail)
+
+
 class Ending(ValueError):
     """A process lost something that every living one has: it began to end while it was read."""
 
@@ -309,9 +321,16 @@ def list_pids() -> list[int]:
 def count_descriptors(directory: int) -> int:
     """Open descriptors of the process of an open directory.
 
-    Since Linux 6.2 the size of /proc/PID/fd is their number; before, it is 0 and they are listed.
+    Since Linux 6.2 the size of /proc/PID/fd is their number, which anyone may ask for; before, it is 0 and they are
+    listed.
     """
-    return os.stat("fd", dir_fd=directory).st_size or len(_list(directory, "fd"))
+    return os.stat("fd", dir_fd=directory).st_size if _sizes_are_counts() else len(_list(directory, "fd"))
+
+
+@cache
+def _sizes_are_counts() -> bool:
+    """We always have a descriptor open: that of the directory of the process being read."""
+    return os.stat("/proc/self/fd").st_size > 0
 
 
 @contextmanager
@@ -340,8 +359,8 @@ def _open_live(directory: int, tid: str) -> int | None:
     live = False
     try:
         live = not is_ending(parse_stat(read_at(thread, "stat")))
-    except ProcessLookupError:
-        pass  # ended since it was listed
+    except (FileNotFoundError, ProcessLookupError):
+        pass  # ended since it was listed; below task/ that is ENOENT, if reading had not begun
     finally:
         if not live:
             os.close(thread)

@@ -1,7 +1,8 @@
 """What the iterator's records leave to /proc, read for the few processes that need it.
 
-Each takes the pid and the start of the process that a record is of, so that a row never mixes two processes, and the
-list of gaps that a failure is added to.
+What takes the start of the process that a record is of looks whether the pid is still its, so that a row never mixes
+two processes. Names and labels do without: they are read moments after the record, and the kernel gives pids out in
+turn, so that one comes back only after all others.
 """
 
 import errno

@@ -153,7 +153,7 @@ def test_label(proc: Proc, fd: int) -> None:
 @pytest.mark.parametrize(
     ("name", "field"),
     [
-        ("loginuid", "linux.login_uid"), ("sessionid", "linux.audit_session"), ("cgroup", "linux.cgroup"),
+        ("loginuid", "linux.login_uid"), ("sessionid", "linux.audit_session"),
         ("oom_score", "linux.oom_score"),
     ],
 )  # fmt: skip
@@ -341,6 +341,39 @@ def test_any_content_of_any_file_is_a_row_or_a_count(proc: Proc, fd: int, name: 
     assert not (tally.denied or tally.vanished)
 
 
+def test_without_a_control_group_nothing_is_said_of_container_and_service(proc: Proc, fd: int) -> None:
+    proc.remove("cgroup")
+    row = rows().read(fd, PID)
+    assert (row.container, row.service) == (None, None)
+    assert gaps(row) == dict.fromkeys(("linux.cgroup", "container", "service"), Reason.UNSUPPORTED)
+
+
+def test_a_process_lives_on_when_a_thread_of_it_ends_while_it_is_read(
+    proc: Proc, fd: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Below task/, /proc says ENOENT of files of a thread that ended; of a process's own, ESRCH."""
+    once = ProcRows._once
+    failures = [FileNotFoundError(errno.ENOENT, "")]
+
+    def read(self: ProcRows, proc: int, pid: int) -> Process:
+        if failures:
+            raise failures.pop()
+        return once(self, proc, pid)
+
+    monkeypatch.setattr(ProcRows, "_once", read)
+    assert rows().read(fd, PID).pid == PID
+
+
+def test_threads_that_end_between_listing_and_reading_are_passed_over(proc: Proc) -> None:
+    for tid in ("77", "78"):
+        (proc.process / "task" / tid).mkdir(parents=True)
+    (proc.process / "task" / "78" / "stat").write_bytes(STAT)  # 77 has none any more
+    directory = os.open(proc.process, PATH_ONLY)
+    with live_thread(directory) as thread:
+        assert thread is not None and os.readlink(f"/proc/self/fd/{thread}").endswith("/78")
+    os.close(directory)
+
+
 def test_abandoned_sweeps_close_their_descriptors() -> None:
     before = len(os.listdir("/proc/self/fd"))
     sweep = rows(BASIC).sweep(Tally())
@@ -356,10 +389,6 @@ def test_pids_ascend() -> None:
 
 
 def test_descriptors_of_kernels_before_6_2_are_listed(proc: Proc, fd: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Their directory has size 0; so here, where it is not /proc's, the size is made to be."""
-
-    class Empty:
-        st_size = 0
-
-    monkeypatch.setattr(os, "stat", lambda *_, **__: Empty)
+    """Their directories have size 0."""
+    monkeypatch.setattr(procfs, "_sizes_are_counts", lambda: False)
     assert rows(frozenset({"open_files"})).read(fd, PID).open_files == 4
