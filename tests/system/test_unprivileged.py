@@ -116,7 +116,9 @@ def test_hidden_processes_are_said_to_be_missing(option: str, outcome: str) -> N
         assert {row.owner.id for row in answer.rows if row.owner} == {str(NOBODY)}
         assert answer.row(answer.pid).exe
         assert answer.reads[child.pid]["error"] == outcome
-        assert answer.coverage.hidden and "hidepid" in answer.coverage.hidden
+        assert not answer.coverage.complete
+        assert ("hidepid" in (answer.coverage.hidden or "")) == (outcome == "Gone")
+        assert bool(answer.coverage.denied) == (outcome == "Denied")
         assert not answer.coverage.complete
         assert (answer.coverage.denied > 3) == (outcome == "Denied")
         assert answer.coverage.seen == len(answer.rows) + answer.coverage.denied + answer.coverage.vanished

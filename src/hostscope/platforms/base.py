@@ -36,7 +36,7 @@ class Processes(Protocol):
 
         Raises:
             UsageError: `request.method` is no method of this system.
-            Unsupported, Denied: the named method cannot be used here.
+            Unsupported, Denied: the named method cannot be used here; at the latest with the first row.
         """
 
     def columns(self, request: ProcessRequest, tally: Tally) -> Columns:

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from types import TracebackType
 
 from hostscope.errors import Unsupported
-from hostscope.platforms.linux import program_cache
+from hostscope.platforms.linux import program_cache, translate
 from hostscope.platforms.linux.context import INITIAL_PID_NS, INITIAL_TIME_NS
 from hostscope.platforms.linux.image import Image
 from hostscope.platforms.linux.loader import Loaded
@@ -114,7 +114,7 @@ class TaskIterator:
         return self._read(self._pass)
 
     def _read(self, fd: int) -> Iterator[bytes]:
-        while self._pass == fd and (chunk := os.read(fd, READ_BYTES)):
+        while self._pass == fd and (chunk := _read_chunk(fd)):
             yield chunk
         if self._pass == fd:
             self._end_pass()
@@ -138,9 +138,8 @@ class TaskIterator:
         self.close()
 
 
-def _read_chunks(fd: int) -> Iterator[bytes]:
+def _read_chunk(fd: int) -> bytes:
     try:
-        while chunk := os.read(fd, READ_BYTES):
-            yield chunk
-    finally:
-        os.close(fd)
+        return os.read(fd, READ_BYTES)
+    except OSError as failed:
+        raise translate.error("read the iterator", failed) from failed

@@ -2,10 +2,12 @@
 
 import os
 from collections.abc import Iterator
+from contextlib import ExitStack
 from typing import NamedTuple
 
-from hostscope.errors import HostError, UsageError
+from hostscope.errors import Error, UsageError
 from hostscope.model.request import ProcessRequest
+from hostscope.platforms.linux import translate
 from hostscope.platforms.linux.iterator import TaskIterator, want_of
 from hostscope.platforms.linux.privileges import Privileges
 
@@ -50,17 +52,19 @@ def open_iterator(request: ProcessRequest, privileges: Privileges) -> tuple[Swee
         return None, reason
     try:
         return _load(request.wanted, privileges), None
-    except (HostError, PermissionError) as failed:
+    except (Error, OSError) as failed:
         if request.method == "iterator":
-            raise
+            raise failed if isinstance(failed, Error) else translate.error("load the iterator", failed) from failed
         return None, f"the iterator cannot be used: {failed}"
 
 
 def _load(wanted: frozenset[str], privileges: Privileges) -> Sweep:
     """Kernels before 5.19 want the capability for opening the pass too, so it is opened before it is lowered."""
-    with privileges.using(_needed(privileges), "load the process iterator"):
-        iterator = TaskIterator(want_of(wanted))
-        return Sweep(iterator, iterator.chunks())
+    with privileges.using(_needed(privileges), "load the process iterator"), ExitStack() as unfinished:
+        iterator = unfinished.enter_context(TaskIterator(want_of(wanted)))
+        sweep = Sweep(iterator, iterator.chunks())
+        unfinished.pop_all()
+        return sweep
 
 
 def _needed(privileges: Privileges) -> tuple[str, ...]:

@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Iterator
+from contextlib import contextmanager
 
 from hostscope.errors import Error, Gone, Mismatch, Unavailable, Unsupported
 from hostscope.model.detail import ProcessDetail
@@ -21,7 +22,7 @@ from hostscope.platforms.linux.names import Accounts, Terminals
 from hostscope.platforms.linux.parse import parse_stat, parse_tgid
 from hostscope.platforms.linux.privileges import READ_OTHERS, Privileges
 from hostscope.platforms.linux.procfs import ProcRows
-from hostscope.platforms.linux.read import PATH_ONLY, read_at, read_file
+from hostscope.platforms.linux.read import PATH_ONLY, read_file
 from hostscope.platforms.linux.task_columns import TaskColumns, left_out, task_columns
 from hostscope.platforms.linux.task_record import record_pids
 from hostscope.platforms.tally import Tally
@@ -43,33 +44,49 @@ class Processes:
     def sweep(self, request: ProcessRequest, tally: Tally) -> Iterator[Process]:
         """All processes, in ascending pid order; `tally` counts what happened and is whole at the end.
 
+        Nothing is loaded, raised or opened before the first row is asked for, and all of it is let go of with the
+        last one, or when the iterator is closed.
+
         Raises:
             UsageError: `request.method` is no method of this system.
-            Unsupported, Denied: the named method cannot be used here.
+            Unsupported, Denied: the named method cannot be used here; with the first row.
         """
         method.check(request.method)
+        return self._rows(request, tally)
+
+    def _rows(self, request: ProcessRequest, tally: Tally) -> Iterator[Process]:
         state = self._security.state()
-        tally.hidden = self._hidden(state)
+        tally.hidden = hiding(state)
+        sweep = self._open(request, tally)
+        try:
+            if sweep is None:
+                yield from self._by_proc(request, tally, state)
+            else:
+                yield from self._by_iterator(sweep, request, tally, state)
+        finally:
+            self._note(tally)
+
+    def _open(self, request: ProcessRequest, tally: Tally) -> method.Sweep | None:
+        """The iterator where it is the method of choice; whoever gets it closes it."""
         sweep, tally.method_reason = method.open_iterator(request, self._privileges)
         tally.method = "iterator" if sweep else "proc"
-        return self._by_iterator(sweep, request, tally, state) if sweep else self._by_proc(request, tally, state)
+        if sweep is not None:
+            tally.method_reason = sweep.iterator.plain_reason
+            tally.effects.append(EFFECT)
+        return sweep
 
     def _by_proc(self, request: ProcessRequest, tally: Tally, state: HostSecurity) -> Iterator[Process]:
         with self._privileges.using(READ_OTHERS, "read other users' processes"):
             yield from self._proc_rows(request, state).sweep(tally)
-        self._note(tally)
 
     def _by_iterator(
         self, sweep: method.Sweep, request: ProcessRequest, tally: Tally, state: HostSecurity
     ) -> Iterator[Process]:
-        tally.effects.append(EFFECT)
-        tally.method_reason = sweep.iterator.plain_reason
-        contexts = self._contexts(request, state)
-        proc = ProcRows(self._boot, contexts, self._terminals, request.wanted, has_labels(state))
-        rows = IteratorRows(self._boot, contexts, self._terminals, request.wanted, has_labels(state), proc)
         with sweep.iterator, self._privileges.using(READ_OTHERS, "read other users' processes"):
+            contexts = self._contexts(request, state)
+            proc = ProcRows(self._boot, contexts, self._terminals, request.wanted, has_labels(state))
+            rows = IteratorRows(self._boot, contexts, self._terminals, request.wanted, has_labels(state), proc)
             yield from rows.sweep(sweep.chunks, tally)
-        self._note(tally)
 
     def _note(self, tally: Tally) -> None:
         """What could not be written to the audit trail belongs to the answer."""
@@ -84,34 +101,29 @@ class Processes:
         containers = self._containers if request.linux.container_state else None
         return Contexts(self._accounts, containers, state, request.wanted)
 
-    def _hidden(self, state: HostSecurity) -> str | None:
-        """Why a listing of /proc may lack rows. CAP_SYS_PTRACE sees through every hidepid but subset=pid."""
-        if state.hidepid in (None, "off", "0") or "sys_ptrace" in self._privileges.held():
-            return None
-        return f"/proc is mounted with hidepid={state.hidepid}: processes of other users do not show"
-
     def columns(self, request: ProcessRequest, tally: Tally) -> Columns:
         """The same answer, column by column, for analysis (needs NumPy)."""
         method.check(request.method)
-        tally.hidden = self._hidden(self._security.state())
-        sweep, tally.method_reason = method.open_iterator(request, self._privileges)
-        tally.method = "iterator" if sweep else "proc"
-        if sweep is None:
-            return columns_of(self._by_proc(request, tally, self._security.state()), request.wanted)
-        with sweep.iterator:
-            found = task_columns(sweep.chunks, self._boot, request.wanted)
-        tally.effects.append(EFFECT)
-        return self._completed(found, request, tally)
+        state = self._security.state()
+        tally.hidden = hiding(state)
+        sweep = self._open(request, tally)
+        try:
+            if sweep is None:
+                return columns_of(self._by_proc(request, tally, state), request.wanted)
+            with sweep.iterator:
+                found = task_columns(sweep.chunks, self._boot, request.wanted)
+            return self._completed(found, request, tally, state)
+        finally:
+            self._note(tally)
 
-    def _completed(self, found: TaskColumns, request: ProcessRequest, tally: Tally) -> Columns:
+    def _completed(self, found: TaskColumns, request: ProcessRequest, tally: Tally, state: HostSecurity) -> Columns:
         """With what only /proc can tell: rows that are not whole, and processes that the iterator left out."""
         pids = found.columns["pid"]
         again = [*pids[~found.whole].tolist(), *left_out(pids, found.threads)]
-        rows = self._proc_rows(request, self._security.state())
+        rows = self._proc_rows(request, state)
         with self._privileges.using(READ_OTHERS, "read other users' processes"):
             others = columns_of(rows.sweep(tally, again), request.wanted)
         tally.seen += int(found.whole.sum())
-        self._note(tally)
         return merge(found.columns, found.whole, others)
 
     def read(self, pid: int, request: ProcessRequest) -> Process:
@@ -120,19 +132,13 @@ class Processes:
         Raises:
             Gone, Denied, Unavailable
         """
-        proc = os.open("/proc", PATH_ONLY)
-        try:
-            with self._privileges.using(READ_OTHERS, f"read process {pid}"):
+        with _translated(pid), self._privileges.using(READ_OTHERS, f"read process {pid}"):
+            proc = os.open("/proc", PATH_ONLY)
+            try:
                 _refuse_thread(pid)
                 return self._proc_rows(request, self._security.state()).read(proc, pid)
-        except Error:
-            raise  # ours resemble the system's
-        except OSError as failed:
-            raise translate.error("read", failed, pid) from failed
-        except ValueError as nonsense:
-            raise Unavailable(f"process {pid}: {nonsense}") from nonsense
-        finally:
-            os.close(proc)
+            finally:
+                os.close(proc)
 
     def detail(self, key: ProcessKey, parts: frozenset[str]) -> ProcessDetail:
         """What one process holds; `parts` are field names of `ProcessDetail`.
@@ -149,16 +155,8 @@ class Processes:
 
     def _check(self, key: ProcessKey) -> None:
         """Two looks, before and after, frame the reading: the pid stayed with one process."""
-        try:
-            directory = os.open(f"/proc/{key.pid}", PATH_ONLY)
-        except OSError as failed:
-            raise translate.error("open", failed, key.pid) from failed
-        try:
-            start = parse_stat(read_at(directory, "stat")).start
-        except OSError as failed:
-            raise translate.error("read", failed, key.pid) from failed
-        finally:
-            os.close(directory)
+        with _translated(key.pid):
+            start = parse_stat(read_file(f"/proc/{key.pid}/stat")).start
         if not self._boot.key(key.pid, start).same(key):
             raise Mismatch(f"process {key.pid} is not the one that was meant: its start differs")
 
@@ -173,6 +171,26 @@ class Processes:
             raise Unsupported("the kernel iterator cannot be used here")
         with sweep.iterator:
             return frozenset(pid for chunk in sweep.chunks for pid in record_pids(chunk))
+
+
+def hiding(state: HostSecurity) -> str | None:
+    """Why a listing of /proc lacks rows. Under ``noaccess`` all processes are listed: those of others are denied."""
+    if state.hidepid in (None, "noaccess"):
+        return None
+    return f"/proc is mounted with hidepid={state.hidepid}: processes of other users do not show"
+
+
+@contextmanager
+def _translated(pid: int) -> Iterator[None]:
+    """The system's errors while one process is read, as ours."""
+    try:
+        yield
+    except Error:
+        raise  # ours resemble the system's
+    except OSError as failed:
+        raise translate.error("read", failed, pid) from failed
+    except ValueError as nonsense:
+        raise Unavailable(f"process {pid}: {nonsense}") from nonsense
 
 
 def _refuse_thread(pid: int) -> None:
