@@ -112,13 +112,16 @@ class Privileges:
             yield
             return
         thread = threading.get_ident()
-        self._raise(usable, names, why)
+        before, missing = self._raise(usable, why)
         try:
+            outcome = _outcome(usable, names, missing)
+            self._record("privilege.raise", usable, why, (before, before | missing), outcome)
             yield
         finally:
             self._lower(usable, why, thread)
 
-    def _raise(self, usable: tuple[str, ...], names: tuple[str, ...], why: str) -> None:
+    def _raise(self, usable: tuple[str, ...], why: str) -> tuple[int, int]:
+        """The mask before, and what was missing in it; an interrupt may come as soon as this returns."""
         before = read_held().effective
         missing = capabilities.mask(usable) & ~before
         try:
@@ -129,7 +132,7 @@ class Privileges:
             raise Denied(f"cannot raise {' '.join(usable)}: {failed.strerror}") from failed
         self._uses.counts.update(usable)
         self._uses.raised |= missing
-        self._record("privilege.raise", usable, why, (before, before | missing), _outcome(usable, names, missing))
+        return before, missing
 
     def _lower(self, usable: tuple[str, ...], why: str, thread: int) -> None:
         before = read_held().effective
