@@ -82,8 +82,9 @@ def _by_name(host: Host, name: str, request: ProcessRequest) -> tuple[Process, .
     if not name:
         raise UsageError("an empty target", "a target is a pid, a name, :PORT or a key such as 42@1234")
     quick = replace(request, fields=_NAMED_BY, enhanced=False)
-    pids = tuple(process.key.pid for process in host.processes.sweep(quick, Tally()) if is_called(process, name))
-    found = tuple(_still_there(host, pids, request))
+    keys = {process.key: None for process in host.processes.sweep(quick, Tally()) if is_called(process, name)}
+    again = _still_there(host, tuple(key.pid for key in keys), request)
+    found = tuple(process for process in again if process.key in keys)
     if not found:
         raise Gone(f"no process is called {name!r}")
     return found

@@ -29,6 +29,7 @@ CONTAINER_STATE = (
 )  # fmt: skip
 """Where runtimes keep the state that names come from."""
 SYSTEM_BUS = "/run/dbus/system_bus_socket"
+HIDEPID_REMEDY = "mount -o remount,hidepid=off /proc, or CAP_SYS_PTRACE"
 PACKAGE_DATABASES = ("/var/lib/dpkg/status", "/var/lib/rpm", "/usr/lib/sysimage/rpm")
 
 
@@ -73,8 +74,8 @@ def iterator(we: Ourselves) -> Ability:
 
 def _iterator_obstacle(we: Ourselves, kernel: tuple[int, int]) -> str | None:
     """What no privilege cures."""
-    if kernel < (5, 18):
-        return f"Linux {kernel[0]}.{kernel[1]} has no sleepable process iterators (5.18 has)"
+    if kernel < (5, 8):
+        return f"Linux {kernel[0]}.{kernel[1]} has no process iterators (5.8 has)"
     if not os.path.exists(BTF):
         return f"the kernel was built without type information ({BTF})"
     if not we.host_user_ns:
@@ -149,8 +150,10 @@ def _every_process() -> Ability:
         return Ability("every_process", False, "the options of the /proc mount could not be read")
     if state.hidepid is None:
         return Ability("every_process", True, "/proc hides no process from us")
-    remedy = "mount -o remount,hidepid=off /proc, or CAP_SYS_PTRACE"
-    return Ability("every_process", False, f"/proc is mounted with hidepid={state.hidepid}", remedy)
+    if state.hidepid == "noaccess":
+        told = "/proc is mounted with hidepid=noaccess: it lists all processes, and refuses to tell of other users'"
+        return Ability("every_process", False, told, HIDEPID_REMEDY)
+    return Ability("every_process", False, f"/proc is mounted with hidepid={state.hidepid}", HIDEPID_REMEDY)
 
 
 def _pidfd() -> Ability:

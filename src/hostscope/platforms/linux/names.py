@@ -7,6 +7,7 @@ import pwd
 from msgspec import Struct
 
 from hostscope.model.process import Account
+from hostscope.model.text import decode
 
 
 class Accounts:
@@ -37,14 +38,14 @@ class Accounts:
 
 def _user_name(uid: int) -> str | None:
     try:
-        return pwd.getpwuid(uid).pw_name
+        return decode(os.fsencode(pwd.getpwuid(uid).pw_name))
     except (KeyError, OverflowError):
         return None
 
 
 def _group_name(gid: int) -> str | None:
     try:
-        return grp.getgrgid(gid).gr_name
+        return decode(os.fsencode(grp.getgrgid(gid).gr_name))
     except (KeyError, OverflowError):
         return None
 
