@@ -1,10 +1,13 @@
-"""Writes docs/records.md and docs/commands.md from the code: ``make docs``. A test compares them."""
+"""Writes docs/records.md, docs/commands.md and docs/schemas/ from the code: ``make docs``. A test compares them."""
 
 import ast
+import json
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import click
+import msgspec
 
 DOCS = Path(__file__).parent
 MODEL = DOCS.parent / "src" / "hostscope" / "model"
@@ -18,6 +21,11 @@ Every field exists on every system. `null` without a gap means *does not apply*;
 JSON has the same names, and every stored or sent form names its schema, `hostscope.RECORD/MAJOR`: a minor change only
 adds optional fields, and readers ignore those they do not know. Durations end in `_ns`, instants in `_at_ns` (UTC since
 the epoch), sizes in `_bytes`, shares of one in `_ratio`.
+
+JSON Schemas (draft 2020-12) stand in [schemas/](schemas/): one for each record that has a schema name
+(`hostscope.process/1` is `process-1.json`), and three for what holds them: [document.json](schemas/document.json) is
+what `--format json` writes, [line.json](schemas/line.json) a line of `--format ndjson`, and
+[recording.json](schemas/recording.json) a line of a recording.
 """
 
 COMMANDS_INTRO = """# Commands
@@ -125,13 +133,144 @@ def _field_groups() -> str:
     return "\n".join([*lines, ""])
 
 
+DRAFT = "https://json-schema.org/draft/2020-12/schema"
+
+
+def named_records() -> dict[str, Any]:
+    """Type of each record that a schema names, by that name."""
+    from hostscope.model import event, inspection, package, process
+    from hostscope.platforms.replay.layout import CALLS, FAILURE_SCHEMA, RECORDING_SCHEMA, Failure, Header
+    from hostscope.render.layouts import LAYOUTS
+    from hostscope.render.tree import TREE
+
+    shown = {layout.schema: layout.record for layout in (*LAYOUTS.values(), TREE)}
+    recorded = {call.schema: call.decoder.type for call in CALLS if call.schema not in shown}
+    return shown | recorded | {
+        RECORDING_SCHEMA: Header,
+        FAILURE_SCHEMA: Failure,
+        inspection.PROCESS_SCHEMA: inspection.ProcessInspection,
+        inspection.HOST_SCHEMA: inspection.HostInspection,
+        "hostscope.digest/1": process.Digest,
+        "hostscope.file_owner/1": package.FileOwner | None,
+        "hostscope.service_change/1": event.ServiceChange,
+        "hostscope.loss/1": event.Loss,
+    }  # fmt: skip
+
+
+def render_schemas() -> dict[str, str]:
+    """The files of docs/schemas/."""
+    schemas = {_file_of(name): _record_schema(name, kind) for name, kind in named_records().items()}
+    schemas |= {"document.json": _document(), "line.json": _line(), "recording.json": _recording()}
+    return {
+        file: json.dumps({"$schema": DRAFT, "$id": file} | schema, indent=1) + "\n" for file, schema in schemas.items()
+    }
+
+
+def _file_of(schema: str) -> str:
+    return schema.removeprefix("hostscope.").replace("/", "-") + ".json"
+
+
+def _record_schema(name: str, kind: Any) -> dict[str, Any]:
+    docs = _field_docs()
+    (schema,), definitions = msgspec.json.schema_components([kind], ref_template="#/$defs/{name}")
+    for struct, definition in definitions.items():
+        for field, found in definition.get("properties", {}).items():
+            if doc := docs.get(struct, {}).get(field):
+                found["description"] = doc
+    return {"title": name, **schema, "$defs": definitions}
+
+
+def _field_docs() -> dict[str, dict[str, str]]:
+    """What each field means, by record."""
+    trees = (ast.parse(path.read_text(encoding="utf-8")) for path in sorted(MODEL.glob("*.py")))
+    structs = [node for tree in trees for node in tree.body if isinstance(node, ast.ClassDef)]
+    return {
+        node.name: {
+            ast.unparse(field.target): " ".join(_text(doc).split())
+            for field, doc in _with_docs(node)
+            if isinstance(field, ast.AnnAssign) and doc
+        }
+        for node in structs
+    }
+
+
+def _object(**properties: Any) -> dict[str, Any]:
+    return {"type": "object", "properties": properties, "required": list(properties)}
+
+
+def _reference(schema: str) -> dict[str, Any]:
+    return {"$ref": _file_of(schema)}
+
+
+def _shown() -> dict[str, dict[str, Any]]:
+    """Schema of a row by the name that stands beside it; `columns` is a row of chosen columns."""
+    from hostscope.render.documents import COLUMNS_SCHEMA
+    from hostscope.render.layouts import LAYOUTS
+    from hostscope.render.tree import TREE
+
+    cell = {"type": ["string", "number", "boolean", "array", "null"]}
+    rows = {layout.schema: _reference(layout.schema) for layout in (*LAYOUTS.values(), TREE)}
+    return rows | {COLUMNS_SCHEMA: {"type": "object", "additionalProperties": cell}}
+
+
+def _document() -> dict[str, Any]:
+    from hostscope.model import inspection
+    from hostscope.render.documents import COVERAGE_SCHEMA
+
+    coverage = _reference(COVERAGE_SCHEMA)
+    pages = {"inspection": inspection.PROCESS_SCHEMA, "host": inspection.HOST_SCHEMA}
+    forms = [
+        _object(schema={"const": name}, rows={"type": "array", "items": row}, coverage=coverage)
+        for name, row in _shown().items()
+    ]
+    forms += [_object(**{"schema": {"const": name}, place: _reference(name)}) for place, name in pages.items()]
+    return {"title": "What --format json writes", "oneOf": forms}
+
+
+def _line() -> dict[str, Any]:
+    from hostscope.model.event import Event
+    from hostscope.render.documents import COVERAGE_SCHEMA
+
+    forms = [
+        _object(type={"const": "row"}, schema={"const": name}, row=row) for name, row in _shown().items()
+    ]  # fmt: skip
+    covered = _object(
+        type={"const": "coverage"}, schema={"const": COVERAGE_SCHEMA}, coverage=_reference(COVERAGE_SCHEMA)
+    )
+    (event,), definitions = msgspec.json.schema_components([Event], ref_template="#/$defs/{name}")
+    forms += [covered, _object(type={"const": "event"}, event=event)]
+    return {"title": "A line of --format ndjson", "oneOf": forms, "$defs": definitions}
+
+
+def _recording() -> dict[str, Any]:
+    from hostscope.platforms.replay.layout import CALLS, END_SCHEMA, FAILURE_SCHEMA, RECORDING_SCHEMA
+
+    shown = _shown()
+    forms = [_reference(RECORDING_SCHEMA), _object(schema={"const": END_SCHEMA}, body={"type": "integer"})]
+    forms.append(_object(schema={"const": FAILURE_SCHEMA}, call={"type": "string"}, body=_reference(FAILURE_SCHEMA)))
+    for call in CALLS:
+        # A line names the schema of its rows; a listing holds all of them.
+        listing = call.schema in shown and msgspec.json.schema(call.decoder.type).get("type") == "array"
+        body = {"type": "array", "items": shown[call.schema]} if listing else _reference(call.schema)
+        forms.append(_object(schema={"const": call.schema}, call={"const": call.name}, body=body))
+    return {"title": "A line of a recording", "oneOf": forms}
+
+
 GENERATED = {"records.md": render_records, "commands.md": render_commands}
 
 
 def main() -> None:
-    """Writes both files."""
+    """Writes them all."""
     for name, render in GENERATED.items():
         (DOCS / name).write_text(render(), encoding="utf-8")
+    folder = DOCS / "schemas"
+    folder.mkdir(exist_ok=True)
+    schemas = render_schemas()
+    for path in folder.glob("*.json"):
+        if path.name not in schemas:
+            path.unlink()
+    for name, text in schemas.items():
+        (folder / name).write_text(text, encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -7,7 +7,7 @@ from types import ModuleType
 
 import pytest
 
-from tests.contract.source import ROOT
+from tests.contract.source import ROOT, python_files
 
 
 def load() -> ModuleType:
@@ -22,6 +22,23 @@ def load() -> ModuleType:
 def test_generated_documents_are_current(name: str) -> None:
     render: Callable[[], str] = load().GENERATED[name]
     assert (ROOT / "docs" / name).read_text(encoding="utf-8") == render(), "run: make docs"
+
+
+def test_generated_schemas_are_current() -> None:
+    schemas: dict[str, str] = load().render_schemas()
+    folder = ROOT / "docs" / "schemas"
+    assert {path.name: path.read_text(encoding="utf-8") for path in folder.iterdir()} == schemas, "run: make docs"
+
+
+NOT_OUTPUT = {"audit", "digests", "columns", "recording_end"}
+"""Forms of our own files, which nothing else reads, and forms that stand in document.json and recording.json."""
+
+
+def test_every_form_that_is_named_has_a_schema() -> None:
+    text = "".join(path.read_text(encoding="utf-8") for path in python_files())
+    named = set(re.findall(r'"hostscope\.([a-z_]+)/1', text)) - NOT_OUTPUT
+    assert {f"{name}-1.json" for name in named} <= load().render_schemas().keys()
+    assert len(named) > 15
 
 
 def test_every_record_field_is_in_the_table() -> None:

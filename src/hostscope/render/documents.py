@@ -28,9 +28,14 @@ def values_of(columns: Sequence[Column[Any]]) -> Callable[[Any], dict[str, Any]]
 
 
 def render_json(schema: str, rows: Iterable[bytes], coverage: Callable[[], Coverage]) -> Iterator[bytes]:
-    """One document: ``{"schema":…, "rows":[…], "coverage":{…}}``, one row a line; `rows` are encoded already."""
-    yield b'{"schema":' + encode_json(schema) + b',"rows":[\n'
-    yield from _joined(rows, b",\n")
+    """One document: ``{"schema":…, "rows":[…], "coverage":{…}}``, one row a line; `rows` are encoded already.
+
+    Nothing is given before the first rows are there: what fails at once leaves no half document.
+    """
+    chunks = _joined(rows, b",\n")
+    first = next(chunks, b"")
+    yield b'{"schema":' + encode_json(schema) + b',"rows":[\n' + first
+    yield from chunks
     yield b'\n],"coverage":' + encode_json(coverage()) + b"}\n"
 
 
@@ -111,6 +116,8 @@ def render_csv(columns: Sequence[Column[Any]], rows: Iterable[tuple[str, ...]]) 
 
 def render_tsv(columns: Sequence[Column[Any]], rows: Iterable[tuple[str, ...]]) -> Iterator[str]:
     """A header of column names, tabs between cells, no quoting: sanitised cells hold neither tabs nor newlines."""
-    yield "\t".join(column.name for column in columns) + "\n"
+    head = "\t".join(column.name for column in columns) + "\n"
     for row in rows:
-        yield "\t".join(row) + "\n"
+        yield head + "\t".join(row) + "\n"
+        head = ""
+    yield head

@@ -185,3 +185,16 @@ def test_output_to_a_dash_is_standard_output(hostscope: Run) -> None:
     assert hostscope("ps", "--output", "-", "--columns", "pid").out.startswith("PID\n")
     with pytest.raises(UsageError), open_output("/"):
         pass
+
+
+@pytest.mark.parametrize("form", ["table", "json", "ndjson", "csv", "tsv"])
+def test_what_fails_at_once_writes_nothing(
+    hostscope: Run, asked: Host, monkeypatch: pytest.MonkeyPatch, form: str
+) -> None:
+    def refuse(*_: object) -> Iterator[Any]:
+        raise Denied("not you")
+        yield
+
+    monkeypatch.setattr(asked.processes, "sweep", refuse)
+    result = hostscope("ps", "--format", form)
+    assert (result.code, result.out) == (Denied.exit_code, "")
