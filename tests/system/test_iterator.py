@@ -358,6 +358,16 @@ def descriptors() -> set[str]:
     return set(os.listdir("/proc/self/fd"))
 
 
+def test_a_sweep_that_nobody_reads_opens_nothing() -> None:
+    processes, before = open_host().processes, len(os.listdir("/proc/self/fd"))
+    unread = processes.sweep(ProcessRequest(method="iterator"), Tally())
+    assert len(os.listdir("/proc/self/fd")) == before
+    assert next(unread)
+    assert len(os.listdir("/proc/self/fd")) > before
+    del unread
+    assert len(os.listdir("/proc/self/fd")) == before
+
+
 def test_nothing_stays_open() -> None:
     before = descriptors()
     with TaskIterator(Want(0)) as tasks:

@@ -254,5 +254,8 @@ def test_default_paths(monkeypatch: pytest.MonkeyPatch) -> None:
     assert default_path({"HOSTSCOPE_AUDIT": "/x/y"}) == Path("/x/y")
     assert default_path({"XDG_STATE_HOME": "/s"}) == Path("/s/hostscope/audit.jsonl")
     assert default_path({"XDG_STATE_HOME": "relative"}) == Path("/home/u/.local/state/hostscope/audit.jsonl")
+    monkeypatch.delenv("HOME")
+    monkeypatch.setattr("pwd.getpwuid", lambda uid: {}[uid])
+    assert default_path({}) == Path("/var/log/hostscope/audit.jsonl"), "a user without a home"
     monkeypatch.setattr(audit, "_uid", lambda: 0)
     assert default_path({"XDG_STATE_HOME": "/s"}) == Path("/var/log/hostscope/audit.jsonl")

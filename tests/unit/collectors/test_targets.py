@@ -1,6 +1,7 @@
 """What a person types leads to the process that is meant, or says why not."""
 
 import pytest
+from msgspec.structs import replace
 
 from hostscope.collectors.targets import find, find_one
 from hostscope.errors import Gone, Mismatch, UsageError
@@ -52,6 +53,14 @@ def test_finds(box: Host, target: str, pids: list[int]) -> None:
 def test_refuses(box: Host, target: str, error: type[Exception], message: str) -> None:
     with pytest.raises(error, match=message):
         find_one(box, target, REQUEST)
+
+
+def test_a_pid_that_was_given_away_between_the_looks_is_not_meant(box: Host, monkeypatch: pytest.MonkeyPatch) -> None:
+    other = process(21, "nginx")
+    other = replace(other, key=replace(other.key, start=999))
+    read = box.processes.read
+    monkeypatch.setattr(box.processes, "read", lambda pid, asked: other if pid == 21 else read(pid, asked))
+    assert [row.key.pid for row in find(box, "nginx", REQUEST)] == [20]
 
 
 def test_several_are_named(box: Host) -> None:

@@ -12,7 +12,7 @@ from hostscope.errors import Denied, Unavailable, Unsupported
 from hostscope.model.process import Process
 from hostscope.model.request import BASIC, FULL
 from hostscope.model.security import HostSecurity
-from hostscope.platforms.linux import iterator, loader, task_record
+from hostscope.platforms.linux import iterator, iterator_rows, loader, task_record
 from hostscope.platforms.linux.clock import PAGE_BYTES, TICK_NS, Boot
 from hostscope.platforms.linux.context import Contexts
 from hostscope.platforms.linux.iterator_rows import IteratorRows
@@ -119,17 +119,60 @@ def test_several_records_in_a_chunk() -> None:
     assert [process.argv and len(process.argv[0]) for process in found] == [8, 30, ()]
 
 
-def test_records_that_make_no_sense() -> None:
+@pytest.mark.parametrize("raw", [bytes(HEADER_BYTES), record() + b"x", record()[: HEADER_BYTES - 1]])
+def test_records_that_make_no_sense(raw: bytes) -> None:
     with pytest.raises(Unavailable):
-        list(rows().decode(bytes(HEADER_BYTES), Tally()))
+        list(rows().decode(raw, Tally()))
+
+
+def test_one_row_that_fails_never_ends_a_sweep(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: object) -> Process:
+        raise ValueError("nonsense")
+
+    whole, tally = IteratorRows._row, Tally()
+    monkeypatch.setattr(IteratorRows, "_row", lambda *given: (whole if given[2] == HEADER_BYTES else fail)(*given))
+    assert len(list(rows().decode(record() * 3, tally))) == 1
+    assert (tally.seen, tally.failed, tally.notes) == (3, 2, ["process 42: nonsense"])
+
+
+def test_what_the_iterator_leaves_out_is_counted_like_all_else(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of the pids that only /proc lists: one as old as init, one that ended, one that started since, one refused."""
+
+    def read(self: ProcRows, proc: int, pid: int) -> Process:
+        if failure := {50: ProcessLookupError(errno.ESRCH, ""), 52: PermissionError(errno.EPERM, "")}.get(pid):
+            raise failure
+        return Process(BOOT.key(pid, 1 << 62 if pid == 51 else 0), 0, "whole")
+
+    monkeypatch.setattr(ProcRows, "read", read)
+    monkeypatch.setattr(iterator_rows, "list_pids", lambda: [1, 42, 50, 51, 52])
+    monkeypatch.setattr(iterator_rows.reread, "count_threads", lambda: 99)
+    tally = Tally()
+    found = list(rows().sweep(iter([record()]), tally))
+    assert [process.pid for process in found] == [1, 42]
+    assert (tally.seen, tally.vanished, tally.denied) == (4, 1, 1)
+    assert tally.notes == ["process 1 is missing from the kernel's iterator; it was read from /proc"]
+
+
+def test_contexts_that_variants_are_told_by_are_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Their address stands for them: none that could be freed may be among the keys."""
+
+    def fail(*_: object) -> bytes:
+        raise ProcessLookupError(errno.ESRCH, "")
+
+    monkeypatch.setattr(iterator_rows, "read_file", fail)  # with a gap a context is built for each row
+    sweep = rows(FIELDS | {"cgroup", "oom"})
+    for process in sweep.decode(record() * 20, Tally()):
+        assert {gap.field for gap in process.gaps} == {"linux.cgroup", "container", "service"}
+    assert {place[0] for place in sweep._variants} <= set(map(id, sweep._varied))
+    assert len(set(map(id, sweep._varied))) == 20
 
 
 @given(st.binary(max_size=600))
 def test_any_bytes_after_a_header(raw: bytes) -> None:
     header = bytearray(record()[:HEADER_BYTES])
     struct.pack_into("<I", header, 0, HEADER_BYTES + len(raw))
-    with suppress(Unavailable, struct.error):
-        list(rows().decode(bytes(header) + raw, Tally()))
+    tally = Tally()
+    assert len(list(rows().decode(bytes(header) + raw, tally))) + tally.failed == tally.seen
 
 
 def test_columns_of_arbitrary_bytes_are_an_error() -> None:

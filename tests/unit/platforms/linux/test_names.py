@@ -3,6 +3,7 @@
 import grp
 import os
 import pwd
+from types import SimpleNamespace
 
 import pytest
 from hypothesis import given
@@ -31,6 +32,16 @@ def terminals(monkeypatch: pytest.MonkeyPatch) -> Terminals:
 )  # fmt: skip
 def test_terminal(terminals: Terminals, major: int, minor: int, name: str) -> None:
     assert terminals.name(os.makedev(major, minor)) == name
+
+
+@pytest.mark.parametrize("database", ["pwd.getpwuid", "grp.getgrgid"])
+def test_account_names_of_any_bytes_are_text(monkeypatch: pytest.MonkeyPatch, database: str) -> None:
+    """Python gives lone surrogates for them, which no output could be encoded with."""
+    named = SimpleNamespace(pw_name="a\udcff", gr_name="a\udcff")
+    monkeypatch.setattr(database, lambda number: named)
+    accounts = Accounts()
+    found = accounts.user(7) if database == "pwd.getpwuid" else accounts.group(7)
+    assert found.name == "a\U0010eeff"
 
 
 def test_no_terminal(terminals: Terminals) -> None:

@@ -101,6 +101,21 @@ def test_what_was_in_effect_stays_so_and_is_recorded(kernel: Kernel, trail: Audi
     assert recorded(trail)[0]["outcome"] == "done; in effect before"
 
 
+def test_an_interrupt_while_the_raise_is_recorded_lowers_again(
+    kernel: Kernel, trail: AuditTrail, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    interrupts = [KeyboardInterrupt()]
+
+    def append(self: AuditTrail, action: str, **facts: object) -> None:
+        if interrupts:
+            raise interrupts.pop()
+
+    monkeypatch.setattr(AuditTrail, "try_append", append)
+    with pytest.raises(KeyboardInterrupt), Privileges(trail).using(("bpf",), "load programs"):
+        raise AssertionError("the block was entered")
+    assert kernel.raised == ()
+
+
 def test_what_is_not_permitted_is_left_out_and_named(kernel: Kernel, trail: AuditTrail) -> None:
     with Privileges(trail).using(("sys_ptrace", "dac_read_search"), "read"):
         assert kernel.raised == ("sys_ptrace",)
