@@ -153,6 +153,37 @@ def test_podman(podman: Podman) -> None:
     assert place_of(int(monitor)).container is None, "Podman's monitor runs outside"
 
 
+def test_pod(rootfs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    podman = Podman(tmp_path)
+    settings = tmp_path / "containers.conf"  # `pod create` has no --ulimit
+    settings.write_text('[containers]\ndefault_ulimits = ["nofile=1024:1024", "nproc=4096:4096"]\n')
+    monkeypatch.setenv("CONTAINERS_CONF", str(settings))
+    with tarfile.open(tmp_path / "image.tar", "w") as archive:
+        archive.add(rootfs, arcname=".")
+    image, pod = "localhost/hostscope-test:1", f"{NAME}-pod"
+    podman("import", str(tmp_path / "image.tar"), image)
+    try:
+        infra = ("--infra-image", image, "--infra-command", "/bin/sleep 120", "--network", "none", "--share", "uts")
+        group = podman("pod", "create", "--name", pod, *infra)
+        podman("run", "-d", "--pod", pod, "--name", NAME, image, "sleep", "120")
+        pid, name = podman("inspect", NAME, "--format", "{{.State.Pid}} {{.Id}}").split()
+        place = place_of(int(pid))
+        assert place.container == Container("podman", name)
+        containers = Containers(storages=(str(podman.storage),))
+        found = containers.describe(place.container)
+        assert (found.runtime, found.name, found.image, found.pod) == ("podman", NAME, image, pod)
+        listed = {each.name: each.pod for each in containers.containers() if each.pod == pod}
+        assert listed == {NAME: pod, f"{group[:12]}-infra": pod}
+        (podman.storage / "libpod").rename(podman.storage / "away")
+        assert Containers(storages=(str(podman.storage),)).describe(place.container).pod == group
+        (podman.storage / "away").rename(podman.storage / "libpod")
+    finally:
+        podman("pod", "rm", "-f", "-t", "0", pod, check=False)
+        podman("rm", "-f", "-t", "0", NAME, check=False)
+        remove_group("libpod_parent/conmon")
+        remove_group("libpod_parent")
+
+
 @pytest.fixture
 def lxc(rootfs: Path, tmp_path: Path) -> Iterator[int]:
     """The pid of the first process in an LXC container whose configuration is where LXC looks for it."""
@@ -176,11 +207,11 @@ def _first_process() -> int | None:
     return int(told) if re.fullmatch("[0-9]+", told) else None
 
 
-def test_lxc(lxc: int) -> None:
+def test_lxc(lxc: int, rootfs: Path) -> None:
     place = place_of(lxc)
     assert place.container == Container("lxc", NAME)
     found = Containers().describe(place.container)
-    assert found == Container("lxc", NAME, "boxed", source="state")
+    assert found == Container("lxc", NAME, "boxed", str(rootfs), source="state")
     assert found in list(Containers().containers())
     monitor = int(Path(f"/proc/{lxc}/stat").read_text().rpartition(")")[2].split()[1])
     assert place_of(monitor).container is None, "LXC's monitor runs outside"

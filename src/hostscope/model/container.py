@@ -14,8 +14,9 @@ class Container(Struct, frozen=True, gc=False):
     id: str
     name: str | None = None
     image: str | None = None
+    """As it was asked for; the root file system where a runtime has no images (LXC, systemd-nspawn)."""
     pod: str | None = None
-    """Pod name, namespace first: ``default/web-0``; the pod's uid where only the control group tells."""
+    """Pod name, namespace first: ``default/web-0``; the pod's uid or id where nothing tells the name."""
     started_at_ns: int | None = None
     source: str = "cgroup"
     """What told: ``cgroup`` (path only), ``state`` (the runtime's files), ``heuristic``."""

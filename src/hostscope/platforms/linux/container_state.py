@@ -12,6 +12,7 @@ import msgspec
 from msgspec import Struct
 
 from hostscope.model.text import decode
+from hostscope.platforms.linux.podman_state import parse_pod_id
 
 
 class ContainerFacts(Struct, frozen=True):
@@ -59,11 +60,17 @@ def parse_docker(raw: bytes) -> ContainerFacts | None:
 
 
 def parse_bundle(raw: bytes) -> ContainerFacts | None:
-    """``config.json`` of an OCI bundle, by the annotations of containerd's CRI plugin, CRI-O, nerdctl or Podman."""
+    """``config.json`` of an OCI bundle, by the annotations of containerd's CRI plugin, CRI-O, nerdctl or Podman.
+
+    Of Podman the pod is its id: names stand in its database alone.
+    """
     document = _object(raw)
     if document is None:
         return None
     notes = _map(document.get("annotations"))
+    if _string(notes, "io.container.manager") == "libpod":  # Containers in its pods have annotations of CRI-O, too.
+        group = _string(_map(document.get("linux")), "cgroupsPath")
+        return ContainerFacts("podman", pod=parse_pod_id(group))
     return _crio(notes) if "io.kubernetes.cri-o.ContainerType" in notes else _containerd(notes)
 
 
@@ -82,7 +89,7 @@ def _crio(notes: Mapping[str, Any]) -> ContainerFacts:
 
 def _containerd(notes: Mapping[str, Any]) -> ContainerFacts:
     sandbox = notes.get("io.kubernetes.cri.container-type") == "sandbox"
-    manager = {"libpod": "podman", "cri-o": "cri-o"}.get(_string(notes, "io.container.manager"))
+    manager = "cri-o" if notes.get("io.container.manager") == "cri-o" else None
     return ContainerFacts(
         manager,
         "POD" if sandbox else _first(notes, "io.kubernetes.cri.container-name", "nerdctl/name"),
@@ -140,10 +147,18 @@ def parse_crun(raw: bytes) -> OciState | None:
     return OciState("", ("/" + path.strip("/"),) if path else (), parse_instant(_string(document, "created")))
 
 
-def parse_lxc_name(raw: bytes) -> str | None:
-    """Host name in an LXC configuration (``lxc.uts.name``, before 3.0 ``lxc.utsname``); the last one counts."""
-    names = re.findall(rb"^[ \t]*lxc\.uts\.?name[ \t]*=[ \t]*(\S+)", raw, re.MULTILINE)
-    return decode(names[-1]) if names else None
+def parse_lxc(raw: bytes) -> ContainerFacts:
+    """An LXC configuration: host name, and for the image the root file system; the last setting counts.
+
+    Before LXC 3.0 they were ``lxc.utsname`` and ``lxc.rootfs``. What a template made the root from is not kept.
+    """
+    root = _setting(raw, rb"lxc\.rootfs(?:\.path)?")
+    return ContainerFacts("lxc", _setting(raw, rb"lxc\.uts\.?name"), root.removeprefix("dir:") if root else None)
+
+
+def _setting(raw: bytes, name: bytes) -> str | None:
+    values = re.findall(rb"^[ \t]*" + name + rb"[ \t]*=[ \t]*(\S+)", raw, re.MULTILINE)
+    return decode(values[-1]) if values else None
 
 
 def parse_machine(raw: bytes) -> tuple[str, ContainerFacts] | None:

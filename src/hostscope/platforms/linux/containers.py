@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from hostscope.model.container import Container
 from hostscope.model.text import decode, encode
@@ -17,11 +18,12 @@ from hostscope.platforms.linux.container_state import (
     parse_crun,
     parse_data_root,
     parse_docker,
-    parse_lxc_name,
+    parse_lxc,
     parse_machine,
     parse_runc,
     parse_storage,
 )
+from hostscope.platforms.linux.podman_state import parse_bolt, parse_sqlite
 
 MAX_BYTES = 16 << 20
 """A state file longer than this is not read: Docker's and containerd's stay under 100 KiB."""
@@ -69,6 +71,7 @@ class Containers:
         self._max_age_s = max_age_s
         self._checked_s = -max_age_s
         self._storages = storages
+        self._pods: dict[str, tuple[Stamp | None, dict[str, str]]] = {}
         self._remembered: dict[tuple[str, str], _Remembered] = {}
         self._oci: tuple[tuple[tuple[str, int], ...], dict[str, tuple[str, str]]] = ((), {})
         self._readers: dict[str, tuple[Callable[[str], _Found | None], ...]] = {
@@ -89,8 +92,8 @@ class Containers:
         `started_at_ns` is when the runtime created the container's first process, where it does not say when that
         was let go (the two are milliseconds apart, except in `runc create`).
 
-        Source: Docker ``config.v2.json``, containerd task bundles, containers/storage, runc and crun state, LXC
-        configuration, /run/systemd/machines.
+        Source: Docker ``config.v2.json``, containerd task bundles, containers/storage, libpod's database, runc and crun
+        state, LXC configuration, /run/systemd/machines.
         Cost: one system call when nothing changed since it was last asked for, else about ten.
         """
         known = self._remembered.get((container.runtime, container.id))
@@ -162,12 +165,14 @@ class Containers:
         return None
 
     def _storage(self, name: str) -> _Found | None:
-        """Podman and CRI-O. Names stand in the storage's index, the pod in CRI-O's bundle."""
+        """Podman and CRI-O. Names stand in the storage's index, the pod in the bundle (of Podman its id)."""
         for folder, owner in self._drivers():
             path = f"{folder}/{name}/userdata/config.json"
             raw = _read(path, owner)
             bundle = parse_bundle(raw) if raw else None
             stored = self._stored(folder, owner).get(name)
+            if bundle and bundle.pod and bundle.runtime == "podman":
+                bundle = replace(bundle, pod=self._pod_names(folder, owner).get(bundle.pod, bundle.pod))
             if bundle:
                 return _Found(path, _as_seen(bundle.over(stored.facts) if stored else bundle))
             if stored:
@@ -181,6 +186,18 @@ class Containers:
             raw = _read(path, owner)
             stored = (parse_storage(raw) if raw else None) or {}
             found |= {id_: _Found(path, facts) for id_, facts in stored.items()}
+        return found
+
+    def _pod_names(self, folder: str, owner: int) -> dict[str, str]:
+        """Id -> name of Podman's pods, read again when their database changed."""
+        store = folder.rpartition("/")[0]
+        found: dict[str, str] = {}
+        for path, parse in ((f"{store}/libpod/bolt_state.db", parse_bolt), (f"{store}/db.sql", parse_sqlite)):
+            stamp = _stamp(path)
+            if path not in self._pods or self._pods[path][0] != stamp:
+                raw = _read(path, owner) if stamp else None
+                self._pods[path] = stamp, (parse(raw) if raw else None) or {}
+            found |= self._pods[path][1]
         return found
 
     def _runtime(self, name: str) -> _Found | None:
@@ -198,7 +215,7 @@ class Containers:
     def _lxc(self, name: str) -> _Found | None:
         path = f"{self._root}/var/lib/lxc/{name}/config"
         raw = _read(path)
-        return _Found(path, ContainerFacts("lxc", parse_lxc_name(raw) or name)) if raw is not None else None
+        return _Found(path, parse_lxc(raw).over(ContainerFacts(name=name))) if raw is not None else None
 
     def _machine(self, name: str) -> _Found | None:
         path = f"{self._root}/run/systemd/machines/{name}"

@@ -16,7 +16,7 @@ from hostscope.platforms.linux.container_state import (
     parse_data_root,
     parse_docker,
     parse_instant,
-    parse_lxc_name,
+    parse_lxc,
     parse_machine,
     parse_runc,
     parse_storage,
@@ -109,8 +109,11 @@ def test_state_of_another_owner_does_not_count(rootless: Path) -> None:
 
 
 def test_lxc() -> None:
-    assert at("lxc").describe(Container("lxc", "web")) == Container("lxc", "web", "web.example", source="state")
-    assert at("lxc").describe(Container("lxc", "old")).name == "old"
+    assert at("lxc").describe(Container("lxc", "web")) == Container(
+        "lxc", "web", "web.example", "/var/lib/lxc/web/rootfs", source="state"
+    )
+    old = at("lxc").describe(Container("lxc", "old"))
+    assert (old.name, old.image) == ("old", "/var/lib/lxc/old/rootfs")
     assert at("lxc").describe(Container("lxc", "none")) == Container("lxc", "none")
 
 
@@ -232,7 +235,7 @@ def test_instants(text: str, expected: int | None) -> None:
 
 
 PARSERS = (
-    parse_docker, parse_bundle, parse_storage, parse_runc, parse_crun, parse_lxc_name, parse_machine, parse_data_root,
+    parse_docker, parse_bundle, parse_storage, parse_runc, parse_crun, parse_lxc, parse_machine, parse_data_root,
 )  # fmt: skip
 
 KEYS = st.sampled_from(
