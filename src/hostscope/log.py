@@ -22,6 +22,11 @@ def configure(verbosity: int) -> None:
     _State.threshold = {0: WARNING, 1: INFO}.get(verbosity, DEBUG)
 
 
+def is_verbose() -> bool:
+    """Whether somebody asked for more than warnings."""
+    return _State.threshold < WARNING
+
+
 def debug(event: str, **fields: object) -> None:
     """A detail. `event` is constant snake_case; what varies goes into fields."""
     _log(DEBUG, event, fields)

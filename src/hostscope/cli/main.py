@@ -116,9 +116,26 @@ def _run(arguments: list[str] | None) -> int:
             code: Any = cli.invoke(context)
     except click.exceptions.Exit as exit_:
         return exit_.exit_code
+    except Exception as error:  # whatever it is, a person gets one line, and scripts the documented code
+        _complain(f"internal error: {type(error).__name__}: {error}", _trace(error))
+        return Error.exit_code
     except click.UsageError as error:
         where = error.ctx.command_path if error.ctx else "hostscope"
         _complain(error.format_message(), f"see: {where} --help")
+def _trace(error: Exception) -> str | None:
+    """Says where an unexpected error came from, or how to see that."""
+    from hostscope import log
+    from hostscope.render.sanitise import sanitise
+
+    if not log.is_verbose():
+        return "this is a fault of hostscope; --verbose shows where"
+    import traceback
+
+    lines = "".join(traceback.format_exception(error)).splitlines()
+    print("\n".join(map(sanitise, lines)), file=sys.stderr)  # noqa: T201
+    return None
+
+
         return 2
     except click.ClickException as error:
         _complain(error.format_message(), None)

@@ -98,6 +98,7 @@ class Choices:
         from hostscope.render.filter import parse_filter  # brings the ast module along
 
         return parse_filter(self.filter_, layout)
+    targets: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -149,9 +150,9 @@ class Query:
         return "cpu.ratio" in used or (self.keep is not None and "cpu.ratio" in self.keep.paths)
 
     def _most(self) -> int | None:
-        """Without filter and order the limit can already stop the reading."""
+        """Without targets, filter and order the limit can already stop the reading."""
         limits = [self.choices.max_processes]
-        if self.keep is None and not self.order:
+        if self.keep is None and not self.order and not self.choices.targets:
             limits.append(self.choices.limit)
         return min((limit for limit in limits if limit is not None), default=None)
 

@@ -11,6 +11,9 @@ from hostscope.render.layouts import PROCESSES
 from hostscope.session import open_session
 
 EPILOG = """\b
+TARGET is a pid, a name, :PORT (who has a socket there) or a key (pid@start); without one every process is shown.
+
+\b
 Filters compare columns (see --list-columns) and fields of records:
   rss > 100*MB and user == "root"      startswith(exe, "/tmp/") or "deleted" in exe_flags
   "cap_sys_admin" in caps              container.runtime == "docker" and age < 1*H
@@ -20,11 +23,12 @@ Example: hostscope ps --filter 'euser == "root" and kernel == False' --sort=-rss
 
 
 @click.command("ps", epilog=EPILOG)
+@click.argument("targets", metavar="[TARGET]...", nargs=-1)
 @options(*ROWS, *COLLECTION, *WATCHING, *COMMON)
 @click.option("--tree", is_flag=True, help="Show children below their parents.")
 @click.option("--list-columns", is_flag=True, help="Show every column with what it means.")
 def command(tree: bool, list_columns: bool, **given: Any) -> int:
-    """List every process of the host."""
+    """List every process of the host, or those that are named."""
     choices = Choices(**given)
     if list_columns:
         click.echo(columns_help())
@@ -37,7 +41,8 @@ def command(tree: bool, list_columns: bool, **given: Any) -> int:
             from hostscope.cli.watch import watch
 
             return watch(session, query)
-        return show(session, query, session.processes(query.request()))
+        only = session.keys(choices.targets) if choices.targets else None
+        return show(session, query, session.processes(query.request(), only=only))
 
 
 def _tree(choices: Choices) -> int:
@@ -45,7 +50,9 @@ def _tree(choices: Choices) -> int:
 
     if choices.watch or choices.sort:
         raise UsageError("--tree has its own order and is shown once", "leave --watch and --sort out")
-    return show_tree(choices, None)
+    if len(choices.targets) > 1:
+        raise UsageError("--tree shows the processes below one target", "name one")
+    return show_tree(choices, *choices.targets or (None,))
 
 
 def columns_help() -> str:

@@ -39,7 +39,8 @@ def watch(session: LocalSession, query: Query) -> int:
 
 def _showings(session: LocalSession, query: Query, sink: Sink, stop: threading.Event) -> Iterator[Showing]:
     interval_s = query.choices.interval or DEFAULT_INTERVAL_S
-    for answer in session.snapshots(query.request(), stop, interval_s):
+    only = session.keys(query.choices.targets) if query.choices.targets else None
+    for answer in session.snapshots(query.request(), stop, interval_s, only):
         yield Showing(query, answer, query.selection(), sink)
 
 

@@ -1,7 +1,7 @@
 """Every process."""
 
 import threading
-from collections.abc import Generator, Iterator
+from collections.abc import Collection, Generator, Iterator, Mapping
 from contextlib import closing
 
 from msgspec.structs import replace
@@ -10,24 +10,31 @@ from hostscope.collectors.digests import NEEDS, Digests
 from hostscope.collectors.lineage import ancestry, arrange, find_parents
 from hostscope.collectors.samples import Samples
 from hostscope.model.answer import Answer
+from hostscope.model.gap import Gap
+from hostscope.model.key import ProcessKey
 from hostscope.model.process import Process
 from hostscope.model.request import ProcessRequest
 from hostscope.model.tree import TreeRow
 from hostscope.platforms.base import Host
 from hostscope.platforms.tally import Tally
 
+RATIO = "cpu.ratio"
 
-def collect(host: Host, request: ProcessRequest, samples: Samples | None = None) -> Answer[Process]:
+
+def collect(
+    host: Host, request: ProcessRequest, samples: Samples | None = None, only: Collection[ProcessKey] | None = None
+) -> Answer[Process]:
     """Every process, in ascending pid order, as it is read.
 
     Args:
         samples: the look before, to fill `cpu.ratio` from instead of looking twice.
+        only: the processes to give; the others are skipped.
 
     Raises:
         UsageError, Unsupported, Denied: see `Processes.sweep`; while iterating.
     """
     tally = Tally()
-    return Answer(_rows(host, request, samples, tally), lambda: tally.coverage(request.wanted))
+    return Answer(_rows(host, request, samples, tally, only), lambda: tally.coverage(request.wanted))
 
 
 def process_tree(host: Host, request: ProcessRequest) -> Answer[TreeRow]:
@@ -40,15 +47,23 @@ def _arranged(answer: Answer[Process]) -> Iterator[TreeRow]:
     yield from arrange(answer)
 
 
-def _rows(host: Host, request: ProcessRequest, samples: Samples | None, tally: Tally) -> Iterator[Process]:
+def _rows(
+    host: Host, request: ProcessRequest, samples: Samples | None, tally: Tally, only: Collection[ProcessKey] | None
+) -> Iterator[Process]:
     asked = _asked(request)
-    if samples is None and request.sample_ns is not None:
+    still = next((gap for gap in host.gaps if gap.field == RATIO), None)
+    if still is None and samples is None and request.sample_ns is not None:
         samples = _first_look(host, asked, request.sample_ns)
-    rows: Iterator[Process] = _limited(_sweep(host, asked, tally), request, tally)
-    if samples is not None:
+    sampled = samples is not None or request.sample_ns is not None
+    rows: Iterator[Process] = _limited(_sweep(host, replace(asked, sample_ns=None), tally), request, tally)
+    if still is not None and sampled:
+        rows = (_without_ratio(process, still) for process in rows)
+    elif samples is not None:
         rows = samples.take(rows)
     if "ancestry" in request.wanted:
         rows = _with_ancestry(rows)
+    if only is not None:
+        rows = _chosen(rows, {key.pid: key for key in only}, tally)
     if "digest" in request.wanted:
         rows = map(Digests(host).fill, rows)
     for process in rows:
@@ -56,6 +71,12 @@ def _rows(host: Host, request: ProcessRequest, samples: Samples | None, tally: T
         if process.gaps:
             tally.count_gaps(process.gaps)
         yield process
+
+
+def _without_ratio(process: Process, gap: Gap) -> Process:
+    """On a host that stands still two looks would show every process idle."""
+    lacks = process.cpu is not None and process.cpu.ratio is None
+    return replace(process, gaps=(*process.gaps, gap)) if lacks else process
 
 
 def _asked(request: ProcessRequest) -> ProcessRequest:
@@ -72,7 +93,7 @@ def _asked(request: ProcessRequest) -> ProcessRequest:
 
 def _first_look(host: Host, asked: ProcessRequest, sample_ns: int) -> Samples:
     samples = Samples()
-    only_cpu = replace(asked, fields=frozenset({"cpu"}), enhanced=False)
+    only_cpu = replace(asked, fields=frozenset({"cpu"}), enhanced=False, sample_ns=None)
     for _ in samples.take(_sweep(host, only_cpu, Tally())):
         pass
     threading.Event().wait(sample_ns / 1e9)
@@ -95,6 +116,15 @@ def _limited(rows: Generator[Process, None, None], request: ProcessRequest, tall
                 return
             left = None if left is None else left - 1
             yield process
+
+
+def _chosen(rows: Iterator[Process], keys: Mapping[int, ProcessKey], tally: Tally) -> Iterator[Process]:
+    for process in rows:
+        key = keys.get(process.key.pid)
+        if key is not None and key.same(process.key):
+            yield process
+        else:
+            tally.skipped += 1
 
 
 def _with_ancestry(rows: Iterator[Process]) -> Iterator[Process]:

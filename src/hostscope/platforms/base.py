@@ -179,7 +179,7 @@ class Host:
     system: System
     privileges: Privileges
     gaps: tuple[Gap, ...] = ()
-    """What this host as a whole cannot answer."""
+    """What this host as a whole cannot answer; fields of processes by their path, such as ``cpu.ratio``."""
 
 
 class Control(Protocol):

@@ -35,6 +35,9 @@ UNITS: dict[str, int] = {
 }  # fmt: skip
 """Names to multiply with: binary steps for bytes, nanoseconds for durations."""
 
+WORDS: dict[str, bool | None] = {"true": True, "false": False, "none": None, "null": None}
+"""Python's constants as most other languages, and our own JSON, write them."""
+
 _COMPARISONS: dict[type[ast.cmpop], Callable[[Any, Any], bool]] = {
     ast.Eq: operator.eq, ast.NotEq: operator.ne, ast.Lt: operator.lt, ast.LtE: operator.le,
     ast.Gt: operator.gt, ast.GtE: operator.ge,
@@ -100,6 +103,7 @@ class _Compiler:
     def condition(self, node: ast.expr, depth: int) -> Callable[[Any], bool]:
         if depth > MAX_DEPTH:
             raise _wrong(node, f"more than {MAX_DEPTH} levels deep")
+        node = _spelt_out(node)
         match node:
             case ast.BoolOp(op=op, values=values):
                 parts = tuple(self.condition(value, depth + 1) for value in values)
@@ -139,6 +143,7 @@ class _Compiler:
         return _apply(name, column.get, wanted)
 
     def _operand(self, node: ast.expr) -> Operand:
+        node = _spelt_out(node)
         match node:
             case ast.Constant(value=value) if value is None or isinstance(value, (str, int, float)):
                 return Operand(lambda row: value, _kind_of(value), constant=True)
@@ -158,6 +163,7 @@ class _Compiler:
         raise _wrong(node, "this is not allowed in a filter", "allowed: columns, record.fields, texts, numbers, lists")
 
     def _constant(self, node: ast.expr, depth: int = 0) -> Any:
+        node = _spelt_out(node)
         match node:
             case ast.Constant(value=value) if isinstance(value, (str, int, float)):
                 return value
@@ -210,6 +216,13 @@ class _Compiler:
                 )
             record = _plain_type(typing.get_type_hints(record)[step])
         return _kind_of_type(record)
+
+
+def _spelt_out(node: ast.expr) -> ast.expr:
+    """A constant for its lower-case word, everything else as it is. No column or field is called so."""
+    if isinstance(node, ast.Name) and node.id in WORDS:
+        return ast.copy_location(ast.Constant(WORDS[node.id]), node)
+    return node
 
 
 def _known(name: str, names: tuple[str, ...]) -> str | None:

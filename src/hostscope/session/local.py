@@ -2,7 +2,7 @@
 
 import importlib
 import threading
-from collections.abc import Iterator
+from collections.abc import Collection, Iterable, Iterator
 from contextlib import AbstractContextManager
 from functools import partial
 from time import monotonic
@@ -19,6 +19,7 @@ from hostscope.model.coverage import Coverage
 from hostscope.model.event import Event
 from hostscope.model.host import Ability, Finding, HostCounters
 from hostscope.model.inspection import HostInspection, ProcessInspection
+from hostscope.model.key import ProcessKey
 from hostscope.model.process import Process
 from hostscope.model.request import ProcessRequest
 from hostscope.model.service import ServiceState
@@ -71,12 +72,17 @@ class LocalSession:
         """See `Session.apply`."""
         raise Unsupported("this version only looks: it has no actions")
 
-    def processes(self, request: ProcessRequest | None = None, samples: Samples | None = None) -> Answer[Process]:
-        """See `Session.processes`; `samples` fills `cpu.ratio` from the look before."""
+    def processes(
+        self,
+        request: ProcessRequest | None = None,
+        samples: Samples | None = None,
+        only: Collection[ProcessKey] | None = None,
+    ) -> Answer[Process]:
+        """See `Session.processes`; `samples` fills `cpu.ratio` from the look before, `only` leaves out all others."""
         from hostscope.collectors import processes
 
         asked = self._exit.asked(request or ProcessRequest())
-        return self._exit.answer(processes.collect(self._host, asked, samples), self._exit.process)
+        return self._exit.answer(processes.collect(self._host, asked, samples, only), self._exit.process)
 
     def process_tree(self, request: ProcessRequest | None = None) -> Answer[TreeRow]:
         """See `Session.process_tree`."""
@@ -90,12 +96,16 @@ class LocalSession:
         return row if process is row.process else replace(row, process=process)
 
     def snapshots(
-        self, request: ProcessRequest, stop: threading.Event, interval_s: float = 2.0
+        self,
+        request: ProcessRequest,
+        stop: threading.Event,
+        interval_s: float = 2.0,
+        only: Collection[ProcessKey] | None = None,
     ) -> Iterator[Answer[Process]]:
         """Every process again and again until `stop` is set, each time with `cpu.ratio` since the time before."""
         samples, due = Samples(), monotonic()
         while not stop.is_set():
-            yield self.processes(replace(request, sample_ns=None), samples)
+            yield self.processes(replace(request, sample_ns=None), samples, only)
             due = max(due + interval_s, monotonic())
             stop.wait(due - monotonic())
 
@@ -105,6 +115,18 @@ class LocalSession:
 
         found = find_one(self._host, str(target), self._exit.asked(request or ProcessRequest()))
         return self._exit.process(found)
+
+    def keys(self, targets: Iterable[str]) -> frozenset[ProcessKey]:
+        """Every process that is meant by a pid, name, ``:PORT`` or key; a name may mean several.
+
+        Raises:
+            UsageError: one is no target.
+            Gone: one means no process. Denied, Mismatch
+        """
+        from hostscope.collectors.targets import find
+
+        request = ProcessRequest(fields=frozenset())
+        return frozenset(process.key for target in targets for process in find(self._host, target, request))
 
     def inspect(self, target: str | int, method: str | None = None) -> ProcessInspection:
         """See `Session.inspect`."""

@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 
 from hostscope.cli import services
-from hostscope.cli.main import COMMANDS
+from hostscope.cli.main import COMMANDS, run
 from hostscope.collectors import hidden as hidden_collector
-from hostscope.errors import Denied, Gone
+from hostscope.errors import Denied, Gone, Mismatch
 from hostscope.model.gap import Gap, Reason
 from hostscope.model.host import ProcessView
 from hostscope.platforms.base import Host
@@ -286,3 +286,47 @@ def test_help_ends_with_an_example_that_parses(
 def test_gaps_are_shown_as_gaps(hostscope: Run, asked: Host) -> None:
     processes(asked).sweeps = [[with_gaps(process(1, exe=None), Gap("exe", Reason.DENIED))]]
     assert hostscope("ps", "--columns", "pid,exe,cwd", "--quiet").out.splitlines()[1] == "  1  ?    -"
+
+
+@pytest.mark.parametrize(
+    ("targets", "pids"),
+    [(("30",), ["30"]), (("sleep", "1"), ["1", "32"]), ((":22",), ["30"]), (("31@31",), ["31"])],
+)
+def test_ps_of_targets(hostscope: Run, targets: tuple[str, ...], pids: list[str]) -> None:
+    assert hostscope("ps", *targets, "--quiet", "--columns", "pid").out.split() == ["PID", *pids]
+    last = hostscope("ps", *targets, "--quiet", "--columns", "pid", "--limit", "1").out.split()
+    assert last == ["PID", pids[0]]
+
+
+def test_ps_of_targets_that_are_not_there(hostscope: Run) -> None:
+    assert hostscope("ps", "1", "nope").code == Gone.exit_code
+    assert hostscope("ps", "31@99").code == Mismatch.exit_code
+
+
+def test_ps_tree_of_a_target_and_watching_one(hostscope: Run) -> None:
+    assert hostscope("ps", "--tree", "31", "--quiet", "--columns", "pid").out.split() == ["PID", "31", "32"]
+    shown = hostscope("ps", "32", "--watch", "--interval", "0.05", "--duration", "0.06", "--quiet", "--columns", "pid")
+    assert set(shown.out.split()) == {"PID", "32"}
+
+
+@pytest.mark.parametrize("word", ["false", "False"])
+def test_filters_take_lower_case_words(hostscope: Run, word: str) -> None:
+    expression = f"kernel == {word} and exe != none and not (tty != null)"
+    assert hostscope("ps", "--quiet", "--columns", "pid", "--filter", expression).out.split() == [
+        "PID", "1", "30", "31", "32",
+    ]  # fmt: skip
+    assert hostscope("ps", "--quiet", "--columns", "pid", "--filter", "true", "--limit", "1").out.split() == [
+        "PID",
+        "1",
+    ]
+
+
+def test_a_recording_has_no_share_of_processor_time(recording: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for more in ((), ("--watch", "--interval", "0.05", "--duration", "0.12")):
+        arguments = ["ps", "1", "--replay", str(recording), "--format", "ndjson", "--columns", "all", *more]
+        assert run(arguments) == 0
+        lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+        shares = [line["row"]["pcpu"] for line in lines if line["type"] == "row"]
+        assert shares and set(shares) == {None}
+        gaps = [(gap["field"], gap["reason"]) for gap in lines[-1]["coverage"]["gaps"]]
+        assert ("cpu.ratio", "unsupported") in gaps

@@ -28,7 +28,9 @@ BAD = [
     (("ps", "--filter", "rsss > 1"), "filter 1:1: there is no 'rsss'", "rss"),
     (("ps", "--filter", ""), "filter 1:1", "example"),
     (("ps", "--tree", "--sort", "pid"), "--tree has its own order", "--sort"),
-    (("ps", "extra"), "unexpected extra argument", "ps --help"),
+    (("tree", "1", "extra"), "unexpected extra argument", "tree --help"),
+    (("ps", ""), "an empty target", "a target is"),
+    (("ps", "--tree", "1", "2"), "one target", "name one"),
     (("inspect",), "Missing argument 'TARGET'", "inspect --help"),
     (("inspect", ":x"), "'x' is no port", None),
     (("services", "--filter", "rss > 1"), "there is no 'rss'", "names"),
@@ -198,3 +200,25 @@ def test_what_fails_at_once_writes_nothing(
     monkeypatch.setattr(asked.processes, "sweep", refuse)
     result = hostscope("ps", "--format", form)
     assert (result.code, result.out) == (Denied.exit_code, "")
+
+
+class _Surprise(Exception):
+    """Nobody expects it."""
+
+
+@pytest.mark.parametrize("verbose", [False, True])
+def test_what_nobody_expected_is_one_line(
+    hostscope: Run, asked: Host, monkeypatch: pytest.MonkeyPatch, verbose: bool
+) -> None:
+    def fail(*_: object) -> Any:
+        raise _Surprise("\x1b[31mred")
+
+    monkeypatch.setattr(asked.processes, "sweep", fail)
+    monkeypatch.setattr("hostscope.log.is_verbose", lambda: verbose)
+    result = hostscope("ps")
+    *trace, last = result.err.splitlines() if verbose else result.err.splitlines()[:1]
+    assert (result.code, result.out) == (1, "")
+    assert last.startswith("hostscope: internal error: _Surprise: ")
+    assert "\x1b" not in result.err
+    assert ("--verbose" in result.err) is not verbose
+    assert any("in fail" in line for line in trace) is verbose

@@ -1,8 +1,11 @@
 """Processes as they are collected: options, samples, digests, ancestry, and what is counted."""
 
+import dataclasses
+
 import pytest
 
 from hostscope.collectors.processes import collect, process_tree
+from hostscope.collectors.samples import Samples
 from hostscope.errors import Denied, Unavailable, Unsupported
 from hostscope.model.coverage import GapCount
 from hostscope.model.gap import Gap, Reason
@@ -129,3 +132,16 @@ def test_the_tree_is_an_answer_too() -> None:
     answer = process_tree(host(process(1, ppid=0), process(2), process(3, ppid=2)), ProcessRequest())
     assert [(row.process.key.pid, row.last) for row in answer] == [(1, ()), (2, (True,)), (3, (True, True))]
     assert answer.coverage.rows == 3
+
+
+@pytest.mark.parametrize(
+    ("request_", "samples"), [(ProcessRequest(sample_ns=60 * 10**9), None), (ProcessRequest(), Samples())]
+)
+def test_a_host_that_stands_still_gives_a_gap_and_no_share(request_: ProcessRequest, samples: Samples | None) -> None:
+    gap = Gap("cpu.ratio", Reason.UNSUPPORTED, "one moment")
+    still = dataclasses.replace(host(process(1), process(2, cpu=None)), gaps=(gap,))
+    for _ in range(2):
+        first, second = collect(still, request_, samples).rows()
+        assert first.cpu and first.cpu.ratio is None
+        assert first.gaps == (gap,)
+        assert second.gaps == ()

@@ -1,5 +1,6 @@
 """A recording as a `Host`: the wiring."""
 
+from hostscope.model.gap import Gap, Reason
 from hostscope.platforms.base import Host
 from hostscope.platforms.replay.containers import Containers
 from hostscope.platforms.replay.counters import Counters
@@ -33,4 +34,5 @@ def open_host(path: str) -> Host:
         counters=Counters(recording),
         system=System(recording),
         privileges=Privileges(recording),
+        gaps=(Gap("cpu.ratio", Reason.UNSUPPORTED, "a recording holds one moment, not two to compare"),),
     )
