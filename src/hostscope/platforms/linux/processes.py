@@ -131,7 +131,9 @@ class Processes:
 
         Raises:
             Gone, Denied, Unavailable
+            UsageError: `request.method` is no method of this system.
         """
+        method.check(request.method)
         with _translated(pid), self._privileges.using(READ_OTHERS, f"read process {pid}"):
             proc = os.open("/proc", PATH_ONLY)
             try:
@@ -162,7 +164,7 @@ class Processes:
 
     def views(self) -> Iterator[ProcessView]:
         """The pids that each way of looking shows; a hidden process is missing from some."""
-        return views.views(self._iterator_pids)
+        return views.views(self._iterator_pids, hiding(self._security.state()))
 
     def _iterator_pids(self) -> frozenset[int]:
         """What the iterator itself shows: `sweep` adds from /proc what it leaves out, so that no row is missing."""

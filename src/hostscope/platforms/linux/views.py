@@ -24,25 +24,43 @@ _PER_CLOCK_READING = 1024
 Pids = Callable[[], frozenset[int]]
 
 
-def views(iterator_pids: Pids | None = None, probe_budget_s: float = PROBE_BUDGET_S) -> Iterator[ProcessView]:
+def views(
+    iterator_pids: Pids | None = None, hidden: str | None = None, probe_budget_s: float = PROBE_BUDGET_S
+) -> Iterator[ProcessView]:
     """Four views: ``listing``, ``iterator``, ``probe``, ``cgroup``; one that cannot be had is empty with a gap.
 
     Args:
         iterator_pids: gives the pids that the kernel iterator shows, in our PID namespace.
+        hidden: why a listing of /proc rightly lacks processes (a mount option), if it does.
         probe_budget_s: when the probe of all possible pids takes longer, it stops, with a gap that says where.
     """
-    yield listing()
+    yield listing(hidden)
     yield from _iterator(iterator_pids)
     yield probe(probe_budget_s)
     yield cgroup()
 
 
-def listing() -> ProcessView:
-    """What a listing of /proc shows. Hooking getdents(2) is the oldest way of hiding."""
+def listing(hidden: str | None = None) -> ProcessView:
+    """What a listing of /proc shows. Hooking getdents(2) is the oldest way of hiding.
+
+    `hidden` says why processes are rightly missing. A /proc of another PID namespace numbers processes as we do not.
+    """
     try:
-        return ProcessView("listing", frozenset(_listed("/proc")))
+        if not _is_ours("/proc"):
+            gap = Gap("pids", Reason.UNSUPPORTED, "/proc shows another PID namespace than ours")
+            return ProcessView("listing", frozenset(), (gap,))
+        pids = frozenset(_listed("/proc"))
     except OSError as failed:
         return _missing("listing", failed)
+    return ProcessView("listing", pids, (Gap("pids", Reason.TRUNCATED, hidden),) if hidden else ())
+
+
+def _is_ours(proc: str) -> bool:
+    """Whether it numbers us as we do; a namespace that we are not in shows no ``self``."""
+    try:
+        return os.readlink(f"{proc}/self") == str(os.getpid())
+    except FileNotFoundError:
+        return False
 
 
 def _listed(path: str) -> Iterator[int]:

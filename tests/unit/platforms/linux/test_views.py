@@ -2,6 +2,7 @@
 
 import os
 import threading
+from pathlib import Path
 
 import pytest
 
@@ -115,3 +116,17 @@ def test_groups_and_their_members(tmp_path) -> None:  # type: ignore[no-untyped-
     found.add(os.fsencode(tmp_path))
     assert found.pids == {1, 2, 30}
     assert [gap.reason for gap in found.gaps()] == [Reason.TRUNCATED]
+
+
+def test_what_a_mount_option_hides_is_a_gap_and_no_finding() -> None:
+    found = {view.name: view for view in views.views(None, "hidepid=invisible")}
+    assert [gap.detail for gap in found["listing"].gaps] == ["hidepid=invisible"]
+    assert os.getpid() in found["listing"].pids
+    assert not views.listing().gaps
+
+
+def test_a_proc_that_does_not_number_us_is_not_compared(tmp_path: Path) -> None:
+    assert views._is_ours("/proc")
+    assert not views._is_ours(str(tmp_path))
+    (tmp_path / "self").symlink_to(str(os.getpid() + 1))
+    assert not views._is_ours(str(tmp_path))
