@@ -82,8 +82,19 @@ def _terminate(number: int, frame: FrameType | None) -> None:
 
 def main(arguments: list[str] | None = None) -> None:
     """Runs one command and exits."""
+    _open_streams()
     signal.signal(signal.SIGTERM, _terminate)
     sys.exit(run(arguments))
+
+
+def _open_streams() -> None:
+    """Streams that we were started without (``>&-``): their numbers must not go to the next file that is opened.
+
+    Messages then go nowhere, and output fails as on any stream that cannot be written.
+    """
+    for name, mode in (("stdin", os.O_RDONLY), ("stdout", os.O_RDONLY), ("stderr", os.O_WRONLY)):
+        if getattr(sys, name) is None:
+            setattr(sys, name, os.fdopen(os.open(os.devnull, mode), "r" if name == "stdin" else "w", encoding="utf-8"))
 
 
 def run(arguments: list[str] | None = None) -> int:
@@ -105,23 +116,12 @@ def run(arguments: list[str] | None = None) -> int:
         _complain(f"cannot write the output: {error.strerror or error}", None)
         _drop_output()
         return Error.exit_code
-    return code
-
-
-def _run(arguments: list[str] | None) -> int:
-    """Click's own `main` would exit by itself on a closed pipe and print on an interrupt."""
-    given = sys.argv[1:] if arguments is None else arguments
-    try:
-        with cli.make_context("hostscope", given or ["--help"]) as context:
-            code: Any = cli.invoke(context)
-    except click.exceptions.Exit as exit_:
-        return exit_.exit_code
     except Exception as error:  # whatever it is, a person gets one line, and scripts the documented code
         _complain(f"internal error: {type(error).__name__}: {error}", _trace(error))
         return Error.exit_code
-    except click.UsageError as error:
-        where = error.ctx.command_path if error.ctx else "hostscope"
-        _complain(error.format_message(), f"see: {where} --help")
+    return code
+
+
 def _trace(error: Exception) -> str | None:
     """Says where an unexpected error came from, or how to see that."""
     from hostscope import log
@@ -136,6 +136,17 @@ def _trace(error: Exception) -> str | None:
     return None
 
 
+def _run(arguments: list[str] | None) -> int:
+    """Click's own `main` would exit by itself on a closed pipe and print on an interrupt."""
+    given = sys.argv[1:] if arguments is None else arguments
+    try:
+        with cli.make_context("hostscope", given or ["--help"]) as context:
+            code: Any = cli.invoke(context)
+    except click.exceptions.Exit as exit_:
+        return exit_.exit_code
+    except click.UsageError as error:
+        where = error.ctx.command_path if error.ctx else "hostscope"
+        _complain(error.format_message(), f"see: {where} --help")
         return 2
     except click.ClickException as error:
         _complain(error.format_message(), None)

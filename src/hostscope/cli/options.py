@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from math import isnan
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
@@ -18,7 +19,17 @@ if TYPE_CHECKING:
 
 Decorated = TypeVar("Decorated", bound=Callable[..., Any])
 POSITIVE = click.IntRange(min=1)
-SECONDS = click.FloatRange(min=0.05, max=86_400)
+
+
+class _Seconds(click.FloatRange):
+    """A range that NaN, which no comparison excludes, is not in."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        seconds = super().convert(value, param, ctx)
+        return self.fail(f"{value!r} is no number of seconds.", param, ctx) if isnan(seconds) else seconds
+
+
+SECONDS = _Seconds(min=0.05, max=86_400)
 
 FORMATS = ("table", "json", "ndjson", "csv", "tsv", "parquet")
 
@@ -87,6 +98,7 @@ class Choices:
     watch: bool = False
     interval: float | None = None
     duration: float | None = None
+    targets: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         log.configure(self.verbose)
@@ -98,7 +110,6 @@ class Choices:
         from hostscope.render.filter import parse_filter  # brings the ast module along
 
         return parse_filter(self.filter_, layout)
-    targets: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

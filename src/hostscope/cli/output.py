@@ -42,6 +42,11 @@ class Sink:
         size = self.size()
         return Style(colour=self.terminal and wants_colour(), width=size[0] if size else None)
 
+    @property
+    def redraws(self) -> bool:
+        """Whether what stands there can be drawn over."""
+        return self.terminal and os.environ.get("TERM") != "dumb"
+
     def size(self) -> tuple[int, int] | None:
         """Columns and lines of the terminal; None for a file or pipe."""
         if not self.terminal:

@@ -16,8 +16,10 @@ ENTER, LEAVE = "\x1b[?1049h\x1b[?25l", "\x1b[?25h\x1b[?1049l"
 HOME, CLEAR_LINE, CLEAR_BELOW = "\x1b[H", "\x1b[K", "\x1b[J"
 DEFAULT_INTERVAL_S = 2.0
 FORMS_WATCHED = ("table", "ndjson")
-_AROUND = 3
-"""Lines that are no rows: titles, an empty line, what was covered."""
+_AROUND = 2
+"""Lines that are neither rows nor what was covered: titles, and an empty line."""
+_COVERED_SHARE = 3
+"""What was covered takes at most the third part of the screen."""
 
 
 def watch(session: LocalSession, query: Query) -> int:
@@ -33,7 +35,7 @@ def watch(session: LocalSession, query: Query) -> int:
     with output as sink, stopping(choices.duration) as stop, _screen(sink):
         code = 0
         for showing in _showings(session, query, sink, stop):
-            code = _draw(showing) if sink.terminal and choices.format == "table" else _append(showing)
+            code = _draw(showing) if sink.redraws and choices.format == "table" else _append(showing)
     return code
 
 
@@ -56,26 +58,27 @@ def _draw(showing: Showing) -> int:
     """One frame: only the rows that fit are laid out."""
     _, lines = showing.sink.size() or (80, 24)
     rows = showing.items(cells_of(showing.query.columns))
-    shown = list(islice(rows, max(1, lines - _AROUND)))
+    shown = list(islice(rows, lines))
     for _ in rows:
         pass
-    showing.sink.write(frame(showing, shown, showing.sink.style()))
+    showing.sink.write(frame(showing, shown, showing.sink.style(), lines))
     showing.sink.file.flush()
     return exit_code(showing)
 
 
-def frame(showing: Showing, rows: list[tuple[str, ...]], style: Style) -> str:
+def frame(showing: Showing, rows: list[tuple[str, ...]], style: Style, height: int) -> str:
     """The text that replaces the frame before it, without flicker: nothing is cleared before it is drawn over."""
-    table = "".join(render_table(showing.query.columns, rows, style))
-    covered = footer(showing).partition("\n")[0][: style.width]
-    lines = [*table.splitlines(), "", f"{DIM}{covered}{RESET}" if style.colour else covered]
+    covered = [line[: style.width] for line in footer(showing).splitlines()[: max(1, height // _COVERED_SHARE)]]
+    room = max(1, height - _AROUND - len(covered))
+    table = "".join(render_table(showing.query.columns, rows[:room], style))
+    lines = [*table.splitlines(), "", *(f"{DIM}{line}{RESET}" if style.colour else line for line in covered)]
     return HOME + f"{CLEAR_LINE}\r\n".join(lines) + CLEAR_LINE + CLEAR_BELOW
 
 
 @contextmanager
 def _screen(sink: Sink) -> Iterator[None]:
     """The terminal's other screen, and the first one back at the end, however it ends."""
-    if not sink.terminal:
+    if not sink.redraws:
         yield
         return
     sink.write(ENTER)

@@ -6,6 +6,7 @@ from hostscope.model.host import Ability, HostCounters, HostInfo, Pressure
 from hostscope.model.inspection import HostInspection
 from hostscope.model.security import HostSecurity
 from hostscope.render.page import Fact, describe, facts, grid, section
+from hostscope.render.sanitise import sanitise
 from hostscope.render.table import PLAIN, Style
 from hostscope.render.units import render_bytes, render_duration, render_instant, render_ratio
 
@@ -18,6 +19,10 @@ def render_host(inspection: HostInspection, style: Style = PLAIN) -> str:
         section("Security state", facts(_security(security)) if security else [], style),
         section("Privileges held", [", ".join(inspection.privileges) or "none"], style),
         section("Capabilities", _abilities(inspection.abilities), style),
+        *(
+            section(f"To enable {names}", map(sanitise, way.splitlines()), style)
+            for way, names in _ways(inspection.abilities)
+        ),
         section("Could not be seen", _gaps(inspection), style),
     ]
     return "".join(text for part in parts for text in part).lstrip("\n")
@@ -41,8 +46,16 @@ def _security(security: HostSecurity) -> Iterable[Fact]:
 
 
 def _abilities(abilities: tuple[Ability, ...]) -> list[str]:
-    rows = [(a.name, "yes" if a.available else "no", a.detail, a.enable or "-") for a in abilities]
-    return grid(("CAPABILITY", "HERE", "WHY", "TO ENABLE"), rows)
+    return grid(("CAPABILITY", "HERE", "WHY"), [(a.name, "yes" if a.available else "no", a.detail) for a in abilities])
+
+
+def _ways(abilities: tuple[Ability, ...]) -> Iterable[tuple[str, str]]:
+    """What enables capabilities, each way once, with the names of those that it enables."""
+    named: dict[str, list[str]] = {}
+    for ability in abilities:
+        if ability.enable:
+            named.setdefault(ability.enable, []).append(ability.name)
+    return ((way, ", ".join(names)) for way, names in named.items())
 
 
 def _gaps(inspection: HostInspection) -> list[str]:

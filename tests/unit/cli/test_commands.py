@@ -159,7 +159,8 @@ def test_inspect_is_strict_about_gaps(hostscope: Run) -> None:
 
 def test_doctor(hostscope: Run) -> None:
     result = hostscope("doctor")
-    assert "iterator    no    needs CAP_BPF  run as root" in result.out
+    assert "iterator    no    needs CAP_BPF\n" in result.out
+    assert "To enable iterator\n  run as root\n" in result.out
     assert result.code == 0
     assert hostscope("doctor", "--strict").code == 8
     assert json.loads(hostscope("doctor", "--format", "json").out)["host"]["info"]["hostname"] == "box"

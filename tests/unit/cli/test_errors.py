@@ -24,6 +24,7 @@ BAD = [
     (("ps", "--limit", "0"), "not in the range", "ps --help"),
     (("ps", "--columns", "pid,nope"), "there is no column 'nope'", "columns: "),
     (("ps", "--sort", "-nope"), "there is no column 'nope'", "columns: "),
+    (("ps", "--interval", "nan"), "'nan' is no number of seconds", "ps --help"),
     (("ps", "--fields", "nope"), "there is no field group 'nope'", "groups: "),
     (("ps", "--filter", "rsss > 1"), "filter 1:1: there is no 'rsss'", "rss"),
     (("ps", "--filter", ""), "filter 1:1", "example"),

@@ -141,3 +141,36 @@ def test_parquet_refuses_a_terminal(recording: Path) -> None:
     terminal = Terminal("ps", "--replay", str(recording), "--format", "parquet")
     assert terminal.finish() == b""
     assert terminal.process.returncode == 2
+
+
+def test_a_watch_says_everything_that_was_covered(recording: Path) -> None:
+    said = subprocess.run([*COMMAND, "ps", "--replay", str(recording)], capture_output=True, text=True, check=True)
+    notes = [line for line in said.stdout.rpartition("\n\n")[2].splitlines() if " by " not in line]
+    assert notes
+    terminal = Terminal("ps", "--replay", str(recording), "--watch", "--duration", "0.05", size=(20, 200), NO_COLOR="1")
+    shown = terminal.finish().decode()
+    assert [note for note in notes if note not in shown] == [], shown
+
+
+def test_a_watch_on_a_dumb_terminal_writes_one_after_the_other(recording: Path) -> None:
+    terminal = Terminal("ps", "--replay", str(recording), "--watch", "--duration", "0.05", TERM="dumb")
+    text = terminal.finish()
+    assert b"PID" in text
+    assert b"\x1b" not in text
+
+
+@pytest.mark.parametrize(
+    ("closed", "code", "out", "err"),
+    [(">&-", 1, "", "hostscope: cannot write the output: Bad file descriptor\n"), ("<&-", 0, "PI", "")],
+)
+def test_streams_that_are_closed(recording: Path, closed: str, code: int, out: str, err: str) -> None:
+    script = f'exec "$@" {closed}'
+    command = ["sh", "-c", script, "sh", *COMMAND, "ps", "--replay", str(recording)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout.lstrip()[:2], done.stderr) == (code, out, err)
+
+
+def test_messages_without_a_place_are_not_output() -> None:
+    command = ["sh", "-c", 'exec "$@" 2>&-', "sh", *COMMAND, "ps", "--columns", "nope"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (2, "")

@@ -143,8 +143,9 @@ def test_the_page_of_the_host() -> None:
     )
     page = render_host(inspection)
     assert "Privileges held\n  none\n" in page
-    assert "  iterator    no    needs CAP_BPF  run as root\n" in page
-    assert "  proc        yes   always         -\n" in page
+    assert "  iterator    no    needs CAP_BPF\n" in page
+    assert "  proc        yes   always\n" in page
+    assert "\nTo enable iterator\n  run as root\n" in page
     assert "Yama ptrace_scope  2" in page
     assert page.endswith("Could not be seen\n  x  denied\n")
     assert "boot " + BOOT not in page
@@ -156,3 +157,12 @@ def test_the_page_of_counters() -> None:
     page = render_counters(counters)
     assert "cpu  10.0 / -  20.0 / -  30.0 / -" in page
     assert "sda   1      2.0K  3       4.0K     1.00s" in page
+
+
+def test_a_way_of_several_lines_is_shown_once_in_lines_of_its_own() -> None:
+    info = HostInfo("box", "linux", None, "6.1", "x86_64", None, BOOTED_AT_NS, 2, 1 << 30, 1)
+    ways = ("one", "two"), "sudo \x1b[31mx\n[Service]"
+    abilities = tuple(Ability(name, False, "no", ways[1]) for name in ways[0])
+    page = render_host(HostInspection(info, None, (), abilities, ()))
+    assert "\nTo enable one, two\n  sudo \\x1b[31mx\n  [Service]\n" in page
+    assert page.count("[Service]") == 1
