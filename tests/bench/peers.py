@@ -37,7 +37,7 @@ def hostscope_columns() -> Callable[[], int]:
     from hostscope.platforms.tally import Tally
 
     host = open_host()
-    wanted = ProcessRequest(fields=frozenset({"argv", "exe", "owner", "cpu", "memory"}), method="iterator")
+    wanted = ProcessRequest(fields=frozenset({"argv", "exe"}), method="iterator")
     return lambda: len(host.processes.columns(wanted, Tally())["pid"])
 
 

@@ -9,8 +9,10 @@ from hostscope.model.text import decode
 _DELETED = b" (deleted)"
 
 
-def read_executable(directory: int, identify: bool) -> Executable:
+def read_executable(directory: int, identify: bool, known: dict[bytes, Executable]) -> Executable:
     """From /proc/PID/exe of an open process directory; `identify` adds device and inode.
+
+    `known` keeps what needs no second look, by link.
 
     Raises:
         OSError: ENOENT without an address space, EACCES without ptrace access, ESRCH when it ended.
@@ -18,7 +20,7 @@ def read_executable(directory: int, identify: bool) -> Executable:
     """
     link = os.readlink(b"exe", dir_fd=directory)
     if not link.endswith(_DELETED) and not identify:
-        return Executable(decode(link))
+        return known.get(link) or known.setdefault(link, Executable(decode(link)))
     status = os.stat(b"exe", dir_fd=directory)
     if not link.endswith(_DELETED) or _is_named(directory, link, status):
         return Executable(decode(link), status.st_dev, status.st_ino) if identify else Executable(decode(link))

@@ -1,6 +1,10 @@
 """The text of /proc/PID, parsed. Pure: bytes in, fields out; anything malformed is a `ValueError`."""
 
+import re
+
 from msgspec import Struct
+
+from hostscope.model.text import decode
 
 STATES = {
     "R": "running", "S": "sleeping", "D": "disk-sleep", "T": "stopped", "t": "tracing-stop",
@@ -125,8 +129,23 @@ def _security_end(raw: bytes, start: int, limit: int) -> int:
     return raw.index(b"\n", seccomp + 1 if seccomp >= 0 else raw.index(b"\nNoNewPrivs:", start) + 1)
 
 
+_MEMORY = re.compile(
+    rb"\nVmPeak:\s*(\d+) kB\n(?:[^\n]*\n){3}VmHWM:\s*(\d+) kB\nVmRSS:\s*(\d+) kB\n[^\n]*"
+    rb"\nRssFile:\s*(\d+) kB\nRssShmem:\s*(\d+) kB\n(?:[^\n]*\n){5,6}VmSwap:\s*(\d+) kB"
+)
+"""The lines as kernels from 4.5 on have ordered them; a third faster than looking for each."""
+
+
 def _parse_memory(raw: bytes, start: int, end: int) -> tuple[int, int, int, int, int] | None:
     # VmRSS sums per-CPU counters exactly since Linux 6.16, unlike the rss field of /proc/PID/stat.
+    usual = _MEMORY.search(raw, start, end)
+    if usual:
+        peak, highest, resident, file, shmem, swap = map(int, usual.groups())
+        return peak << 10, highest << 10, resident << 10, file + shmem << 10, swap << 10
+    return _find_memory(raw, start, end)
+
+
+def _find_memory(raw: bytes, start: int, end: int) -> tuple[int, int, int, int, int] | None:
     peak = raw.find(b"\nVmPeak:", start, end)
     if peak < 0:
         return None
@@ -198,15 +217,13 @@ def parse_security(lines: bytes) -> SecurityLines:
     )  # fmt: skip
 
 
-def parse_cmdline(raw: bytes) -> list[bytes]:
+def parse_cmdline(raw: bytes) -> tuple[str, ...]:
     """/proc/PID/cmdline: NUL-terminated arguments.
 
     A process that rewrote its arguments (setproctitle) may leave no final NUL; the text is then one argument, or
     several as far as NULs go.
     """
-    if not raw:
-        return []
-    return (raw[:-1] if raw.endswith(b"\0") else raw).split(b"\0")
+    return tuple(decode(raw.removesuffix(b"\0")).split("\0")) if raw else ()
 
 
 def parse_io(raw: bytes) -> tuple[int, int, int, int]:

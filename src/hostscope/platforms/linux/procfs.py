@@ -56,7 +56,7 @@ class ProcRows:
         self._labels = labels and "lsm" in wanted
         self._needs_status = bool(wanted & STATUS_FIELDS)
         self._schedules: dict[tuple[int, int, int, int], Schedule] = {}
-        self._executables: dict[Executable, Executable] = {}
+        self._executables: dict[bytes, Executable] = {}
 
     def sweep(self, tally: Tally, pids: Iterable[int] | None = None) -> Iterator[Process]:
         """All processes in ascending pid order, or those of `pids` in theirs.
@@ -157,11 +157,10 @@ class ProcRows:
 
     def _exe(self, directory: int, gaps: list[Gap]) -> Executable | None:
         try:
-            exe = read_executable(directory, "digest" in self._wanted)
+            return read_executable(directory, "digest" in self._wanted, self._executables)
         except OSError as failed:
             gaps.append(gap("exe", _unless_ending(failed)))
             return None
-        return self._executables.setdefault(exe, exe)
 
     def _argv(self, directory: int, gaps: list[Gap]) -> tuple[str, ...] | None:
         try:
@@ -173,7 +172,7 @@ class ProcRows:
             raise Ending("no address space")
         if len(raw) >= LIMIT:
             gaps.append(Gap("argv", Reason.TRUNCATED, f"longer than {LIMIT} bytes"))
-        return tuple(map(decode, parse_cmdline(raw)))
+        return parse_cmdline(raw)
 
     def _link(self, directory: int, name: str, gaps: list[Gap]) -> str | None:
         try:

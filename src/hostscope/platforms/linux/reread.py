@@ -55,7 +55,7 @@ def read_argv(pid: int, start: int, gaps: list[Gap]) -> tuple[str, ...] | None:
         return None
     if len(raw) >= LIMIT:
         gaps.append(Gap("argv", Reason.TRUNCATED, f"longer than {LIMIT} bytes"))
-    return tuple(map(decode, parse_cmdline(raw)))
+    return parse_cmdline(raw)
 
 
 def read_link(name: str, pid: int, start: int, gaps: list[Gap]) -> str | None:
@@ -74,7 +74,7 @@ def read_exe(pid: int, start: int, unlinked: bytes | None, identify: bool, gaps:
         with opened(pid, start) as directory:
             if unlinked is not None:
                 return deleted_executable(directory, unlinked, identify)
-            return read_executable(directory, identify)
+            return read_executable(directory, identify, {})
     except OSError as failed:
         gaps.append(translate.gap("exe", failed))
         return None

@@ -47,20 +47,22 @@ def program(tmp_path: Path) -> Path:
 
 def test_plain(process: Directory, program: Path) -> None:
     process.run(program)
-    assert read_executable(process.fd, identify=False) == Executable(str(program))
+    assert read_executable(process.fd, identify=False, known={}) == Executable(str(program))
 
 
 def test_identified(process: Directory, program: Path) -> None:
     process.run(program)
     status = program.stat()
-    assert read_executable(process.fd, identify=True) == Executable(str(program), status.st_dev, status.st_ino)
+    assert read_executable(process.fd, identify=True, known={}) == Executable(
+        str(program), status.st_dev, status.st_ino
+    )
 
 
 def test_a_file_that_is_called_deleted(process: Directory, program: Path) -> None:
     program = program.rename(program.with_name("program (deleted)"))
     process.run(program)
-    assert read_executable(process.fd, identify=False) == Executable(str(program))
-    identified = read_executable(process.fd, identify=True)
+    assert read_executable(process.fd, identify=False, known={}) == Executable(str(program))
+    identified = read_executable(process.fd, identify=True, known={})
     assert (identified.inode, identified.deleted) == (program.stat().st_ino, False)
 
 
@@ -68,7 +70,7 @@ def test_a_file_that_is_called_deleted_below_a_changed_root(process: Directory, 
     program = program.rename(program.with_name("program (deleted)"))
     process.change_root(program.parent)
     process.run(program)
-    assert read_executable(process.fd, identify=False) == Executable(str(program))
+    assert read_executable(process.fd, identify=False, known={}) == Executable(str(program))
 
 
 def test_a_path_outside_of_a_changed_root_cannot_be_looked_at(
@@ -106,4 +108,4 @@ def test_a_named_file_below_memfd_is_not_from_memory(process: Directory, program
 
 def test_no_executable(process: Directory) -> None:
     with pytest.raises(FileNotFoundError):
-        read_executable(process.fd, identify=False)
+        read_executable(process.fd, identify=False, known={})

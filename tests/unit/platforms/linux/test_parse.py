@@ -8,6 +8,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from hostscope.model.text import decode
 from hostscope.platforms.linux import parse
 from hostscope.platforms.linux.parse import Credentials, SecurityLines
 from tests.unit.platforms.linux import samples
@@ -146,6 +147,13 @@ def test_status(name: str) -> None:
     )  # fmt: skip
 
 
+def test_memory_with_a_line_that_no_kernel_has_yet() -> None:
+    raw = samples.STATUS_6_18
+    more = raw.replace(b"\nVmHWM:", b"\nVmNew:\t       1 kB\nVmHWM:")
+    assert more != raw
+    assert parse.parse_status(more).memory == parse.parse_status(raw).memory
+
+
 def test_status_of_a_traced_process() -> None:
     assert parse.parse_status(samples.STATUS_5_10).tracer == 9
 
@@ -192,14 +200,14 @@ def test_security_without_a_line() -> None:
 
 @given(st.lists(st.binary().map(lambda part: part.replace(b"\0", b"")), min_size=1))
 def test_cmdline_of_any_arguments(arguments: list[bytes]) -> None:
-    assert parse.parse_cmdline(b"".join(argument + b"\0" for argument in arguments)) == arguments
+    assert parse.parse_cmdline(b"".join(argument + b"\0" for argument in arguments)) == tuple(map(decode, arguments))
 
 
 @pytest.mark.parametrize(
     ("raw", "arguments"),
-    [(b"", []), (b"\0", [b""]), (b"a", [b"a"]), (b"a\0b", [b"a", b"b"]), (b"t\0\0\0", [b"t", b"", b""])],
+    [(b"", ()), (b"\0", ("",)), (b"a", ("a",)), (b"a\0b", ("a", "b")), (b"t\0\0\0", ("t", "", ""))],
 )
-def test_cmdline(raw: bytes, arguments: list[bytes]) -> None:
+def test_cmdline(raw: bytes, arguments: tuple[str, ...]) -> None:
     assert parse.parse_cmdline(raw) == arguments
 
 
