@@ -32,6 +32,11 @@ class Boot(Struct, frozen=True):
         return self.at_ns + start * TICK_NS
 
 
+def ticks_now() -> int:
+    """Ticks since boot, as processes' starts are counted."""
+    return time.clock_gettime_ns(time.CLOCK_BOOTTIME) // TICK_NS
+
+
 def read_boot() -> Boot:
     """This boot. Source: /proc/sys/kernel/random/boot_id, /proc/self/ns/pid, CLOCK_BOOTTIME.
 

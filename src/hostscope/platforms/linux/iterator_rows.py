@@ -1,8 +1,7 @@
 """Processes from the iterator's records: the same rows as `procfs.ProcRows` makes from /proc."""
 
 import struct
-import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -15,10 +14,11 @@ from hostscope.model.process import Activity, Cpu, Executable, Io, Memory, Proce
 from hostscope.model.request import FIELDS
 from hostscope.model.text import decode
 from hostscope.platforms.linux import reread, translate
-from hostscope.platforms.linux.clock import PAGE_BYTES, TICK_NS, Boot
+from hostscope.platforms.linux.clock import PAGE_BYTES, TICK_NS, Boot, ticks_now
 from hostscope.platforms.linux.context import Context, ContextFacts, Contexts
 from hostscope.platforms.linux.names import Terminals
 from hostscope.platforms.linux.parse import (
+    PF_EXITING,
     PF_KTHREAD,
     POLICIES,
     SECCOMP,
@@ -31,7 +31,6 @@ from hostscope.platforms.linux.task_record import (
     HEADER,
     HEADER_BYTES,
     NO_ANSWER,
-    PF_EXITING,
     PID,
     PID_AT,
     Facts,
@@ -128,7 +127,7 @@ class IteratorRows:
 
         Cost: no system call a row, one for each 32 KiB of records; see the module for the exceptions.
         """
-        begun = time.clock_gettime_ns(time.CLOCK_BOOTTIME) // TICK_NS
+        begun = ticks_now()
         for chunk in chunks:
             if not self._pids and PID.unpack_from(chunk, PID_AT)[0] != 1:
                 yield from self._left_out([1], begun, tally)
@@ -138,16 +137,9 @@ class IteratorRows:
             yield from self._left_out([pid for pid in list_pids() if pid not in self._pids], begun, tally)
 
     def _left_out(self, pids: list[int], begun: int, tally: Tally) -> Iterator[Process]:
-        """Processes that /proc shows and the iterator did not, though they are older than the sweep. No kernel should
-        do that; one that does hides them from all eBPF tools, so it is said."""
-        for process in self._proc.sweep(tally, pids):
-            if process.key.start >= begun:
-                tally.seen -= 1  # it started since, so it is not of this sweep
-                continue
-            pid = process.key.pid
-            tally.note(f"process {pid} is missing from the kernel's iterator; it was read from /proc")
-            self._pids.add(pid)
-            self._threads += reread.count_threads_of(pid)
+        for process in older(self._proc.sweep(tally, pids), begun, tally):
+            self._pids.add(process.key.pid)
+            self._threads += reread.count_threads_of(process.key.pid)
             yield process
 
     def decode(self, chunk: bytes, tally: Tally) -> Iterator[Process]:
@@ -366,6 +358,19 @@ class IteratorRows:
         if flags & _CUTS[name]:
             return reread.read_link(name, pid, start, gaps)
         return decode(join_path(raw) + _DELETED)
+
+
+def older(rows: Iterable[Process], begun: int, tally: Tally) -> Iterator[Process]:
+    """Those that the iterator should have shown, as they started before tick `begun`, when the sweep did.
+
+    No kernel should leave one out; one that does hides it from all eBPF tools, so it is said.
+    """
+    for process in rows:
+        if process.key.start < begun:
+            tally.note(f"process {process.key.pid} is missing from the kernel's iterator; it was read from /proc")
+            yield process
+        else:
+            tally.seen -= 1  # not of this sweep
 
 
 def _security_lines(facts: Facts) -> SecurityLines:

@@ -72,32 +72,16 @@ class Packages:
         self._owners[path] = owner
 
 
-def digest_matches(owner: FileOwner, file: str | int) -> bool | None:
-    """Whether a file's content is what its package brought; None when the database has no digest to compare with.
+def hash_file(file: int, algorithm: str) -> str:
+    """Hexadecimal digest of a whole file, read from its start; the descriptor's place in it stays. Raises `OSError`.
 
-    `file` is a path or a descriptor, which is read from its start and left where it was. MD5 (dpkg) tells a damaged
-    or carelessly replaced file; someone who can make collisions, or write to the database, deceives it.
-
-    Raises:
-        OSError: the file cannot be read.
+    MD5 (dpkg) tells a damaged or carelessly replaced file; who can make collisions, or write to the package database,
+    deceives it.
     """
-    if owner.digest is None or owner.digest_algorithm not in ALGORITHMS:
-        return None
-    return hash_file(file, owner.digest_algorithm) == owner.digest
-
-
-def hash_file(file: str | int, algorithm: str) -> str:
-    """Hexadecimal digest of a whole file. Raises `OSError`."""
     import hashlib  # loads OpenSSL: 3 ms that a process list need not pay
 
-    digest = hashlib.new(algorithm, usedforsecurity=False)
-    descriptor = os.open(file, os.O_RDONLY | os.O_CLOEXEC) if isinstance(file, str) else file
-    try:
-        offset = 0
-        while piece := os.pread(descriptor, PIECE_BYTES, offset):
-            digest.update(piece)
-            offset += len(piece)
-    finally:
-        if isinstance(file, str):
-            os.close(descriptor)
+    digest, offset = hashlib.new(algorithm, usedforsecurity=False), 0
+    while piece := os.pread(file, PIECE_BYTES, offset):
+        digest.update(piece)
+        offset += len(piece)
     return digest.hexdigest()

@@ -3,6 +3,7 @@
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from itertools import chain
 
 from hostscope.errors import Error, Gone, Mismatch, Unavailable, Unsupported
 from hostscope.model.detail import ProcessDetail
@@ -14,10 +15,10 @@ from hostscope.model.security import HostSecurity
 from hostscope.platforms.base import Columns, Security
 from hostscope.platforms.columnar import columns_of, merge
 from hostscope.platforms.linux import detail, method, translate, views
-from hostscope.platforms.linux.clock import Boot
+from hostscope.platforms.linux.clock import Boot, ticks_now
 from hostscope.platforms.linux.containers import Containers
 from hostscope.platforms.linux.context import Contexts
-from hostscope.platforms.linux.iterator_rows import IteratorRows
+from hostscope.platforms.linux.iterator_rows import IteratorRows, older
 from hostscope.platforms.linux.names import Accounts, Terminals
 from hostscope.platforms.linux.parse import parse_stat, parse_tgid
 from hostscope.platforms.linux.privileges import READ_OTHERS, Privileges
@@ -110,19 +111,22 @@ class Processes:
         try:
             if sweep is None:
                 return columns_of(self._by_proc(request, tally, state), request.wanted)
+            begun = ticks_now()
             with sweep.iterator:
                 found = task_columns(sweep.chunks, self._boot, request.wanted)
-            return self._completed(found, request, tally, state)
+            return self._completed(found, begun, request, tally, state)
         finally:
             self._note(tally)
 
-    def _completed(self, found: TaskColumns, request: ProcessRequest, tally: Tally, state: HostSecurity) -> Columns:
+    def _completed(
+        self, found: TaskColumns, begun: int, request: ProcessRequest, tally: Tally, state: HostSecurity
+    ) -> Columns:
         """With what only /proc can tell: rows that are not whole, and processes that the iterator left out."""
-        pids = found.columns["pid"]
-        again = [*pids[~found.whole].tolist(), *left_out(pids, found.threads)]
-        rows = self._proc_rows(request, state)
+        pids, rows = found.columns["pid"], self._proc_rows(request, state)
         with self._privileges.using(READ_OTHERS, "read other users' processes"):
-            others = columns_of(rows.sweep(tally, again), request.wanted)
+            again = rows.sweep(tally, pids[~found.whole].tolist())
+            missing = older(rows.sweep(tally, left_out(pids, found.threads)), begun, tally)
+            others = columns_of(chain(again, missing), request.wanted)
         tally.seen += int(found.whole.sum())
         return merge(found.columns, found.whole, others)
 

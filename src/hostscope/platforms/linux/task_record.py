@@ -90,7 +90,6 @@ def record_pids(chunk: bytes) -> Iterator[int]:
         at += size
 
 
-PF_EXITING = 0x4
 _STATE = struct.Struct("<3I")
 _SCHEDULE = struct.Struct("<IiiI")
 _SECOND_NS = 1_000_000_000
