@@ -179,10 +179,11 @@ class LocalSession:
         except ModuleNotFoundError:
             raise UsageError("columns need NumPy", "install it: pip install 'hostscope[arrow]'") from None
 
-    def to_arrow(self, answer: Answer[Process], columns: str | None = None) -> Any:
+    def to_arrow(self, answer: Answer[Process] | None = None, columns: str | None = None) -> Any:
         """The rows of an answer as an Arrow table.
 
         Args:
+            answer: of `processes`; None asks for all of them now.
             columns: names separated by commas; None takes those that `ps` shows.
 
         Raises:
@@ -192,7 +193,8 @@ class LocalSession:
         from hostscope.render.parquet import arrow_table
 
         chosen = PROCESSES.choose(columns)
-        return arrow_table(chosen, (tuple(column.get(process) for column in chosen) for process in answer))
+        rows = self.processes() if answer is None else answer
+        return arrow_table(chosen, (tuple(column.get(process) for column in chosen) for process in rows))
 
     def record(self, path: str, request: ProcessRequest | None = None) -> Coverage:
         """Writes what the host answers to a file that `open_session(replay=…)` reads.

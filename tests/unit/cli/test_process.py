@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-COMMAND = [sys.executable, "-m", "hostscope.cli.main"]
+COMMAND = [sys.executable, "-m", "hostscope"]
 DEADLINE_S = 20
 LAZY = {"rich", "structlog", "asyncio", "numpy", "pyarrow", "msgspec", "hostscope.session", "hostscope.model"}
 
@@ -174,3 +174,17 @@ def test_messages_without_a_place_are_not_output() -> None:
     command = ["sh", "-c", 'exec "$@" 2>&-', "sh", *COMMAND, "ps", "--columns", "nope"]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout) == (2, "")
+
+
+def test_an_interrupt_while_importing_shows_no_trace() -> None:
+    code = (
+        "import os, signal, sys\n"
+        "class Interrupt:\n"
+        "    def find_spec(self, name, path=None, target=None):\n"
+        "        if name == 'click': os.kill(os.getpid(), signal.SIGINT)\n"
+        "sys.meta_path.insert(0, Interrupt())\n"
+        "from hostscope.__main__ import main\n"
+        "main()"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (-signal.SIGINT, "", "")

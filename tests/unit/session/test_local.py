@@ -106,6 +106,7 @@ def test_columns_without_numpy_name_the_extra(monkeypatch: pytest.MonkeyPatch) -
 def test_arrow() -> None:
     pytest.importorskip("pyarrow")
     session = LocalSession(box())
+    assert session.to_arrow().num_rows == session.to_arrow(session.processes()).num_rows > 0
     table = session.to_arrow(session.processes(), "pid,argv")
     assert table.column("argv")[0].as_py() == "app --password=***"
 

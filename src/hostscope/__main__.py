@@ -1,0 +1,16 @@
+"""`hostscope`, and `python -m hostscope`: what stands here is all that an interrupt finds before it is listened for."""
+
+import signal
+
+
+def main() -> None:
+    """Runs the command. While it is imported, an interrupt just ends us, instead of showing where in an import."""
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+    from hostscope.cli.main import main as run
+
+    run()
+
+
+if __name__ == "__main__":
+    main()
