@@ -358,6 +358,22 @@ def descriptors() -> set[str]:
     return set(os.listdir("/proc/self/fd"))
 
 
+def test_programs_that_do_not_come_from_the_cache_are_noted(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("HOSTSCOPE_CACHE", str(tmp_path / "cache"))
+
+    def notes() -> str:
+        tally = Tally()
+        assert list(open_host().processes.sweep(ProcessRequest(method="iterator"), tally))
+        return " ".join(note for note in tally.notes if note.startswith("eBPF programs"))
+
+    assert "no programs were cached" in notes()
+    assert notes() == ""
+    (cached,) = (tmp_path / "cache").glob("**/tasks-*.bin")
+    cached.write_bytes(cached.read_bytes()[:-1] + b"x")
+    assert "refused" in notes()
+    assert notes() == ""
+
+
 def test_a_sweep_that_nobody_reads_opens_nothing() -> None:
     processes, before = open_host().processes, len(os.listdir("/proc/self/fd"))
     unread = processes.sweep(ProcessRequest(method="iterator"), Tally())
@@ -383,7 +399,7 @@ def test_nothing_stays_open_when_the_kernel_refuses() -> None:
     )
     before = descriptors()
     with pytest.raises(Unsupported, match="refuses the eBPF program tasks"):
-        loader.Loaded(broken, "tasks", {"want": 0, "cpus": count_cpus()})
+        loader.Loaded(broken, "tasks", {"want": 0, "cpus": count_cpus(), "parts": 1, "part": 0})
     assert descriptors() == before
 
 

@@ -74,6 +74,8 @@ class Processes:
         if sweep is not None:
             tally.method_reason = sweep.iterator.plain_reason
             tally.effects.append(EFFECT)
+            if sweep.iterator.cache_note:  # somebody may have changed it
+                tally.note(f"eBPF programs: {sweep.iterator.cache_note}")
         return sweep
 
     def _by_proc(self, request: ProcessRequest, tally: Tally, state: HostSecurity) -> Iterator[Process]:
