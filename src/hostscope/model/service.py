@@ -38,4 +38,6 @@ class ServiceState(Struct, frozen=True):
     slice: str | None = None
     load: str | None = None
     """``loaded not-found masked bad-setting error``: whether the definition could be read."""
+    user: int | None = None
+    """The uid whose manager runs it; None for the system's."""
     gaps: tuple[Gap, ...] = ()

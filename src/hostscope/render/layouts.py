@@ -105,10 +105,13 @@ SERVICES = Layout(
         Column("pid", "PID", "int", "main_pid", None, "main process", lambda s: s.main_pid),
         Column("slice", "SLICE", "text", "slice", None, "slice", lambda s: s.slice),
         Column("manager", "MANAGER", "text", "manager", None, "whose unit it is", lambda s: s.manager),
+        Column(
+            "user", "USER", "int", "user", None, "uid whose manager runs it; none for the system's", lambda s: s.user
+        ),
         Column("path", "PATH", "text", "path", None, "where it is defined", lambda s: s.path),
         Column("description", "DESCRIPTION", "text", "description", None, "description", lambda s: s.description),
     ),
-    ("name", "state", "substate", "start_mode", "pid", "description"),
+    ("name", "user", "state", "substate", "start_mode", "pid", "description"),
 )
 
 FINDINGS = Layout(

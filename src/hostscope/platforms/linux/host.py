@@ -24,7 +24,7 @@ def open_host() -> Host:
         files=Files(privileges=privileges),
         packages=Packages(),
         containers=containers,
-        services=Services(),
+        services=Services(privileges=privileges),
         sockets=Sockets(privileges),
         counters=Counters(),
         system=System(),

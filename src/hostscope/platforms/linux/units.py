@@ -74,7 +74,7 @@ def parse_unit(entry: tuple[Any, ...], files: UnitFiles) -> ServiceState:
         gaps = (*ONE_BY_ONE, INSTANCE)
     return ServiceState(
         name, "systemd", unit_type(name), description or None, active or None, sub or None, start_mode,
-        None, path, None, load or None, gaps,
+        None, path, None, load or None, gaps=gaps,
     )  # fmt: skip
 
 

@@ -23,13 +23,13 @@ class Services:
         return iter(units)
 
     def service(self, name: str) -> ServiceState:
-        """One unit as recorded.
+        """One unit of the system's manager as recorded.
 
         Raises:
             Gone: no unit had that name.
         """
         for unit in self.services():
-            if unit.name == name:
+            if unit.name == name and unit.user is None:
                 return unit
         raise Gone(f"{name}: there is no such unit in this recording")
 

@@ -1,9 +1,11 @@
 """Units: what is parsed, systemd without a bus, and control groups when it cannot be asked."""
 
+import os
 import socket
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 
 import pytest
@@ -16,6 +18,7 @@ from hostscope.errors import Denied, Unavailable
 from hostscope.model.event import CoverageChange, Event, ServiceChange
 from hostscope.model.gap import Reason
 from hostscope.model.service import ServiceState
+from hostscope.platforms.linux.privileges import Privileges
 from hostscope.platforms.linux.service_changes import read_groups
 from hostscope.platforms.linux.services import Services
 from hostscope.platforms.linux.units import (
@@ -239,3 +242,84 @@ def test_handshake_that_is_refused(host: Path) -> None:
 def test_addresses_that_lead_nowhere(host: Path, address: str) -> None:
     with pytest.raises(Unavailable):
         list(Services(str(host), (address,)).services())
+
+
+MANAGER = "run/systemd/private"
+
+
+def test_units_of_users(host: Path) -> None:
+    uid = os.geteuid()
+    services = Services(str(host), (f"unix:path={host}/{MANAGER}",))
+    with private_socket(host / MANAGER), private_socket(host / f"run/user/{uid}/systemd/private"):
+        found = list(services.services())
+    assert [(unit.name, unit.manager, unit.user) for unit in found] == [
+        ("ssh.service", "systemd", None),
+        ("ssh.service", "systemd --user", uid),
+    ]
+    assert not any(gap.field == "user_units" for unit in found for gap in unit.gaps)
+
+
+def stale(path: Path) -> None:
+    with socket.socket(socket.AF_UNIX) as server:
+        server.bind(str(path))
+
+
+def linked(path: Path) -> None:
+    path.symlink_to(path.parents[4] / MANAGER)
+
+
+@pytest.mark.parametrize(
+    ("make", "uid", "reason"),
+    [(stale, os.geteuid(), "Connection refused"), (stale, 4242, "another user's"), (linked, os.geteuid(), "none"),
+     (Path.touch, os.geteuid(), "none")],
+    ids=["stale", "foreign", "link", "file"],
+)  # fmt: skip
+def test_users_whose_manager_cannot_be_asked(host: Path, make: Callable[[Path], None], uid: int, reason: str) -> None:
+    place = host / f"run/user/{uid}/systemd/private"
+    place.parent.mkdir(parents=True)
+    make(place)
+    with private_socket(host / MANAGER):
+        found = list(Services(str(host), (f"unix:path={host}/{MANAGER}",)).services())
+    assert [unit.name for unit in found] == ["ssh.service", f"user@{uid}.service"]
+    (gap,) = found[1].gaps
+    assert (gap.field, gap.reason) == ("user_units", Reason.UNAVAILABLE)
+    assert f"user {uid} " in str(gap.detail) and reason in str(gap.detail)
+
+
+def test_a_user_whose_manager_refuses_is_a_gap(host: Path) -> None:
+    place = host / f"run/user/{os.geteuid()}/systemd/private"
+    with private_socket(host / MANAGER), private_socket(place, b"REJECTED\r\n"):
+        found = list(Services(str(host), (f"unix:path={host}/{MANAGER}",)).services())
+    assert [(gap.field, gap.reason) for gap in found[1].gaps] == [("user_units", Reason.DENIED)]
+
+
+def test_a_user_without_a_manager_is_no_gap(host: Path) -> None:
+    (host / "run/user/4242").mkdir(parents=True)
+    (host / "run/user/nobody").mkdir()
+    with private_socket(host / MANAGER):
+        assert len(list(Services(str(host), (f"unix:path={host}/{MANAGER}",)).services())) == 1
+
+
+@pytest.mark.system
+@pytest.mark.root
+@pytest.mark.parametrize("raising", [True, False])
+def test_units_of_another_user_take_a_privilege(host: Path, raising: bool) -> None:
+    place = host / "run/user/65534/systemd/private"
+    place.parent.mkdir(parents=True)
+
+    def look() -> list[ServiceState]:
+        privileges = Privileges()
+        privileges.lower_all()  # of this thread
+        return list(Services(str(host), (f"unix:path={system}",), privileges if raising else None).services())
+
+    system = host / MANAGER
+    with private_socket(system), private_socket(place) if raising else nullcontext(), ThreadPoolExecutor(1) as thread:
+        if not raising:
+            stale(place)
+        for owned in (place, place.parent, place.parents[1]):
+            os.chown(owned, 65534, 65534)
+            owned.chmod(0o700)
+        found = thread.submit(look).result()
+    users = [unit.user for unit in found]
+    gaps = [(gap.field, gap.reason) for gap in found[-1].gaps if gap.field == "user_units"]
+    assert (users, gaps) == (([None, 65534], []) if raising else ([None, None], [("user_units", Reason.DENIED)]))

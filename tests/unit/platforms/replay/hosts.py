@@ -66,6 +66,7 @@ COUNTERS = HostCounters(
     9, 1, 2, 3, 4, 0, 2, 0.5, 0.25, None, 1, 4000, 10, 1 << 32, 1 << 31, 1 << 30, None, 0, 0, None, None, None, ()
 )
 SSH = ServiceState("ssh.service", "systemd", state="active", main_pid=70)
+OF_A_USER = ServiceState("cron.service", "systemd --user", state="active", user=1000)
 ABILITY = Ability("iterator", False, "needs CAP_BPF", "run as root")
 
 
@@ -176,6 +177,6 @@ def unable_host() -> Host:
     """A host that gives rows and nothing else."""
     no = Unsupported("not here")
     known = Known(
-        state=no, containers=no, services=(SSH,), read=no, info=no, held=no, abilities=no, digest=no, owner=no
+        state=no, containers=no, services=(SSH, OF_A_USER), read=no, info=no, held=no, abilities=no, digest=no, owner=no
     )
     return Host("linux", Rows(ROWS, None), known, known, known, known, known, known, known, known, known)

@@ -27,6 +27,7 @@ from tests.unit.platforms.replay.hosts import (
     DIGEST,
     INFO,
     INIT,
+    OF_A_USER,
     OWNER,
     REQUEST,
     ROWS,
@@ -124,7 +125,7 @@ def test_what_was_not_asked_is_not_in_the_recording(tmp_path: Path) -> None:
 def test_a_host_that_answers_little_is_recorded(tmp_path: Path) -> None:
     host = replayed(tmp_path, unable_host())
     assert tuple(host.processes.sweep(REQUEST, Tally())) == ROWS
-    assert tuple(host.services.services()) == (SSH,)
+    assert tuple(host.services.services()) == (SSH, OF_A_USER)
     assert host.services.service("ssh.service") == SSH
     with pytest.raises(Gone):
         host.services.service("cron.service")
