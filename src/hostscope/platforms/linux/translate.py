@@ -9,7 +9,7 @@ REFUSED = frozenset({errno.EACCES, errno.EPERM})
 VANISHED = frozenset({errno.ESRCH, errno.ENOENT})
 """procfs: ENOENT before a process directory is opened, ESRCH when its process ended after that."""
 
-PTRACE_HINT = "needs root, the process's own user, or CAP_SYS_PTRACE"
+PTRACE_HINT = "needs root, the process's own user or CAP_SYS_PTRACE, and no security module against it"
 
 
 def error(call: str, failed: OSError, pid: int | None = None) -> Error:
