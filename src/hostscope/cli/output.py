@@ -1,5 +1,6 @@
 """Where output goes: a terminal, a pipe, or a file that appears whole or not at all."""
 
+import codecs
 import os
 import stat
 import sys
@@ -12,6 +13,20 @@ from hostscope.errors import Error, UsageError
 from hostscope.render.table import Style
 
 Result = TypeVar("Result")
+
+_DRAWN = {"…": "~", "│": "|", "├": "|", "└": "`", "─": "-"}
+"""What we draw with, and what is as wide in every encoding."""
+
+
+def _written_out(error: UnicodeError) -> tuple[str, int]:
+    """For encodings without them: our own characters in ASCII, all others as their numbers."""
+    if not isinstance(error, UnicodeEncodeError):
+        raise error
+    lacking = error.object[error.start : error.end]
+    return "".join(_DRAWN.get(c) or c.encode("ascii", "backslashreplace").decode() for c in lacking), error.end
+
+
+codecs.register_error("hostscope.written_out", _written_out)
 
 
 class Sink:
@@ -29,7 +44,7 @@ class Sink:
         if self.before and self.terminal:
             self.before()
         for piece in pieces:
-            raw = piece.encode(self._encoding, "backslashreplace") if isinstance(piece, str) else piece
+            raw = piece.encode(self._encoding, "hostscope.written_out") if isinstance(piece, str) else piece
             self.file.write(raw)
 
     def write_all(self, pieces: Iterable[str | bytes]) -> None:

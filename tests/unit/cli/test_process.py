@@ -188,3 +188,11 @@ def test_an_interrupt_while_importing_shows_no_trace() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout, done.stderr) == (-signal.SIGINT, "", "")
+
+
+def test_lines_fit_terminals_without_unicode(recording: Path) -> None:
+    arguments = ("tree", "--replay", str(recording), "--limit", "5", "--columns", "pid,exe,command", "--quiet")
+    terminal = Terminal(*arguments, size=(24, 24), NO_COLOR="1", PYTHONIOENCODING="ascii")
+    lines = terminal.finish().decode("ascii").splitlines()
+    assert max(map(len, lines)) == 24
+    assert any(line.endswith("~") for line in lines)
