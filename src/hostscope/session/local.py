@@ -166,18 +166,21 @@ class LocalSession:
         """See `Session.abilities`."""
         return self.snapshot("abilities")
 
-    def columns(self, request: ProcessRequest | None = None) -> Columns:
-        """Processes as NumPy arrays by column name: masked int64 for numbers, objects for text.
+    def columns(self, request: ProcessRequest | None = None) -> tuple[Columns, Coverage]:
+        """Processes as NumPy arrays by column name (see `hostscope.platforms.columnar`), and what they cover.
 
         Arguments are masked, unless root asked to reveal them.
 
         Raises:
             UsageError: NumPy is not installed.
         """
+        asked, tally = request or ProcessRequest(), Tally()
         try:
-            return self._exit.columns(self._host.processes.columns(request or ProcessRequest(), Tally()))
+            columns = self._host.processes.columns(asked, tally)
         except ModuleNotFoundError:
             raise UsageError("columns need NumPy", "install it: pip install 'hostscope[arrow]'") from None
+        tally.rows = len(columns["pid"])
+        return self._exit.columns(columns), tally.coverage(asked.wanted)
 
     def to_arrow(self, answer: Answer[Process] | None = None, columns: str | None = None) -> Any:
         """The rows of an answer as an Arrow table.
