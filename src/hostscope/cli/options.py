@@ -102,6 +102,8 @@ class Choices:
 
     def __post_init__(self) -> None:
         log.configure(self.verbose)
+        if self.duration is not None and not self.watch:
+            raise UsageError("--duration says how long to watch", "add --watch")
 
     def filter(self, layout: Layout[Any]) -> "Filter | None":
         """The compiled filter. Raises `QueryError`."""

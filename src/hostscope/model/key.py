@@ -9,7 +9,7 @@ class ProcessKey(Struct, frozen=True, gc=False, order=True):
     boot_id: str
     """The boot's random identifier (Linux: /proc/sys/kernel/random/boot_id)."""
     pid_ns: int
-    """Inode of the PID namespace that `pid` is a number of; 0 where the system has none."""
+    """Inode of the PID namespace that `pid` is a number of; 0 where the system has none or it cannot be known."""
     pid: int
     start: int
     """The kernel's own stamp, opaque: compare for equality only. Linux: clock ticks since boot (/proc/PID/stat

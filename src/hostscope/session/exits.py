@@ -101,8 +101,8 @@ def _treated(rows: Iterable[Row], treat: Callable[[Row], Row], masked: _Count) -
 def _noted(coverage: Coverage, masked: int) -> Coverage:
     if not masked:
         return coverage
-    rows = "1 row has" if masked == 1 else f"{masked} rows have"
-    note = f"{rows} masked arguments (what looks like a secret); --reveal shows them to root or their owner"
+    rows = "1 process has" if masked == 1 else f"{masked} processes have"
+    note = f"{rows} masked arguments, shown or not (what looks like a secret); --reveal is for root or their owner"
     return replace(coverage, notes=(*coverage.notes, note))
 
 

@@ -39,7 +39,7 @@ def test_ps_is_a_table_with_what_it_covers(hostscope: Run) -> None:
     ]
     assert covered.startswith("5 processes by fake in ")
     assert "1 gap: 1 io denied" in covered
-    assert "1 row has masked arguments" in covered
+    assert "1 process has masked arguments" in covered
 
 
 def test_ps_asks_only_for_what_it_shows(hostscope: Run, asked: Host) -> None:

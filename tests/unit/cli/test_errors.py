@@ -25,6 +25,8 @@ BAD = [
     (("ps", "--columns", "pid,nope"), "there is no column 'nope'", "columns: "),
     (("ps", "--sort", "-nope"), "there is no column 'nope'", "columns: "),
     (("ps", "--interval", "nan"), "'nan' is no number of seconds", "ps --help"),
+    (("ps", "--duration", "1"), "--duration says how long to watch", "--watch"),
+    (("services", "--duration", "1"), "--duration says how long to watch", "--watch"),
     (("ps", "--fields", "nope"), "there is no field group 'nope'", "groups: "),
     (("ps", "--filter", "rsss > 1"), "filter 1:1: there is no 'rsss'", "rss"),
     (("ps", "--filter", ""), "filter 1:1", "example"),

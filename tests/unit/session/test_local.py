@@ -42,7 +42,7 @@ def test_secrets_are_masked_and_counted() -> None:
     answer = LocalSession(box()).processes()
     assert [row.argv for row in answer][:2] == [MASKED, MASKED]
     assert answer.coverage.notes == (
-        "2 rows have masked arguments (what looks like a secret); --reveal shows them to root or their owner",
+        "2 processes have masked arguments, shown or not (what looks like a secret); --reveal is for root or their owner",
     )
 
 

@@ -2,13 +2,14 @@
 
 import os
 import time
+from contextlib import suppress
 
 from msgspec import Struct
 
 from hostscope.errors import Unavailable
 from hostscope.model.key import ProcessKey
-from hostscope.platforms.linux.parse import parse_namespace
-from hostscope.platforms.linux.read import read_text
+from hostscope.platforms.linux.parse import parse_namespace, parse_status
+from hostscope.platforms.linux.read import read_file, read_text
 
 TICKS_PER_S = os.sysconf("SC_CLK_TCK")
 TICK_NS = 1_000_000_000 // TICKS_PER_S
@@ -44,7 +45,7 @@ def read_boot() -> Boot:
         Unavailable: there is no /proc.
     """
     try:
-        pid_ns = parse_namespace(os.readlink("/proc/self/ns/pid"))
+        pid_ns = _numbering()
     except OSError as failed:
         raise Unavailable(f"/proc cannot be read: {failed.strerror}", "mount it: mount -t proc proc /proc") from failed
     return Boot(
@@ -52,3 +53,14 @@ def read_boot() -> Boot:
         pid_ns,
         time.time_ns() - time.clock_gettime_ns(time.CLOCK_BOOTTIME),
     )
+
+
+def _numbering() -> int:
+    """The PID namespace whose numbers /proc shows: ours, unless it was mounted in one above (``unshare --pid`` without
+    a /proc of its own). Then it is the one of that /proc's first process, and 0 when that may not be read."""
+    if parse_status(read_file("/proc/self/status")).inner_pid is None:
+        return parse_namespace(os.readlink("/proc/self/ns/pid"))
+    for pid in (1, 2):  # kthreadd, when it is the host's: some hosts guard the links of PID 1 even from root
+        with suppress(OSError):
+            return parse_namespace(os.readlink(f"/proc/{pid}/ns/pid"))
+    return 0
