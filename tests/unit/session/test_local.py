@@ -42,7 +42,8 @@ def test_secrets_are_masked_and_counted() -> None:
     answer = LocalSession(box()).processes()
     assert [row.argv for row in answer][:2] == [MASKED, MASKED]
     assert answer.coverage.notes == (
-        "2 processes have masked arguments, shown or not (what looks like a secret); --reveal is for root or their owner",
+        "2 processes have masked arguments, shown or not (what looks like a secret); "
+        "--reveal is for root or their owner",
     )
 
 
