@@ -399,7 +399,7 @@ def test_nothing_stays_open_when_the_kernel_refuses() -> None:
     )
     before = descriptors()
     with pytest.raises(Unsupported, match="refuses the eBPF program tasks"):
-        loader.Loaded(broken, "tasks", {"want": 0, "cpus": count_cpus(), "parts": 1, "part": 0})
+        loader.Loaded(broken, "tasks", {"want": 0, "cpus": count_cpus()})
     assert descriptors() == before
 
 
