@@ -3,6 +3,7 @@
 Absolute times depend on the machine and on what else it does; the ratios are what to read.
 """
 
+import compileall
 import json
 import os
 import platform
@@ -18,6 +19,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import hostscope
 from hostscope.model.request import BASIC, FULL
 from tests.bench.peers import COMMON, PS_COLUMNS
 
@@ -178,6 +180,8 @@ def report_small() -> None:
 def main() -> None:
     """The whole report."""
     print(f"Linux {platform.release()}, {os.cpu_count()} CPUs, Python {platform.python_version()}; medians")
+    # As pip leaves an installed package, whatever PYTHONDONTWRITEBYTECODE says here.
+    compileall.compile_dir(str(Path(hostscope.__file__).parent), quiet=1)
     print(f"full fields: {', '.join(sorted(FULL))}")
     print(f"in common: {', '.join(sorted(BASIC))}\n  psutil: {', '.join(COMMON)}\n  ps -o {PS_COLUMNS}\n")
     with tempfile.TemporaryDirectory() as folder:
