@@ -74,6 +74,8 @@ class Processes:
         if sweep is not None:
             tally.method_reason = sweep.iterator.plain_reason
             tally.effects.append(EFFECT)
+            if slow := request.wanted & method.SLOW_FIELDS:
+                tally.note(f"for {', '.join(sorted(slow))} every process was read from /proc after all")
             if sweep.iterator.cache_note:  # somebody may have changed it
                 tally.note(f"eBPF programs: {sweep.iterator.cache_note}")
         return sweep
