@@ -77,4 +77,5 @@ class ProcessRequest(Struct, frozen=True):
     @property
     def wanted(self) -> frozenset[str]:
         """The field groups that follow from all options."""
-        return ENHANCED if self.enhanced else self.fields
+        fields = ENHANCED if self.enhanced else self.fields
+        return fields | {"memory"} if "memory_detail" in fields else fields

@@ -120,6 +120,8 @@ def test_enhanced_asks_for_everything() -> None:
     assert ProcessRequest().wanted == BASIC
     assert ProcessRequest(fields=frozenset({"exe"})).wanted == {"exe"}
     assert ProcessRequest(fields=frozenset(), enhanced=True).wanted == ENHANCED
+    # Proportional memory stands in the memory record, so it cannot come without that.
+    assert ProcessRequest(fields=frozenset({"memory_detail"})).wanted == {"memory_detail", "memory"}
 
 
 def test_granted_powers() -> None:
