@@ -73,7 +73,7 @@ def test_container_by_its_path(path: str, runtime: str, name: str, source: str) 
         "/machine.slice/systemd-nspawn@web.service/supervisor",
         "/machine.slice/machine-web.scope/supervisor",
         r"/machine.slice/machine-qemu\x2d3\x2dweb.scope",
-        "/process_api/5541e26225c6a0ba2a956befae2098af",
+        "/job_runner/5541e26225c6a0ba2a956befae2098af",
         f"/docker/{ID[:-1]}",
         f"/docker/{ID.upper()}",
         "/hs-runc",
