@@ -18,8 +18,6 @@ from hostscope.platforms.linux import capabilities
 from hostscope.platforms.linux.read import read_file
 from hostscope.platforms.linux.security import Security
 
-INITIAL_USER_NS = 0xEFFF_FFFD
-"""PROC_USER_INIT_INO, include/linux/proc_ns.h."""
 BTF = "/sys/kernel/btf/vmlinux"
 ITERATOR = ("bpf", "perfmon")
 READ_OTHERS = ("dac_read_search", "sys_ptrace")

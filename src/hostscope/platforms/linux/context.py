@@ -19,6 +19,7 @@ from hostscope.platforms.linux.cgroups import CgroupPlace, parse_cgroup
 from hostscope.platforms.linux.containers import Containers
 from hostscope.platforms.linux.names import Accounts
 from hostscope.platforms.linux.parse import (
+    INITIAL_USER_NS,
     NO_ID,
     PF_KTHREAD,
     Credentials,
@@ -29,10 +30,6 @@ from hostscope.platforms.linux.parse import (
 from hostscope.platforms.linux.read import read_file
 
 NAMESPACES = ("cgroup", "ipc", "mnt", "net", "pid", "time", "user", "uts")
-INITIAL_USER_NS = 0xEFFF_FFFD
-"""PROC_USER_INIT_INO, include/linux/proc_ns.h: the same on every kernel since 3.8."""
-INITIAL_PID_NS = 0xEFFF_FFFC
-INITIAL_TIME_NS = 0xEFFF_FFFA
 
 
 class ContextFacts(NamedTuple):

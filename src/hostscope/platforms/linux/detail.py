@@ -29,7 +29,7 @@ from hostscope.platforms.linux.parse_detail import (
     whole_lines,
 )
 from hostscope.platforms.linux.parse_net import TABLES, Endpoint
-from hostscope.platforms.linux.read import LIMIT, PATH_ONLY, read_at
+from hostscope.platforms.linux.read import LIMIT, PATH_ONLY, list_at, read_at
 from hostscope.platforms.linux.system import read_booted_at_ns
 
 PARTS = ("open_files", "maps", "threads", "sockets", "environment")
@@ -94,17 +94,9 @@ def _living_thread(process: int) -> int | None:
     with suppress(OSError, ValueError):  # one that ends now is read like any other
         stat = parse_stat(read_at(process, "stat"))
         if stat.state in ENDED and stat.threads > 1:
-            tids = numbers(_names(process, "task"))
+            tids = numbers(list_at(process, "task"))
             return next(tid for tid in tids[1:] if parse_stat(read_at(process, f"task/{tid}/stat")).state not in ENDED)
     return None
-
-
-def _names(directory: int, name: str) -> list[str]:
-    listing = os.open(name, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=directory)
-    try:
-        return os.listdir(listing)
-    finally:
-        os.close(listing)
 
 
 class _Reader:
@@ -153,7 +145,7 @@ class _Reader:
         return found[:ROWS_LIMIT]
 
     def _listed(self, name: str, part: str) -> list[int]:
-        return self._bounded(part, numbers(_names(self._directory, name)))
+        return self._bounded(part, numbers(list_at(self._directory, name)))
 
     # Descriptors ------------------------------------------------------------------------------------------------
 
@@ -230,7 +222,7 @@ class _Reader:
     # Threads ----------------------------------------------------------------------------------------------------
 
     def _threads(self) -> tuple[Thread, ...]:
-        threads = (self._thread(tid) for tid in self._bounded("threads", numbers(_names(self._process, "task"))))
+        threads = (self._thread(tid) for tid in self._bounded("threads", numbers(list_at(self._process, "task"))))
         return tuple(thread for thread in threads if thread is not None)
 
     def _thread(self, tid: int) -> Thread | None:

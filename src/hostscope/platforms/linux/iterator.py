@@ -13,9 +13,9 @@ from types import TracebackType
 
 from hostscope.errors import Unsupported
 from hostscope.platforms.linux import program_cache, translate
-from hostscope.platforms.linux.context import INITIAL_PID_NS, INITIAL_TIME_NS
 from hostscope.platforms.linux.image import Image
 from hostscope.platforms.linux.loader import Loaded
+from hostscope.platforms.linux.parse import INITIAL_PID_NS, INITIAL_TIME_NS
 from hostscope.platforms.linux.task_record import Want
 
 PROGRAMS = ("tasks", "tasks_plain")

@@ -25,8 +25,8 @@ from hostscope.platforms.linux.parse import (
     Credentials,
     SecurityLines,
 )
-from hostscope.platforms.linux.procfs import STATUS_FIELDS, ProcRows, list_pids, without_cgroup
-from hostscope.platforms.linux.read import read_file
+from hostscope.platforms.linux.procfs import STATUS_FIELDS, ProcRows, without_cgroup
+from hostscope.platforms.linux.read import list_pids, read_file
 from hostscope.platforms.linux.task_record import (
     HEADER,
     HEADER_BYTES,

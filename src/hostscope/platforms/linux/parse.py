@@ -240,6 +240,13 @@ def parse_rollup(raw: bytes) -> tuple[int, int]:
     return pss << 10, (clean + dirty + huge) << 10
 
 
+INITIAL_PID_NS = 0xEFFF_FFFC
+INITIAL_USER_NS = 0xEFFF_FFFD
+INITIAL_CGROUP_NS = 0xEFFF_FFFB
+INITIAL_TIME_NS = 0xEFFF_FFFA
+"""Inodes of the host's own namespaces, the same on every kernel that has them (include/linux/proc_ns.h, 3.8)."""
+
+
 def parse_namespace(link: str) -> int:
     """``net:[4026531840]`` -> the inode."""
     opening = link.index(":[")

@@ -27,7 +27,7 @@ from hostscope.audit import AuditTrail, Who, default_path, this_process
 from hostscope.errors import Denied
 from hostscope.model.host import Ability
 from hostscope.platforms.linux import capabilities
-from hostscope.platforms.linux.parse import NO_ID, parse_security, parse_status
+from hostscope.platforms.linux.parse import INITIAL_USER_NS, NO_ID, parse_security, parse_status
 from hostscope.platforms.linux.read import read_file, read_text
 
 READ_OTHERS = ("sys_ptrace", "dac_read_search")
@@ -75,7 +75,7 @@ class Privileges:
 
     def abilities(self) -> tuple[Ability, ...]:
         """Each capability of hostscope here; what only needs raising counts as available."""
-        from hostscope.platforms.linux.abilities import INITIAL_USER_NS, Ourselves, list_abilities
+        from hostscope.platforms.linux.abilities import Ourselves, list_abilities
 
         held, at_home = read_held(), os.stat("/proc/self/ns/user").st_ino == INITIAL_USER_NS
         return list_abilities(

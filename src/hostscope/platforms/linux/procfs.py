@@ -37,7 +37,7 @@ from hostscope.platforms.linux.parse import (
     parse_stat,
     parse_status,
 )
-from hostscope.platforms.linux.read import LIMIT, PATH_ONLY, read_at
+from hostscope.platforms.linux.read import LIMIT, PATH_ONLY, list_at, list_pids, read_at
 from hostscope.platforms.linux.translate import gap
 from hostscope.platforms.tally import Tally
 
@@ -312,18 +312,13 @@ def is_ending(stat: Stat) -> bool:
     return bool(stat.flags & PF_EXITING) or stat.state in ("zombie", "dead")
 
 
-def list_pids() -> list[int]:
-    """Pids that a listing of /proc shows, ascending."""
-    return sorted(int(name) for name in os.listdir("/proc") if name[0] <= "9" and name.isdecimal())
-
-
 def count_descriptors(directory: int) -> int:
     """Open descriptors of the process of an open directory.
 
     Since Linux 6.2 the size of /proc/PID/fd is their number, which anyone may ask for; before, it is 0 and they are
     listed.
     """
-    return os.stat("fd", dir_fd=directory).st_size if _sizes_are_counts() else len(_list(directory, "fd"))
+    return os.stat("fd", dir_fd=directory).st_size if _sizes_are_counts() else len(list_at(directory, "fd"))
 
 
 @cache
@@ -339,7 +334,7 @@ def live_thread(directory: int) -> Iterator[int | None]:
     A leader may end before its threads (pthread_exit in main). /proc/PID then shows neither program nor arguments,
     though the process runs on; each thread's own directory still has them.
     """
-    for tid in _list(directory, "task"):
+    for tid in list_at(directory, "task"):
         thread = _open_live(directory, tid)
         if thread is not None:
             try:
@@ -364,14 +359,6 @@ def _open_live(directory: int, tid: str) -> int | None:
         if not live:
             os.close(thread)
     return thread if live else None
-
-
-def _list(directory: int, name: str) -> list[str]:
-    fd = os.open(name, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=directory)
-    try:
-        return os.listdir(fd)
-    finally:
-        os.close(fd)
 
 
 def _namespace(directory: int, name: str) -> int | None:

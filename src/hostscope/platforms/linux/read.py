@@ -38,6 +38,20 @@ def read_file(path: str, limit: int = LIMIT) -> bytes:
         return _read_rest(file.fileno(), b"", limit)
 
 
+def list_at(directory: int, name: str) -> list[str]:
+    """Names in a directory below an open one."""
+    fd = os.open(name, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=directory)
+    try:
+        return os.listdir(fd)
+    finally:
+        os.close(fd)
+
+
+def list_pids() -> list[int]:
+    """Pids that a listing of /proc shows, ascending."""
+    return sorted(int(name) for name in os.listdir("/proc") if name.isascii() and name.isdecimal())
+
+
 def read_text(path: str) -> str | None:
     """A one-line file of /proc or /sys without its newline; None when it cannot be read."""
     try:

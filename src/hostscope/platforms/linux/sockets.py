@@ -8,7 +8,7 @@ from hostscope.platforms.base import Privileges
 from hostscope.platforms.linux.parse_detail import parse_named_inode
 from hostscope.platforms.linux.parse_net import TABLES, Endpoint
 from hostscope.platforms.linux.privileges import READ_OTHERS
-from hostscope.platforms.linux.read import read_file
+from hostscope.platforms.linux.read import list_pids, read_file
 from hostscope.platforms.linux.translate import REFUSED, VANISHED
 
 PORT_TABLES = ("tcp", "tcp6", "udp", "udp6")
@@ -43,7 +43,9 @@ class Sockets:
         ranks = _ranks(self._bound(port))
         if not ranks:
             return ()
-        owned = ((min(ranks[inode] for inode in held), pid) for pid in _pids() if (held := _held(pid) & ranks.keys()))
+        owned = (
+            (min(ranks[inode] for inode in held), pid) for pid in list_pids() if (held := _held(pid) & ranks.keys())
+        )
         return tuple(pid for _, pid in sorted(owned))
 
     def _bound(self, port: int) -> Iterator[Endpoint]:
@@ -57,14 +59,10 @@ def _ranks(rows: Iterable[Endpoint]) -> dict[int, int]:
     return {row.inode: _WAITING.get(row.state or "", 1) for row in rows}
 
 
-def _pids() -> list[int]:
-    return sorted(int(name) for name in os.listdir("/proc") if name.isascii() and name.isdecimal())
-
-
 def _one_of_each_namespace() -> list[str]:
     """A process for each network namespace; ``self`` for ours."""
     found = {os.readlink("/proc/self/ns/net"): "self"}
-    for pid in _pids():
+    for pid in list_pids():
         try:
             found.setdefault(os.readlink(f"/proc/{pid}/ns/net"), str(pid))
         except OSError as failed:

@@ -13,11 +13,10 @@ from hostscope.errors import HostError, Unsupported
 from hostscope.model.gap import Gap, Reason
 from hostscope.model.host import ProcessView
 from hostscope.platforms.linux.hostfiles import reason_of
+from hostscope.platforms.linux.parse import INITIAL_CGROUP_NS
 from hostscope.platforms.linux.parse_host import parse_last_pid, parse_mounts
-from hostscope.platforms.linux.read import read_file
+from hostscope.platforms.linux.read import list_pids, read_file
 
-INITIAL_CGROUP_NS = 0xEFFF_FFFB
-"""PROC_CGROUP_INIT_INO, include/linux/proc_ns.h."""
 PROBE_BUDGET_S = 5.0
 _PER_CLOCK_READING = 1024
 
@@ -49,7 +48,7 @@ def listing(hidden: str | None = None) -> ProcessView:
         if not _is_ours("/proc"):
             gap = Gap("pids", Reason.UNSUPPORTED, "/proc shows another PID namespace than ours")
             return ProcessView("listing", frozenset(), (gap,))
-        pids = frozenset(_listed("/proc"))
+        pids = frozenset(list_pids())
     except OSError as failed:
         return _missing("listing", failed)
     return ProcessView("listing", pids, (Gap("pids", Reason.TRUNCATED, hidden),) if hidden else ())
@@ -61,10 +60,6 @@ def _is_ours(proc: str) -> bool:
         return os.readlink(f"{proc}/self") == str(os.getpid())
     except FileNotFoundError:
         return False
-
-
-def _listed(path: str) -> Iterator[int]:
-    return (int(name) for name in os.listdir(path) if name.isascii() and name.isdecimal())
 
 
 def _iterator(iterator_pids: Pids | None) -> Iterator[ProcessView]:

@@ -18,8 +18,8 @@ from hostscope.platforms.linux import procfs
 from hostscope.platforms.linux.clock import TICK_NS, Boot
 from hostscope.platforms.linux.context import NAMESPACES, Contexts
 from hostscope.platforms.linux.names import Accounts, Terminals
-from hostscope.platforms.linux.procfs import DUMPABLE_GAP, Ending, ProcRows, list_pids, live_thread
-from hostscope.platforms.linux.read import LIMIT, PATH_ONLY
+from hostscope.platforms.linux.procfs import DUMPABLE_GAP, Ending, ProcRows, live_thread
+from hostscope.platforms.linux.read import LIMIT, PATH_ONLY, list_pids
 from hostscope.platforms.tally import Tally
 from tests.unit.platforms.linux import samples
 
