@@ -2,23 +2,30 @@
 
 import threading
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from hostscope.errors import Error, Gone, Mismatch
+from hostscope.errors import Error, Gone, Mismatch, Unsupported
+from hostscope.model.capture import CaptureRequest
 from hostscope.model.container import Container
 from hostscope.model.detail import ProcessDetail
-from hostscope.model.event import Event
+from hostscope.model.dns import Resolver
+from hostscope.model.event import Event, EventRequest
 from hostscope.model.gap import Gap
 from hostscope.model.host import Ability, HostCounters, HostInfo, ProcessView
+from hostscope.model.interface import Interface
 from hostscope.model.key import ProcessKey
+from hostscope.model.memory import Region
 from hostscope.model.package import FileOwner
 from hostscope.model.process import Account, Cpu, Digest, Executable, Memory, Process, UnixIds
 from hostscope.model.request import ProcessRequest
 from hostscope.model.security import HostSecurity
 from hostscope.model.service import ServiceState
-from hostscope.platforms.base import Columns, Host
+from hostscope.model.socket import Socket, SocketRequest
+from hostscope.model.syscall import TraceRequest
+from hostscope.model.traffic import Reading, TrafficRequest
+from hostscope.platforms.base import AddressSpace, Columns, Host, Meter, PacketSource
 from hostscope.platforms.columnar import columns_of
 from hostscope.platforms.tally import Tally
 
@@ -104,6 +111,12 @@ class Answers:
     services: list[ServiceState] = field(default_factory=list)
     events: list[Event] = field(default_factory=list)
     ports: dict[int, tuple[int, ...]] = field(default_factory=dict)
+    sockets: list[Socket] = field(default_factory=list)
+    readings: list[Reading] = field(default_factory=list)
+    interfaces: list[list[Interface]] = field(default_factory=lambda: [[]])
+    """The answers in turn; the last one again and again."""
+    resolvers: list[Resolver] = field(default_factory=list)
+    regions: tuple[Region, ...] = ()
     counters: HostCounters | Error | None = None
     privileges: tuple[str, ...] = ("sys_ptrace",)
     abilities: tuple[Ability, ...] = ()
@@ -170,8 +183,63 @@ class FakeServices(_Parts):
 
 
 class FakeSockets(_Parts):
+    def sweep(self, request: SocketRequest, tally: Tally) -> Iterator[Socket]:
+        tally.method = "fake"
+        for row in self.answers.sockets:
+            tally.seen += 1
+            yield row
+
     def owners(self, port: int) -> tuple[int, ...]:
         return self.answers.ports.get(port, ())
+
+
+@dataclass
+class FakeMeter:
+    readings: list[Reading]
+    method: str = "fake"
+
+    def read(self) -> Reading:
+        return self.readings.pop(0) if len(self.readings) > 1 else self.readings[0]
+
+
+class FakeTraffic(_Parts):
+    @contextmanager
+    def open(self, request: TrafficRequest, tally: Tally) -> Iterator[Meter]:
+        tally.method = "fake"
+        yield FakeMeter(self.answers.readings)
+
+
+class FakeCapture(_Parts):
+    def open(self, request: CaptureRequest, tally: Tally) -> AbstractContextManager[PacketSource]:
+        raise Unsupported("a made-up host has no packets")
+
+
+class FakeInterfaces(_Parts):
+    def interfaces(self, tally: Tally) -> Iterator[Interface]:
+        return iter(self.answers.interfaces.pop(0) if len(self.answers.interfaces) > 1 else self.answers.interfaces[0])
+
+
+class FakeResolvers(_Parts):
+    def resolvers(self, tally: Tally) -> Iterator[Resolver]:
+        return iter(self.answers.resolvers)
+
+
+class FakeMemory(_Parts):
+    def regions(self, key: ProcessKey, details: bool) -> tuple[Region, ...]:
+        return self.answers.regions
+
+    def open(self, key: ProcessKey) -> AbstractContextManager[AddressSpace]:
+        raise Unsupported("a made-up process has no memory")
+
+
+class FakeEvents(_Parts):
+    def watch(self, request: EventRequest, stop: threading.Event, tally: Tally) -> Iterator[Event]:
+        return iter(self.answers.events)
+
+
+class FakeSyscalls(_Parts):
+    def watch(self, request: TraceRequest, stop: threading.Event, tally: Tally) -> Iterator[Event]:
+        return iter(self.answers.events)
 
 
 class FakeCounters(_Parts):
@@ -217,6 +285,13 @@ def host(*rows: Process, name: str = "linux", answers: Answers | None = None, **
         containers=FakeContainers(answers),
         services=FakeServices(answers),
         sockets=FakeSockets(answers),
+        traffic=FakeTraffic(answers),
+        capture=FakeCapture(answers),
+        interfaces=FakeInterfaces(answers),
+        resolvers=FakeResolvers(answers),
+        memory=FakeMemory(answers),
+        events=FakeEvents(answers),
+        syscalls=FakeSyscalls(answers),
         counters=FakeCounters(answers),
         system=FakeSystem(answers),
         privileges=FakePrivileges(answers),

@@ -7,7 +7,7 @@ import pytest
 from hostscope.model.request import ENHANCED, ProcessRequest
 from hostscope.platforms import open_host
 from hostscope.render.columns import COLUMNS
-from hostscope.render.layouts import field_groups
+from hostscope.render.layout import field_groups
 
 pytestmark = pytest.mark.system
 OF_EVERYTHING = {"gaps"}

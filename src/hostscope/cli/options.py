@@ -11,7 +11,7 @@ from hostscope import log
 from hostscope.errors import UsageError
 from hostscope.model.request import BASIC, ENHANCED, FIELDS, FULL, ProcessRequest
 from hostscope.render.column import Column
-from hostscope.render.layouts import Layout, closest, field_groups
+from hostscope.render.layout import Layout, closest, field_groups
 from hostscope.render.select import Selection, SortKey, parse_sort
 
 if TYPE_CHECKING:

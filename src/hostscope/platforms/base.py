@@ -7,20 +7,30 @@ import threading
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
+from hostscope.model.capture import CaptureCounts, CaptureInterface, CaptureRequest
 from hostscope.model.container import Container
 from hostscope.model.detail import ProcessDetail
-from hostscope.model.event import Event
+from hostscope.model.dns import Resolver
+from hostscope.model.event import Event, EventRequest
 from hostscope.model.gap import Gap
 from hostscope.model.host import Ability, HostCounters, HostInfo, ProcessView
+from hostscope.model.interface import Interface
 from hostscope.model.key import ProcessKey
+from hostscope.model.memory import Region, ThreadState
 from hostscope.model.package import FileOwner
 from hostscope.model.process import Digest, Executable, Process
 from hostscope.model.request import ProcessRequest
 from hostscope.model.security import HostSecurity
 from hostscope.model.service import ServiceState
+from hostscope.model.socket import Socket, SocketRequest
+from hostscope.model.syscall import TraceRequest
+from hostscope.model.traffic import Reading, TrafficRequest
 from hostscope.platforms.tally import Tally
+
+if TYPE_CHECKING:  # its module brings NumPy along
+    from hostscope.wire.batch import PacketBatch
 
 Columns = Mapping[str, Any]
 """Column name -> NumPy array; all of one length."""
@@ -130,8 +140,132 @@ class Services(Protocol):
 class Sockets(Protocol):
     """Sockets and their owners."""
 
+    def sweep(self, request: SocketRequest, tally: Tally) -> Iterator[Socket]:
+        """Every socket; `tally` is whole at the end.
+
+        Raises:
+            UsageError: `request.method` is no method of this system.
+            Unsupported, Denied: the named method cannot be used here; at the latest with the first row.
+        """
+
     def owners(self, port: int) -> tuple[int, ...]:
         """Pids of the processes with a TCP or UDP socket bound to a local port, listeners first."""
+
+
+class Meter(Protocol):
+    """Counts traffic from when it was opened until it is closed."""
+
+    method: str
+    """As in `TrafficRequest.method`."""
+
+    def read(self) -> Reading:
+        """Everything counted since the meter was opened; flows that ended included."""
+
+
+class Traffic(Protocol):
+    """Traffic by process."""
+
+    def open(self, request: TrafficRequest, tally: Tally) -> AbstractContextManager[Meter]:
+        """Starts to count; `tally` says by which method, why not a better one, and what it misses.
+
+        Raises:
+            UsageError: `request.method` is no method of this system, or an interface does not exist.
+            Unsupported, Denied: the named method cannot be used here.
+        """
+
+
+class PacketSource(Protocol):
+    """Packets as they pass."""
+
+    interfaces: tuple[CaptureInterface, ...]
+
+    def batches(self, stop: threading.Event) -> Iterator["PacketBatch"]:
+        """Packets in the order of each interface until `stop`; a batch is valid until the next one is asked for."""
+
+    def counts(self) -> tuple[CaptureCounts, ...]:
+        """What was received and dropped since the capture was opened."""
+
+
+class Capture(Protocol):
+    """Packets of interfaces."""
+
+    def open(self, request: CaptureRequest, tally: Tally) -> AbstractContextManager[PacketSource]:
+        """Starts to capture.
+
+        Raises:
+            UsageError: an interface does not exist, or the filter is wrong.
+            Denied, Unsupported
+        """
+
+
+class Interfaces(Protocol):
+    """Network interfaces."""
+
+    def interfaces(self, tally: Tally) -> Iterator[Interface]:
+        """Every interface of every network namespace that can be looked into, ours first."""
+
+
+class Resolvers(Protocol):
+    """How names are resolved."""
+
+    def resolvers(self, tally: Tally) -> Iterator[Resolver]:
+        """Every configured server, in the order in which it is asked."""
+
+
+class AddressSpace(Protocol):
+    """The memory of one process, opened once: what is read is that process's, or nothing."""
+
+    def read(self, address: int, into: memoryview) -> int:
+        """Reads up to ``len(into)`` bytes; how many there were from `address` on before the first unreadable page.
+
+        Raises:
+            Gone: the process ended, or runs another program now.
+        """
+
+    def resident(self, start: int, end: int) -> Iterator[tuple[int, int]]:
+        """The ranges that hold pages, ascending: what was never touched reads as zeros and is left out."""
+
+
+class Memory(Protocol):
+    """Address spaces of processes."""
+
+    def regions(self, key: ProcessKey, details: bool) -> tuple[Region, ...]:
+        """All mappings, ascending; with `details` what each holds, which walks page tables.
+
+        Raises:
+            Gone, Denied, Mismatch
+        """
+
+    def open(self, key: ProcessKey) -> AbstractContextManager[AddressSpace]:
+        """The address space of this very process.
+
+        Raises:
+            Gone, Denied, Mismatch
+        """
+
+
+class Events(Protocol):
+    """What happens to processes."""
+
+    def watch(self, request: EventRequest, stop: threading.Event, tally: Tally) -> Iterator[Event]:
+        """Events in order until `stop`; losses are events too, where they happened.
+
+        Raises:
+            UsageError: `request` names no kind or method of this system.
+            Denied, Unsupported: the named method cannot be used here; at the call, not with the first event.
+        """
+
+
+class Syscalls(Protocol):
+    """System calls of processes, seen without touching them."""
+
+    def watch(self, request: TraceRequest, stop: threading.Event, tally: Tally) -> Iterator[Event]:
+        """Calls as they return until `stop`, or until the last traced process has ended.
+
+        Raises:
+            UsageError: `request` names no call or method of this system.
+            Gone, Denied, Mismatch, Unsupported
+        """
 
 
 class Counters(Protocol):
@@ -175,6 +309,13 @@ class Host:
     containers: Containers
     services: Services
     sockets: Sockets
+    traffic: Traffic
+    capture: Capture
+    interfaces: Interfaces
+    resolvers: Resolvers
+    memory: Memory
+    events: Events
+    syscalls: Syscalls
     counters: Counters
     system: System
     privileges: Privileges
@@ -195,3 +336,20 @@ class Control(Protocol):
     def suspend(self, key: ProcessKey) -> None: ...
 
     def resume(self, key: ProcessKey) -> None: ...
+
+    def freeze(self, key: ProcessKey) -> AbstractContextManager[tuple[ThreadState, ...]]:
+        """Every thread stands still for the block, and runs on afterwards whatever happens to us; with registers.
+
+        Raises:
+            Gone, Denied, Mismatch, Unsupported
+        """
+
+    def registers(self, key: ProcessKey) -> tuple[ThreadState, ...]:
+        """The registers of every thread, each stopped for a moment; see `ThreadState.stopped_ns`.
+
+        Raises:
+            Gone, Denied, Mismatch, Unsupported
+        """
+
+    def trace(self, request: TraceRequest, stop: threading.Event, tally: Tally) -> Iterator[Event]:
+        """System calls, by stopping the process at each of them; see `Syscalls.watch`."""

@@ -25,6 +25,8 @@ def _body(event: Event) -> str:
             return f"{events} events lost: {reason}"
         case CoverageChange(coverage=coverage):
             return render_coverage(coverage, "events").replace("\n", "; ")
+        case body:
+            return f"{event.key or '?'} {body}"
 
 
 def _state(service: ServiceState | None) -> str:

@@ -21,7 +21,8 @@ from msgspec import Struct
 
 from hostscope.errors import QueryError
 from hostscope.render.column import NUMBERS, covers
-from hostscope.render.layouts import Layout, closest, group_of
+from hostscope.render.columns import group_of
+from hostscope.render.layout import Layout, closest
 
 Row = TypeVar("Row")
 Get = Callable[[Any], Any]

@@ -9,7 +9,7 @@ from msgspec.structs import replace
 
 from hostscope.model.coverage import Coverage
 from hostscope.render.column import Column
-from hostscope.render.layouts import Layout
+from hostscope.render.layout import Layout
 
 if TYPE_CHECKING:
     from hostscope.render.filter import Filter

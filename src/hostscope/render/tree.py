@@ -7,7 +7,7 @@ from msgspec.structs import replace
 from hostscope.model.tree import TreeRow
 from hostscope.render.column import Column, Value
 from hostscope.render.columns import COLUMNS
-from hostscope.render.layouts import Layout
+from hostscope.render.layout import Layout
 
 TREE_SCHEMA = "hostscope.tree_row/1"
 _DEEPEST = 40

@@ -27,13 +27,15 @@ from hostscope.model.tree import TreeRow
 from hostscope.platforms.base import Columns, Host
 from hostscope.platforms.tally import Tally
 from hostscope.session.exits import Exit
+from hostscope.session.network import NetworkVerbs
+from hostscope.session.response import ResponseVerbs
 
 STREAMS = ("services",)
 OVERRIDE_FILE_PERMISSIONS = ("dac_override",)
 """As Linux calls it; the platform leaves out what it does not have."""
 
 
-class LocalSession:
+class LocalSession(NetworkVerbs, ResponseVerbs):
     """Asks a `Host`, and masks secrets on the way out.
 
     Args:

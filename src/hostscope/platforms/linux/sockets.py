@@ -3,13 +3,15 @@
 import os
 from collections.abc import Iterable, Iterator
 
-from hostscope.errors import NativeError
+from hostscope.errors import NativeError, Unsupported
+from hostscope.model.socket import Socket, SocketRequest
 from hostscope.platforms.base import Privileges
 from hostscope.platforms.linux.parse_detail import parse_named_inode
 from hostscope.platforms.linux.parse_net import TABLES, Endpoint
 from hostscope.platforms.linux.privileges import READ_OTHERS
 from hostscope.platforms.linux.read import list_pids, read_file
 from hostscope.platforms.linux.translate import REFUSED, VANISHED
+from hostscope.platforms.tally import Tally
 
 PORT_TABLES = ("tcp", "tcp6", "udp", "udp6")
 TABLE_LIMIT = 1 << 26
@@ -22,6 +24,9 @@ class Sockets:
 
     def __init__(self, privileges: Privileges | None = None) -> None:
         self._privileges = privileges
+
+    def sweep(self, request: SocketRequest, tally: Tally) -> Iterator[Socket]:
+        raise Unsupported("listing sockets is not built yet")
 
     def owners(self, port: int) -> tuple[int, ...]:
         """Pids with a TCP or UDP socket on this local port, listeners first, then by pid.

@@ -1,7 +1,15 @@
 """Acting on recorded processes: never."""
 
+import threading
+from collections.abc import Iterator
+from contextlib import AbstractContextManager
+
 from hostscope.errors import Unsupported
+from hostscope.model.event import Event
 from hostscope.model.key import ProcessKey
+from hostscope.model.memory import ThreadState
+from hostscope.model.syscall import TraceRequest
+from hostscope.platforms.tally import Tally
 
 
 class Control:
@@ -15,6 +23,15 @@ class Control:
 
     def resume(self, key: ProcessKey) -> None:
         raise _past(key)
+
+    def freeze(self, key: ProcessKey) -> AbstractContextManager[tuple[ThreadState, ...]]:
+        raise _past(key)
+
+    def registers(self, key: ProcessKey) -> tuple[ThreadState, ...]:
+        raise _past(key)
+
+    def trace(self, request: TraceRequest, stop: threading.Event, tally: Tally) -> Iterator[Event]:
+        raise Unsupported("a recording cannot be traced", "leave out --replay")
 
 
 def _past(key: ProcessKey) -> Unsupported:

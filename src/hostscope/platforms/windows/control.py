@@ -1,6 +1,14 @@
 """One operating system, to act on. Only `hostscope.respond` may import it. Windows: not built yet."""
 
+import threading
+from collections.abc import Iterator
+from contextlib import AbstractContextManager
+
+from hostscope.model.event import Event
 from hostscope.model.key import ProcessKey
+from hostscope.model.memory import ThreadState
+from hostscope.model.syscall import TraceRequest
+from hostscope.platforms.tally import Tally
 from hostscope.platforms.windows.translate import not_built
 
 
@@ -15,3 +23,12 @@ class Control:
 
     def resume(self, key: ProcessKey) -> None:
         raise not_built("resuming processes")
+
+    def freeze(self, key: ProcessKey) -> AbstractContextManager[tuple[ThreadState, ...]]:
+        raise not_built("freezing processes")
+
+    def registers(self, key: ProcessKey) -> tuple[ThreadState, ...]:
+        raise not_built("reading registers")
+
+    def trace(self, request: TraceRequest, stop: threading.Event, tally: Tally) -> Iterator[Event]:
+        raise not_built("tracing system calls")

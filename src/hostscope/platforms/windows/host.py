@@ -2,16 +2,23 @@
 
 from hostscope.model.gap import Gap, Reason
 from hostscope.platforms.base import Host
+from hostscope.platforms.windows.capture import Capture
 from hostscope.platforms.windows.containers import Containers
 from hostscope.platforms.windows.counters import Counters
+from hostscope.platforms.windows.events import Events
 from hostscope.platforms.windows.files import Files
+from hostscope.platforms.windows.interfaces import Interfaces
+from hostscope.platforms.windows.memory import Memory
 from hostscope.platforms.windows.packages import Packages
 from hostscope.platforms.windows.privileges import Privileges
 from hostscope.platforms.windows.processes import Processes
+from hostscope.platforms.windows.resolvers import Resolvers
 from hostscope.platforms.windows.security import Security
 from hostscope.platforms.windows.services import Services
 from hostscope.platforms.windows.sockets import Sockets
+from hostscope.platforms.windows.syscalls import Syscalls
 from hostscope.platforms.windows.system import System
+from hostscope.platforms.windows.traffic import Traffic
 from hostscope.platforms.windows.translate import NOT_BUILT
 
 
@@ -26,6 +33,13 @@ def open_host() -> Host:
         containers=Containers(),
         services=Services(),
         sockets=Sockets(),
+        traffic=Traffic(),
+        capture=Capture(),
+        interfaces=Interfaces(),
+        resolvers=Resolvers(),
+        memory=Memory(),
+        events=Events(),
+        syscalls=Syscalls(),
         counters=Counters(),
         system=System(),
         privileges=Privileges(),

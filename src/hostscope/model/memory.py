@@ -1,0 +1,43 @@
+"""Address spaces."""
+
+from msgspec import Struct
+
+
+class Region(Struct, frozen=True, gc=False):
+    """One mapping of an address space. Source: /proc/PID/maps, smaps."""
+
+    start: int
+    end: int
+    permissions: str
+    """``rwxp`` or ``rwxs`` with dashes."""
+    offset: int
+    device: str
+    inode: int
+    path: str | None
+    """File, ``[heap]``, ``[stack]``…; None for anonymous memory."""
+    deleted: bool = False
+    resident_bytes: int | None = None
+    private_dirty_bytes: int | None = None
+    flags: tuple[str, ...] = ()
+    """Of smaps VmFlags, such as ``io``, ``dd``, ``ht``; only when details were asked for."""
+
+    @property
+    def size_bytes(self) -> int:
+        """Virtual size."""
+        return self.end - self.start
+
+
+class ThreadState(Struct, frozen=True, gc=False):
+    """One thread of a stopped process."""
+
+    tid: int
+    name: str
+    registers: bytes
+    """As the system's debugger interface gives them (Linux: struct elf_gregset_t)."""
+    float_registers: bytes = b""
+    extended_registers: bytes = b""
+    """XSAVE area on x86-64."""
+    signal: int = 0
+    signal_info: bytes = b""
+    stopped_ns: int = 0
+    """How long it stood still for this."""

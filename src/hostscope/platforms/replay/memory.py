@@ -1,0 +1,18 @@
+"""Address spaces of processes. Not recorded."""
+
+from contextlib import AbstractContextManager
+
+from hostscope.model.key import ProcessKey
+from hostscope.model.memory import Region
+from hostscope.platforms.base import AddressSpace
+from hostscope.platforms.replay.translate import not_recorded
+
+
+class Memory:
+    """Implements `hostscope.platforms.base.Memory`: a recording does not hold it."""
+
+    def regions(self, key: ProcessKey, details: bool) -> tuple[Region, ...]:
+        raise not_recorded("reading memory maps")
+
+    def open(self, key: ProcessKey) -> AbstractContextManager[AddressSpace]:
+        raise not_recorded("reading memory")

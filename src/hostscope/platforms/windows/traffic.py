@@ -1,0 +1,15 @@
+"""Traffic by process. Windows: not built yet."""
+
+from contextlib import AbstractContextManager
+
+from hostscope.model.traffic import TrafficRequest
+from hostscope.platforms.base import Meter
+from hostscope.platforms.tally import Tally
+from hostscope.platforms.windows.translate import not_built
+
+
+class Traffic:
+    """Answers `Unsupported` for now."""
+
+    def open(self, request: TrafficRequest, tally: Tally) -> AbstractContextManager[Meter]:
+        raise not_built("measuring traffic")
