@@ -414,8 +414,7 @@ def test_the_lesser_program_stands_in_and_says_why(monkeypatch: pytest.MonkeyPat
 
 
 def test_relocation_is_the_same_every_time() -> None:
-    with open(program_cache.OBJECT, "rb") as file:
-        raw = file.read()
+    raw = program_cache.read_object("tasks")
     kernel = relocate.read_kernel_btf()
     assert relocate.build_image(raw, kernel) == relocate.build_image(raw, kernel) == program_cache.load_image().image
 

@@ -8,10 +8,13 @@ from hostscope.platforms.linux.core import Relocation
 
 _SECTION = struct.Struct("<IIQQQQIIQQ")
 _SYMBOL = struct.Struct("<IBBHQQ")
-_PROGBITS, _SYMTAB, _REL = 1, 2, 9
+_PROGBITS, _SYMTAB, _NOBITS, _REL = 1, 2, 8, 9
 _EXECUTABLE = 4
 _TYPE_FUNC, _TYPE_SECTION = 2, 3
 _ELF_BPF = 247
+_DATA = (".rodata", ".data", ".bss")
+_LARGEST_BSS = 1 << 24
+"""It takes no room in the file, so a damaged size would be believed otherwise."""
 
 
 class Section(NamedTuple):
@@ -46,6 +49,10 @@ class MapSpec(NamedTuple):
     key_bytes: int
     value_bytes: int
     entries: int
+    flags: int = 0
+    key_type: int = 0
+    """In the object's own BTF, as the next."""
+    value_type: int = 0
 
 
 class BpfObject:
@@ -57,7 +64,7 @@ class BpfObject:
         """
         try:
             self._read(raw)
-        except (struct.error, IndexError, KeyError) as failed:
+        except (struct.error, IndexError, KeyError, OverflowError) as failed:
             raise ValueError(f"malformed BPF object: {failed}") from None
 
     def _read(self, raw: bytes) -> None:
@@ -100,11 +107,15 @@ class BpfObject:
         variables = ((self.btf.name(v).decode(), v) for v in self.btf.of_kind(VAR))
         return [_map_spec(self.btf, name, variable) for name, variable in variables if name in places]
 
+    def data_sections(self) -> list[Section]:
+        """Sections of global variables and constants that are not empty."""
+        return [section for section in self.sections if is_data(section.name) and section.content]
+
     def variables(self, section_name: str) -> dict[str, tuple[int, int]]:
         """Offset and size of each variable of a data section."""
         section = self.indexes.get(section_name)
         here = (symbol for symbol in self.symbols if symbol.section == section and symbol.kind != _TYPE_SECTION)
-        return {symbol.name: (symbol.value, symbol.size) for symbol in here}
+        return {symbol.name: (symbol.value, symbol.size) for symbol in here if symbol.name}
 
     def loadable_btf(self) -> bytes:
         """The type information as the kernel takes it: with the sizes and offsets of data sections, which the
@@ -119,6 +130,11 @@ class BpfObject:
         return self.btf.name(type_id).decode()
 
 
+def is_data(section_name: str) -> bool:
+    """Whether a section holds global variables or constants: ``.data``, ``.rodata.str1.1`` and such."""
+    return any(section_name == name or section_name.startswith(f"{name}.") for name in _DATA)
+
+
 def _string(table: bytes, offset: int) -> str:
     return table[offset : table.index(b"\0", offset)].decode()
 
@@ -127,12 +143,20 @@ def _read_sections(raw: bytes) -> list[Section]:
     (start,) = struct.unpack_from("<Q", raw, 40)
     count, names_index = struct.unpack_from("<HH", raw, 60)
     headers = [_SECTION.unpack_from(raw, start + _SECTION.size * index) for index in range(count)]
-    contents = [raw[offset : offset + size] for _, _, _, _, offset, size, *_ in headers]
+    contents = [_content(raw, kind, offset, size) for _, kind, _, _, offset, size, *_ in headers]
     names = contents[names_index]
     return [
         Section(_string(names, header[0]), header[1], header[2], content, header[6], header[7])
         for header, content in zip(headers, contents, strict=True)
     ]
+
+
+def _content(raw: bytes, kind: int, offset: int, size: int) -> bytes:
+    if kind != _NOBITS:
+        return raw[offset : offset + size]
+    if size > _LARGEST_BSS:
+        raise ValueError("a section of zeroes is too large")
+    return bytes(size)
 
 
 def _read_symbols(sections: list[Section]) -> list[Symbol]:
@@ -178,13 +202,19 @@ def _read_records(raw: bytes, start: int, size: int, btf: Btf, layout: str) -> d
 
 
 def _map_spec(btf: Btf, name: str, variable: int) -> MapSpec:
-    numbers: dict[bytes, int] = {}
-    sizes: dict[bytes, int] = {}
-    for member in btf.members(btf.strip(btf.target(variable))):
-        pointed = btf.target(btf.strip(member.type))
-        numbers[member.name] = btf.array(pointed)[1] if member.name in (b"type", b"max_entries") else 0
-        sizes[member.name] = btf.size(pointed)
-    return MapSpec(name, numbers[b"type"], sizes[b"key"], sizes[b"value"], numbers[b"max_entries"])
+    """Numbers are declared as the length of an array that is pointed to, key and value as what is pointed to."""
+    targets = {m.name: btf.target(btf.strip(m.type)) for m in btf.members(btf.strip(btf.target(variable)))}
+
+    def number(attribute: bytes, default: int = 0) -> int:
+        return btf.array(btf.strip(targets[attribute]))[1] if attribute in targets else default
+
+    def size(attribute: bytes) -> int:
+        return number(attribute + b"_size", btf.size(targets[attribute]) if attribute in targets else 0)
+
+    return MapSpec(
+        name, number(b"type"), size(b"key"), size(b"value"), number(b"max_entries"), number(b"map_flags"),
+        targets.get(b"key", 0), targets.get(b"value", 0),
+    )  # fmt: skip
 
 
 def _complete_data_section(btf: Btf, raw: bytearray, type_id: int, values: dict[str, int], section: Section) -> None:

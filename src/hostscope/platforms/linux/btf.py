@@ -140,6 +140,25 @@ class Btf:
                 return deeper._replace(bit_offset=deeper.bit_offset + offset)
         return None
 
+    def enumerators(self, type_id: int) -> list[tuple[bytes, int]]:
+        """Names and values of an enumeration, in order; empty for other types."""
+        at, words, kind = self.start(type_id), self._words, self.kind(type_id)
+        step = _WORDS_PER_MEMBER[kind] if kind in (ENUM, ENUM64) else 0
+        info, found = words[at + 1], []
+        for place in range(at + 3, at + 3 + step * (info & 0xFFFF), step or 1):
+            value = words[place + 1] | (words[place + 2] << 32 if kind == ENUM64 else 0)
+            top = 1 << (63 if kind == ENUM64 else 31)
+            found.append((self.text(words[place]), value - 2 * top if info >> 31 and value & top else value))
+        return found
+
+    def is_signed(self, type_id: int) -> bool:
+        """Whether a type is a signed integer, or an enumeration with negative values."""
+        type_id = self.strip(type_id)
+        at, kind = self.start(type_id) if type_id else 0, self.kind(type_id)
+        if kind == INT:
+            return bool(self._words[at + 3] >> 24 & 1)
+        return kind in (ENUM, ENUM64) and bool(self._words[at + 1] >> 31)
+
     def strip(self, type_id: int) -> int:
         """The type behind typedefs and qualifiers."""
         for _ in range(_DEEPEST):

@@ -19,7 +19,7 @@ from hostscope.platforms.linux.image import FORMAT, Image
 from hostscope.platforms.linux.trusted import Folder, cache_folder, open_folder
 
 KERNEL_NOTES = "/sys/kernel/notes"
-OBJECT = os.path.join(os.path.dirname(__file__), "bpf", "tasks.bpf.o")
+OBJECTS = os.path.join(os.path.dirname(__file__), "bpf")
 _MAGIC = b"hostscope programs\n"
 _DIGEST_BYTES = 32
 _LIMIT = 1 << 22
@@ -34,19 +34,31 @@ class Found(NamedTuple):
     """Why they were not taken from the cache, or could not be kept; None when they came from it."""
 
 
-def load_image() -> Found:
-    """The shipped programs for the running kernel, from the cache if it can be trusted.
+def load_image(name: str = "tasks") -> Found:
+    """The programs of one shipped object for the running kernel, from the cache if it can be trusted.
 
     Raises:
-        Unsupported: the kernel does not describe its types, or lacks what the programs need.
+        Unsupported: the kernel does not describe its types, or the object is not made for this machine.
         Unavailable: it cannot be read.
     """
-    with open(OBJECT, "rb") as file:
-        raw_object = file.read()
+    raw_object = read_object(name)
     folder = cache_folder()
     if os.geteuid() != 0 or folder is None:
         return Found(_build(raw_object), "only root has a cache of programs")
-    return cached(folder, cache_key(raw_object, read_build_id()), lambda: _build(raw_object))
+    return cached(folder, name, cache_key(raw_object, read_build_id()), lambda: _build(raw_object))
+
+
+def read_object(name: str, folder: str = OBJECTS) -> bytes:
+    """A compiled object: ``NAME.bpf.o``, or where it depends on the machine ``NAME.x86_64.bpf.o`` and the like.
+
+    Raises:
+        Unsupported: there is none for this machine.
+    """
+    machine = os.uname().machine
+    for file_name in (f"{name}.{machine}.bpf.o", f"{name}.bpf.o"):
+        with suppress(FileNotFoundError), open(os.path.join(folder, file_name), "rb") as file:
+            return file.read()
+    raise Unsupported(f"there are no eBPF programs {name} for {machine}")
 
 
 def _build(raw_object: bytes) -> Image:
@@ -74,14 +86,14 @@ def cache_key(raw_object: bytes, build_id: bytes) -> str:
     return hashlib.sha256(b"".join(parts)).hexdigest()[:32]
 
 
-def cached(directory: str, key: str, build: Callable[[], Image]) -> Found:
-    """The entry `key` of a cache directory; built, and written there, when it is missing or not to be believed."""
+def cached(directory: str, name: str, key: str, build: Callable[[], Image]) -> Found:
+    """An object's entry in a cache directory; built, and written there, when it is missing or not to be believed."""
     with ExitStack() as stack:
         try:
             folder = stack.enter_context(open_folder(directory, make=True))
         except (OSError, Untrusted) as failed:
             return Found(build(), f"{directory} is not used: {failed}")
-        return _cached_in(folder, f"tasks-{key}.bin", build)
+        return _cached_in(folder, f"{name}-{key}.bin", build)
 
 
 def _cached_in(folder: Folder, name: str, build: Callable[[], Image]) -> Found:
@@ -101,10 +113,10 @@ def _cached_in(folder: Folder, name: str, build: Callable[[], Image]) -> Found:
 
 
 def _keep(folder: Folder, name: str, image: Image) -> None:
-    """Stores an entry, and removes those of other kernels and versions."""
+    """Stores an entry, and removes those of the same object for other kernels and of other versions."""
     folder.replace(name, render_entry(image))
     for other in folder.names():
-        if other.startswith("tasks-") and other != name:
+        if other != name and other.rpartition("-")[0] == name.rpartition("-")[0]:
             with suppress(OSError):
                 folder.remove(other)
 

@@ -1,12 +1,16 @@
 """Relocates compiled programs for a kernel: `BpfObject` and the kernel's types in, `Image` out."""
 
 import struct
+from typing import NamedTuple
+
+from msgspec import structs
 
 from hostscope.errors import Unavailable, Unsupported
-from hostscope.platforms.linux.bpf_object import BpfObject, Symbol
-from hostscope.platforms.linux.btf import FUNC, Btf
-from hostscope.platforms.linux.core import Kernel, Relocation, essential_name, resolve
-from hostscope.platforms.linux.image import RODATA, Image, MapImage, ProgramImage
+from hostscope.platforms.linux.bpf_object import BpfObject, Symbol, is_data
+from hostscope.platforms.linux.btf import Btf
+from hostscope.platforms.linux.core import Ambiguous, Kernel, Relocation, resolve, root_names
+from hostscope.platforms.linux.image import RODATA, DataImage, Image, MapImage, ProgramImage
+from hostscope.platforms.linux.program_kinds import KINDS, split_section
 
 KERNEL_BTF = "/sys/kernel/btf/vmlinux"
 
@@ -22,25 +26,25 @@ def build_image(raw_object: bytes, raw_kernel_btf: bytes) -> Image:
     """Relocates every program of an object for a kernel. Pure.
 
     Raises:
-        ValueError: either is malformed, or the kernel lacks what a program attaches to.
+        ValueError: either is malformed. What the kernel lacks for a program stands in `ProgramImage.obstacle`.
     Cost: about 70 ms, nearly all of it the kernel's type information.
     """
     try:
         return _build(BpfObject(raw_object), raw_kernel_btf)
-    except (struct.error, IndexError, KeyError) as failed:
+    except (struct.error, IndexError, KeyError, OverflowError) as failed:
         raise ValueError(f"malformed BPF object: {failed}") from failed
 
 
 def _build(thing: BpfObject, raw_kernel_btf: bytes) -> Image:
-    targets = {program.name: _attach_target(thing, program) for program in thing.programs()}
-    kernel = Kernel(Btf(raw_kernel_btf), _wanted_names(thing) | set(targets.values()))
-    rodata = thing.sections[thing.indexes[RODATA]].content if RODATA in thing.indexes else b""
+    targets = {program.name: Target.of(thing, program) for program in thing.programs()}
+    kernel = Kernel(Btf(raw_kernel_btf), _wanted_names(thing) | {target.btf_name for target in targets.values()})
+    data = tuple(DataImage(s.name, s.content, s.name.startswith(RODATA)) for s in thing.data_sections())
     return Image(
         tuple(MapImage(*spec) for spec in thing.map_specs()),
-        tuple(_Linker(thing, kernel, program).link(targets[program.name]) for program in thing.programs()),
+        tuple(_link(thing, kernel, program, targets[program.name]) for program in thing.programs()),
         thing.loadable_btf(),
-        rodata,
-        thing.variables(RODATA),
+        data,
+        {name: (section.name, *place) for section in data for name, place in thing.variables(section.name).items()},
     )
 
 
@@ -60,45 +64,62 @@ def read_kernel_btf() -> bytes:
 
 
 def _wanted_names(thing: BpfObject) -> frozenset[bytes]:
-    roots = {relocation.type for group in thing.relocations.values() for relocation in group}
-    return frozenset(essential_name(thing.btf.name(thing.btf.strip(root))) for root in roots)
+    groups = thing.relocations.values()
+    return frozenset().union(*(root_names(thing.btf, relocation) for group in groups for relocation in group))
 
 
-def _attach_target(thing: BpfObject, program: Symbol) -> bytes:
-    kind, _, target = thing.sections[program.section].name.partition("/")
-    if kind not in ("iter", "iter.s"):
-        raise ValueError(f"program kind {kind} is not supported")
-    return f"bpf_iter_{target}".encode()
+class Target(NamedTuple):
+    """What a program attaches to, by the section it is in."""
+
+    kind: str
+    name: str
+
+    @classmethod
+    def of(cls, thing: BpfObject, program: Symbol) -> "Target":
+        """Raises `ValueError`: the kind is not supported."""
+        return cls(*split_section(thing.sections[program.section].name))
+
+    @property
+    def btf_name(self) -> bytes:
+        """Its name among the kernel's types; empty when it need not be there."""
+        prefix = KINDS[self.kind].prefix
+        return f"{prefix}{self.name}".encode() if prefix else b""
+
+
+def _link(thing: BpfObject, kernel: Kernel, program: Symbol, target: Target) -> ProgramImage:
+    """A program for this kernel, or what stands against it: the other programs of the object may do without."""
+    kind = KINDS[target.kind]
+    attach = kernel.types(target.btf_name, kind.target_kind) if target.btf_name else [0]
+    empty = ProgramImage(program.name, target.kind, target.name, kind.sleepable, 0, b"", (), b"")
+    if not attach:
+        return structs.replace(empty, obstacle=f"the kernel has no {kind.noun} {target.name}")
+    try:
+        return structs.replace(_Linker(thing, kernel).link(program, empty), attach_btf_id=attach[0])
+    except Ambiguous as failed:
+        return structs.replace(empty, obstacle=str(failed))
 
 
 class _Linker:
     """Puts one program together: its own instructions, then each function it calls, once."""
 
-    def __init__(self, thing: BpfObject, kernel: Kernel, program: Symbol) -> None:
+    def __init__(self, thing: BpfObject, kernel: Kernel) -> None:
         self._thing = thing
         self._kernel = kernel
-        self._program = program
         self._code = bytearray()
         self._maps: list[tuple[int, str]] = []
         self._placed: dict[int, int] = {}
         """Offset in .text -> offset in the program."""
         self._functions: list[tuple[int, int]] = []
 
-    def link(self, target: bytes) -> ProgramImage:
-        """The whole program, attached to a function of the kernel."""
-        attach = self._kernel.types(target, FUNC)
-        if not attach:
-            raise ValueError(f"the kernel has no {target.decode()}")
-        self._append(self._program)
-        return ProgramImage(
-            self._program.name,
-            self._thing.sections[self._program.section].name.startswith("iter.s/"),
-            attach[0],
-            bytes(self._code),
-            tuple(self._maps),
-            b"".join(struct.pack("<II", at // 8, type_id) for at, type_id in self._functions)
-            if len(self._functions) > 1
-            else b"",
+    def link(self, program: Symbol, empty: ProgramImage) -> ProgramImage:
+        """The whole program."""
+        self._append(program)
+        several = self._functions if len(self._functions) > 1 else []
+        return structs.replace(
+            empty,
+            code=bytes(self._code),
+            maps=tuple(self._maps),
+            functions=b"".join(struct.pack("<II", at // 8, type_id) for at, type_id in several),
         )
 
     def _append(self, function: Symbol) -> int:
@@ -122,6 +143,9 @@ class _Linker:
             code[at : at + 8] = _POISON
             if opcode == _LD_IMM64:
                 code[at + 8 : at + 16] = struct.pack("<BBhi", _JUMP, 0, 0, 0)
+        elif opcode == _LD_IMM64:
+            struct.pack_into("<I", code, at + 4, value.number & 0xFFFF_FFFF)
+            struct.pack_into("<I", code, at + 12, value.number >> 32 & 0xFFFF_FFFF)
         elif opcode & 7 in (_CLASS_LDX, _CLASS_ST, _CLASS_STX):
             struct.pack_into("<h", code, at + 2, value.number)
             if value.size is not None and value.size in _SIZE_BITS:
@@ -136,10 +160,10 @@ class _Linker:
         if opcode == _LD_IMM64 and section == ".maps":
             self._patch(at, _PSEUDO_MAP_FD, 0)
             self._maps.append((at + 4, symbol.name))
-        elif opcode == _LD_IMM64 and section.startswith(RODATA):
+        elif opcode == _LD_IMM64 and is_data(section):
             self._patch(at, _PSEUDO_MAP_VALUE, 0)
             struct.pack_into("<i", self._code, at + 12, symbol.value + immediate)
-            self._maps.append((at + 4, RODATA))
+            self._maps.append((at + 4, section))
         elif opcode == _LD_IMM64 and section == ".text":
             self._patch(at, _PSEUDO_FUNC, (self._place(symbol.value + immediate) - at) // 8 - 1)
         elif opcode == _CALL and section == ".text":

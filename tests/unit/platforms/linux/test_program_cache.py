@@ -11,14 +11,14 @@ from hypothesis import strategies as st
 
 from hostscope.errors import Untrusted
 from hostscope.platforms.linux import program_cache as cache
-from hostscope.platforms.linux.image import Image, MapImage, ProgramImage
+from hostscope.platforms.linux.image import DataImage, Image, MapImage, ProgramImage
 
 IMAGE = Image(
     (MapImage("scratch", 2, 4, 100, 1),),
-    (ProgramImage("tasks", True, 7, b"\x95" + bytes(7), ((4, "scratch"),), b""),),
+    (ProgramImage("tasks", "iter.s", "task", True, 7, b"\x95" + bytes(7), ((4, "scratch"),), b""),),
     b"types",
-    b"\1\0\0\0",
-    {"want": (0, 4)},
+    (DataImage(".rodata", b"\1\0\0\0", True),),
+    {"want": (".rodata", 0, 4)},
 )
 KEY = "0123abcd"
 
@@ -53,14 +53,14 @@ def entry(folder: Path) -> Path:
 
 
 def filled(folder: Path) -> Path:
-    assert cache.cached(str(folder), KEY, lambda: IMAGE).note == "no programs were cached for this kernel yet"
+    assert cache.cached(str(folder), "tasks", KEY, lambda: IMAGE).note == "no programs were cached for this kernel yet"
     return entry(folder)
 
 
 @root
 def test_the_second_time_nothing_is_built(folder: Path, build: Builder) -> None:
     filled(folder)
-    assert cache.cached(str(folder), KEY, build) == cache.Found(IMAGE, None)
+    assert cache.cached(str(folder), "tasks", KEY, build) == cache.Found(IMAGE, None)
     assert build.calls == 0
 
 
@@ -110,11 +110,11 @@ def make_fifo(path: Path) -> None:
 def test_a_changed_entry_is_refused_and_written_anew(folder: Path, build: Builder, damage, reason) -> None:  # type: ignore[no-untyped-def]
     path = filled(folder)
     damage(path)
-    found = cache.cached(str(folder), KEY, build)
+    found = cache.cached(str(folder), "tasks", KEY, build)
     assert found.note and found.note.startswith("the cached programs are refused:")
     assert reason in found.note
     assert build.calls == 1
-    assert cache.cached(str(folder), KEY, build).note is None
+    assert cache.cached(str(folder), "tasks", KEY, build).note is None
     assert build.calls == 1
 
 
@@ -123,7 +123,7 @@ def test_a_changed_entry_is_refused_and_written_anew(folder: Path, build: Builde
 def test_a_directory_that_others_may_enter_is_not_used(folder: Path, build: Builder, mode: int) -> None:
     filled(folder)
     folder.chmod(mode)
-    found = cache.cached(str(folder), KEY, build)
+    found = cache.cached(str(folder), "tasks", KEY, build)
     assert build.calls == 1
     assert found.note and "is not used" in found.note
 
@@ -132,14 +132,14 @@ def test_a_directory_that_others_may_enter_is_not_used(folder: Path, build: Buil
 def test_a_directory_of_another_user_is_not_used(folder: Path, build: Builder) -> None:
     filled(folder)
     os.chown(folder, 65534, 65534)
-    assert "user 65534" in (cache.cached(str(folder), KEY, build).note or "")
+    assert "user 65534" in (cache.cached(str(folder), "tasks", KEY, build).note or "")
 
 
 @root
 def test_a_parent_that_others_may_write_to_is_not_trusted(folder: Path, build: Builder) -> None:
     filled(folder)
     folder.parent.chmod(0o777)
-    assert "is not used" in (cache.cached(str(folder), KEY, build).note or "")
+    assert "is not used" in (cache.cached(str(folder), "tasks", KEY, build).note or "")
 
 
 @root
@@ -147,20 +147,20 @@ def test_a_link_for_a_directory_is_not_followed(folder: Path, build: Builder) ->
     filled(folder)
     folder.rename(folder.parent / "moved")
     folder.symlink_to(folder.parent / "moved")
-    assert "is not used" in (cache.cached(str(folder), KEY, build).note or "")
+    assert "is not used" in (cache.cached(str(folder), "tasks", KEY, build).note or "")
 
 
 @root
 def test_entries_of_other_kernels_go(folder: Path) -> None:
     filled(folder)
-    cache.cached(str(folder), "ffff", lambda: IMAGE)
+    cache.cached(str(folder), "tasks", "ffff", lambda: IMAGE)
     assert [path.name for path in folder.iterdir()] == ["tasks-ffff.bin"]
 
 
 @root
 def test_where_it_cannot_be_kept_the_programs_still_come(folder: Path, build: Builder) -> None:
     (folder.parent / "file").write_bytes(b"")
-    found = cache.cached(str(folder.parent / "file" / "cache"), KEY, build)
+    found = cache.cached(str(folder.parent / "file" / "cache"), "tasks", KEY, build)
     assert (found.image, build.calls) == (IMAGE, 1)
     assert found.note and "Not a directory" in found.note
 

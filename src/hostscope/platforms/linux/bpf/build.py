@@ -1,19 +1,21 @@
 """Compiles the BPF programs. For developers and the test that compares; users need no compiler.
 
-    python -m hostscope.platforms.linux.bpf.build
+    python -m hostscope.platforms.linux.bpf.build [NAME...]
 
-The objects serve every little-endian 64-bit architecture: BPF has one instruction set, and our programs touch no
-registers of the CPU (struct pt_regs) and no system call by its name, which is what differs between x86-64 and arm64.
+``NAME.bpf.c`` becomes ``NAME.bpf.o``, which serves every little-endian 64-bit machine: BPF has one instruction set.
+Only programs that touch CPU registers (struct pt_regs) or number system calls differ: a source that asks for
+__TARGET_ARCH_x86 or __TARGET_ARCH_arm64 is compiled once for each, to ``NAME.x86_64.bpf.o`` and ``NAME.aarch64.bpf.o``.
 """
 
 import struct
 import subprocess
 import sys
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 
 HERE = Path(__file__).parent
-PROGRAMS = ("tasks",)
+MACHINES = {"x86_64": "-D__TARGET_ARCH_x86", "aarch64": "-D__TARGET_ARCH_arm64"}
 COMPILER = (sys.executable, "-m", "ziglang", "cc")
 """ziglang is pinned in pyproject.toml: another release may produce other instructions."""
 FLAGS = (
@@ -94,11 +96,24 @@ def object_path(program: str) -> Path:
     return HERE / f"{program}.bpf.o"
 
 
-def main() -> None:
-    """Compiles every program into its place."""
-    for program in PROGRAMS:
-        object_path(program).write_bytes(compile_object(HERE / f"{program}.bpf.c"))
+def source_names() -> tuple[str, ...]:
+    """Every source beside this file."""
+    return tuple(sorted(path.name.removesuffix(".bpf.c") for path in HERE.glob("*.bpf.c")))
+
+
+def outputs(name: str) -> dict[Path, tuple[str, ...]]:
+    """The objects that a source is compiled to, each with the definitions that it takes."""
+    if b"__TARGET_ARCH_" not in (HERE / f"{name}.bpf.c").read_bytes():
+        return {object_path(name): ()}
+    return {object_path(f"{name}.{machine}"): (define,) for machine, define in MACHINES.items()}
+
+
+def main(names: Sequence[str]) -> None:
+    """Compiles programs, all of them unless some are named, into their places."""
+    for name in names or source_names():
+        for path, defines in outputs(name).items():
+            path.write_bytes(compile_object(HERE / f"{name}.bpf.c", defines))
 
 
 if __name__ == "__main__":
-    main()
+    main(sys.argv[1:])
