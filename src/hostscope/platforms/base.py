@@ -50,11 +50,7 @@ class Processes(Protocol):
         """
 
     def columns(self, request: ProcessRequest, tally: Tally) -> Columns:
-        """The same answer, column by column, for analysis: see `hostscope.platforms.columnar`.
-
-        Raises:
-            ModuleNotFoundError: NumPy is not installed.
-        """
+        """The same answer, column by column, for analysis: see `hostscope.platforms.columnar`."""
 
     def read(self, pid: int, request: ProcessRequest) -> Process:
         """One process.

@@ -70,11 +70,7 @@ def names_of(wanted: frozenset[str]) -> frozenset[str]:
 
 
 def columns_of(rows: Iterable[Process], wanted: frozenset[str]) -> Columns:
-    """`NUMBERS` and `OBJECTS` of the wanted groups of fields, one array each.
-
-    Raises:
-        ModuleNotFoundError: NumPy is not installed (``pip install 'hostscope[arrow]'``).
-    """
+    """`NUMBERS` and `OBJECTS` of the wanted groups of fields, one array each."""
     import numpy as np
 
     kept, names = list(rows), names_of(wanted)

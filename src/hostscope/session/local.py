@@ -172,15 +172,9 @@ class LocalSession(NetworkVerbs, ResponseVerbs):
         """Processes as NumPy arrays by column name (see `hostscope.platforms.columnar`), and what they cover.
 
         Arguments are masked, unless root asked to reveal them.
-
-        Raises:
-            UsageError: NumPy is not installed.
         """
         asked, tally = request or ProcessRequest(), Tally()
-        try:
-            columns = self._host.processes.columns(asked, tally)
-        except ModuleNotFoundError:
-            raise UsageError("columns need NumPy", "install it: pip install 'hostscope[arrow]'") from None
+        columns = self._host.processes.columns(asked, tally)
         tally.rows = len(columns["pid"])
         return self._exit.columns(columns), tally.coverage(asked.wanted)
 

@@ -1,6 +1,5 @@
 """Rows as columns."""
 
-import sys
 
 import pytest
 
@@ -93,9 +92,3 @@ def test_texts() -> None:
 
 def test_no_rows() -> None:
     assert {len(column) for column in columns_of([], FULL).values()} == {0}
-
-
-def test_without_numpy_the_error_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "numpy", None)
-    with pytest.raises(ModuleNotFoundError):
-        columns_of([WHOLE], FULL)

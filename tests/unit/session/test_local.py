@@ -87,22 +87,12 @@ def test_an_inspection_reveals_to_those_who_may_see() -> None:
 
 
 def test_columns_are_masked_unless_root_reveals() -> None:
-    pytest.importorskip("numpy")
     assert list(LocalSession(box()).columns()[0]["argv"])[:2] == [join_arguments(MASKED)] * 2
     assert list(LocalSession(box(ALICE), reveal=True).columns()[0]["argv"])[:2] == [join_arguments(MASKED)] * 2
     revealed, coverage = LocalSession(box(ROOT), reveal=True).columns()
     assert list(revealed["argv"])[:2] == [join_arguments(SHOWN)] * 2
     assert list(revealed["pid"])[:2] == [1, 2]
     assert coverage.rows == len(revealed["pid"])
-
-
-def test_columns_without_numpy_name_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
-    def without(self: object, request: object, tally: object) -> None:
-        raise ModuleNotFoundError("No module named 'numpy'")
-
-    monkeypatch.setattr(FakeProcesses, "columns", without)
-    with pytest.raises(UsageError, match="NumPy"):
-        LocalSession(box()).columns()
 
 
 def test_arrow() -> None:
