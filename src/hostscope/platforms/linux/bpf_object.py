@@ -189,6 +189,8 @@ def _read_records(raw: bytes, start: int, size: int, btf: Btf, layout: str) -> d
     """Groups of records, one group per section, each record at least as long as `layout`."""
     found: dict[str, list[tuple[int, ...]]] = {}
     at, end = start + 4, start + size
+    if not size:
+        return found
     (length,) = struct.unpack_from("<I", raw, start)
     if length < struct.calcsize(layout):
         raise ValueError("records of .BTF.ext are too short")

@@ -21,6 +21,8 @@ READ_BYTES = 1 << 22
 _BUSY, _DISCARDED = 1 << 31, 1 << 30
 _LENGTH = _DISCARDED - 1
 _BUSY_POLL_S = 0.001
+_SHORT_REACH = 64
+"""After a record that is unlike the others, so many are looked at ahead: there may be more of them."""
 
 
 class Records(NamedTuple):
@@ -95,7 +97,7 @@ class Ring:
             if not header & _DISCARDED:
                 begin = (position & mask) + at
                 found.append(theirs[begin : begin + length])
-            position += (length + HEADER_BYTES + 7) & ~7
+            position += (length + HEADER_BYTES + 7) & ~7  # _room(length), without the call
         self._release(start, position)
         return found
 
@@ -105,26 +107,26 @@ class Ring:
         Raises:
             Unavailable: a record has another size.
         """
-        stride = (record_bytes + HEADER_BYTES + 7) & ~7
-        position, end = self._bounds(most_bytes)
-        start, runs = position, []
+        stride = _room(record_bytes)
+        position, end = self._bounds(max(most_bytes, stride))
+        start, runs, reach = position, [], self.size_bytes
         while position < end:
-            count = self._uniform(position, (end - position) // stride, record_bytes)
+            count = self._uniform(position, min(reach, (end - position) // stride), record_bytes)
             if count:
                 begin = self._data_at + (position & (self.size_bytes - 1))
                 runs.append(self._theirs[begin : begin + count * stride])
-                position += count * stride
-            elif not (skipped := self._skip_discarded(position, record_bytes)):
-                break
+                position, reach = position + count * stride, reach * 2
+            elif skipped := self._skip_discarded(position, record_bytes):
+                position, reach = position + skipped, _SHORT_REACH
             else:
-                position += skipped
-        content = runs[0] if len(runs) == 1 else b"".join(runs)
+                break
         self._release(start, position)
+        content = runs[0] if len(runs) == 1 else b"".join(runs)
         return Records(len(content) // stride, stride, content)
 
     def _uniform(self, position: int, most: int, record_bytes: int) -> int:
         """How many records from here on are finished, kept and of this size."""
-        first, step = (position & (self.size_bytes - 1)) >> 2, ((record_bytes + HEADER_BYTES + 7) & ~7) >> 2
+        first, step = (position & (self.size_bytes - 1)) >> 2, _room(record_bytes) >> 2
         headers = self._words[first : first + most * step : step].tolist()
         if headers.count(record_bytes) == len(headers):
             return len(headers)
@@ -137,7 +139,7 @@ class Ring:
             return 0
         if not header & _DISCARDED:
             raise Unavailable(f"a record of the ring has {header & _LENGTH} bytes, not {record_bytes}")
-        return ((header & _LENGTH) + HEADER_BYTES + 7) & ~7
+        return _room(header & _LENGTH)
 
     def _header(self, position: int) -> int:
         return self._words[(position & (self.size_bytes - 1)) >> 2]
@@ -149,6 +151,8 @@ class Ring:
 
     def _release(self, start: int, position: int) -> None:
         """Gives the programs the room of what was read."""
+        if position > self._producer[0]:
+            raise Unavailable("the ring's records do not end where its producer stands")
         if position != start:
             self._order()
             self._consumer[0] = position
@@ -167,3 +171,8 @@ class Ring:
             view.release()
         self._theirs.close()
         self._ours.close()
+
+
+def _room(record_bytes: int) -> int:
+    """What a record takes in the ring."""
+    return (record_bytes + HEADER_BYTES + 7) & ~7
