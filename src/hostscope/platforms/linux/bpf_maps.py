@@ -14,7 +14,8 @@ LOCAL_STORAGE = frozenset({24, 28, 29, 32})
 """Values kept in a socket, inode, task or cgroup: the kernel wants their types."""
 ANY, ONLY_NEW, ONLY_KNOWN = 0, 1, 2
 
-_PIECE_BYTES = 1 << 20
+_PIECE_BYTES, _LEAST_PIECE = 1 << 20, 64
+"""What one call reads of a map: so much, but at least so many elements."""
 _ENOTSUPP = 524
 """The kernel's own number, which C libraries do not know."""
 _NO_BATCH = frozenset({errno.EINVAL, errno.EOPNOTSUPP, _ENOTSUPP})
@@ -96,7 +97,7 @@ class Map:
 
     def pieces(self, delete: bool = False) -> Iterator[Elements]:
         """The same, about a MiB at a time."""
-        most = max(64, min(self.entries, _PIECE_BYTES // (self.key_bytes + self.stride_bytes)))
+        most = max(_LEAST_PIECE, min(self.entries, _PIECE_BYTES // (self.key_bytes + self.stride_bytes)))
         batch = bpf.MapBatch(self.fd, self.key_bytes, self.stride_bytes, most, delete)
         begun = last = False
         while not last:

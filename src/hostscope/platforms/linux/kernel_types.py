@@ -36,6 +36,10 @@ class KernelTypes:
         """Whether a struct or union has a field; further names go into it, as in ``sock __sk_common skc_state``."""
         return any(self._leads(type_id, path) for type_id in self._find(struct, *COMPOSITE))
 
+    def size(self, struct: str) -> int | None:
+        """Bytes of a struct or union; None when there is none of this name."""
+        return next((self._btf.size(type_id) for type_id in self._find(struct, *COMPOSITE)), None)
+
     def enumerator(self, enumeration: str, name: str) -> int | None:
         """The value of an enumerator; None when the kernel has none of this name."""
         found = (self._btf.enumerators(type_id) for type_id in self._find(enumeration, ENUM, ENUM64))

@@ -209,7 +209,7 @@ class Programs:
         try:
             return make()
         except OSError as failed:
-            if isinstance(failed, Error):
+            if isinstance(failed, Error):  # Denied is a PermissionError, and so an OSError
                 raise
             raise _error(what, failed, hint) from failed
 
@@ -257,7 +257,10 @@ def _link(program: ProgramImage, fd: int, cgroup_fd: int | None) -> int:
     if program.kind == "tp_btf":
         return bpf.raw_tracepoint_open(fd)
     if program.kind == "raw_tp":
-        return bpf.raw_tracepoint_open(fd, program.target)
+        try:
+            return bpf.raw_tracepoint_open(fd, program.target)
+        except FileNotFoundError:
+            raise Unsupported(f"eBPF program {program.name}: the kernel has no tracepoint {program.target}") from None
     return bpf.link_create(fd, kind.attach_type, cgroup_fd or 0)
 
 

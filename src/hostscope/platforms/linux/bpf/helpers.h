@@ -36,6 +36,14 @@ static void *(*bpf_sock_from_file)(void *file) = (void *)162;                   
 #define ATOMIC_ADD(counter, amount) __sync_fetch_and_add(&(counter), amount)
 
 /* More CO-RE: bit fields, types and enumerators. */
+#define FIELD_LEFT_SHIFT(field) __builtin_preserve_field_info(field, 4)
+#define FIELD_RIGHT_SHIFT(field) __builtin_preserve_field_info(field, 5)
+/* An unsigned bit field, wherever the kernel has it. READ() cannot: a bit field has no address. */
+#define READ_BIT_FIELD(to, pointer, field) do { \
+	u64 word = 0; \
+	bpf_probe_read_kernel(&word, FIELD_SIZE((pointer)->field), (char *)(pointer) + FIELD_OFFSET((pointer)->field)); \
+	*(to) = word << FIELD_LEFT_SHIFT((pointer)->field) >> FIELD_RIGHT_SHIFT((pointer)->field); \
+} while (0)
 #define FIELD_SIZE(field) __builtin_preserve_field_info(field, 1)
 #define TYPE_EXISTS(type) __builtin_preserve_type_info(*(type *)0, 0)
 #define TYPE_SIZE(type) __builtin_preserve_type_info(*(type *)0, 1)
