@@ -111,11 +111,21 @@ def test_facts_about_the_kernel_are_filled_in(programs: Programs) -> None:
     assert fact(programs, 1) == 0
     assert fact(programs, 2) == 2  # the field that is missing, the field that is there
     assert fact(programs, 3) == 2
-    assert types.has_field("task_struct", "tgid")
-    assert fact(programs, 4) == types.size("task_struct") > 1000
+    assert types.has_field("task_struct", "se", "sum_exec_runtime") and types.has_type("task_struct")
+    assert not types.has_field("task_struct", "se", "nothing") and not types.has_type("no_such_struct")
+    assert fact(programs, 4) == types.size("task_struct")
+    assert fact(programs, 4) > 1000
     assert (fact(programs, 5), fact(programs, 6)) == (27, 0)
     assert types.enumerator("bpf_map_type", "BPF_MAP_TYPE_RINGBUF") == 27
+    assert types.enumerator("bpf_map_type", "BPF_MAP_TYPE_NO_SUCH") is None
     assert fact(programs, 7) == 44
+
+
+def test_the_kernels_tracepoints_are_listed() -> None:
+    types = read_kernel_types()
+    assert {"sched_process_fork", "sys_exit"} <= types.tracepoints()
+    assert types.has_tracepoint("sys_exit")
+    assert not types.has_tracepoint("no_such_tracepoint")
 
 
 def test_a_bit_field_is_read_where_the_kernel_has_it(programs: Programs) -> None:
@@ -135,6 +145,7 @@ def test_an_untyped_tracepoint_and_a_variable_with_a_beginning(programs: Program
     programs.attach("on_exit")
     fork_child()
     assert ended.value > 7
+    assert programs.variable("greeting").raw == b"hello\0\0\0"  # a constant without a name
 
 
 @pytest.mark.parametrize("name", ["on_nothing", "on_nothing_raw"])
@@ -280,7 +291,8 @@ def test_what_is_drained_under_concurrent_updates_is_all_of_it_once(
     number, map = 20_000, programs.map("large")
     if not batch:
         monkeypatch.setattr(bpf.MapBatch, "read", refuse_batch)
-    pid, ended, drained, rounds = insert_in_child(order, number), False, [], 0
+    pid, ended, rounds = insert_in_child(order, number), False, 0
+    drained: list[int] = []
     while not ended:
         ended = os.waitpid(pid, os.WNOHANG)[0] == pid
         elements = map.read(delete=True)

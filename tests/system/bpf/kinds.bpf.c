@@ -18,6 +18,7 @@ const volatile u64 table[4] = {};
 u64 lost = 0, ended = 7, packets = 0;
 s32 negative = -2;
 u64 facts[8] = {};
+char greeting[8] = {};
 static u64 calls;
 
 #define COUNTER(name, kind, flags) struct { \
@@ -122,6 +123,7 @@ SEC("tp_btf/no_such_tracepoint") int on_nothing(u64 *context) {
 
 SEC("raw_tp/sched_process_exit") int on_exit(u64 *context) {
 	ATOMIC_ADD(ended, 1);
+	bpf_probe_read_kernel_str(greeting, sizeof(greeting), "hello");
 	return 0;
 }
 

@@ -2,6 +2,7 @@
 
 import struct
 from contextlib import suppress
+from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from hostscope.platforms.linux import relocate
 from hostscope.platforms.linux.bpf import build
 from hostscope.platforms.linux.bpf_object import BpfObject
 from hostscope.platforms.linux.btf import STRUCT, Btf
+from hostscope.platforms.linux.program_kinds import split_section
 from hostscope.platforms.linux.task_record import HEADER, HEADER_BYTES, Flag, Want
 
 SHIPPED = build.object_path("tasks").read_bytes()
@@ -27,9 +29,34 @@ def meaning(raw: bytes) -> dict[str, bytes]:
     return {section.name: section.content for section in BpfObject(raw).sections if section.name}
 
 
+BUILT = {
+    path.name: (name, path, defines) for name in build.source_names() for path, defines in build.outputs(name).items()
+}
+
+
 @needs_compiler
-def test_the_shipped_object_is_what_the_source_gives() -> None:
-    assert meaning(build.compile_object(SOURCE)) == meaning(SHIPPED)
+@pytest.mark.parametrize("file_name", BUILT)
+def test_the_shipped_objects_are_what_the_sources_give(file_name: str) -> None:
+    name, path, defines = BUILT[file_name]
+    assert meaning(build.compile_object(build.HERE / f"{name}.bpf.c", defines)) == meaning(path.read_bytes())
+
+
+def test_no_object_is_without_its_source() -> None:
+    assert {path.name for path in build.HERE.glob("*.bpf.o")} == set(BUILT)
+
+
+def test_a_source_that_asks_for_the_machine_gives_one_object_for_each(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(build, "HERE", tmp_path)
+    (tmp_path / "any.bpf.c").write_text("int x;")
+    (tmp_path / "calls.bpf.c").write_text("#ifdef __TARGET_ARCH_x86\n#endif")
+    assert build.source_names() == ("any", "calls")
+    assert build.outputs("any") == {tmp_path / "any.bpf.o": ()}
+    assert build.outputs("calls") == {
+        tmp_path / "calls.x86_64.bpf.o": ("-D__TARGET_ARCH_x86",),
+        tmp_path / "calls.aarch64.bpf.o": ("-D__TARGET_ARCH_arm64",),
+    }
 
 
 @needs_compiler
@@ -87,6 +114,26 @@ def test_python_knows_the_flags(kind: type[Flag] | type[Want], prefix: str) -> N
         assert f"{prefix}{member.name} = {member.value}" in source
 
 
+@pytest.mark.parametrize(
+    ("section", "meant"),
+    [
+        ("iter.s/task", ("iter.s", "task")),
+        ("tp_btf/sys_exit", ("tp_btf", "sys_exit")),
+        ("cgroup_skb/egress", ("cgroup_skb/egress", "")),
+        ("socket", ("socket", "")),
+        ("socket/flows", ("socket", "")),
+    ],
+)
+def test_sections_say_what_a_program_is(section: str, meant: tuple[str, str]) -> None:
+    assert split_section(section) == meant
+
+
+@pytest.mark.parametrize("section", ["fentry/do_exit", "tp_btf", "iter/", "cgroup_skb/sideways", "cgroup_skb", ""])
+def test_sections_of_no_kind_of_ours(section: str) -> None:
+    with pytest.raises(ValueError, match=r"program kind|names no target"):
+        split_section(section)
+
+
 # Relocation ---------------------------------------------------------------------------------------------------------
 
 
@@ -129,3 +176,43 @@ def test_any_damage_to_the_object(at: int, patch: bytes) -> None:
 def test_any_cut_of_the_object(end: int) -> None:
     with suppress(ValueError):
         relocate.build_image(SHIPPED[:end], kernel_without(BpfObject(SHIPPED)))
+
+
+# A small object with everything in it ------------------------------------------------------------------------------
+
+
+@cache
+def small_object() -> bytes:
+    source = Path(__file__).parents[3] / "system" / "bpf" / "kinds.bpf.c"
+    return build.compile_object(source, (f"-I{build.HERE}",))
+
+
+@needs_compiler
+def test_maps_variables_and_programs_of_any_kind() -> None:
+    image = relocate.build_image(small_object(), kernel_without(BpfObject(SHIPPED)))
+    maps = {declared.name: declared for declared in image.maps}
+    assert (maps["hash"].kind, maps["hash"].entries, maps["hash"].flags) == (1, 512, 1)
+    assert (maps["odd"].key_bytes, maps["odd"].value_bytes) == (4, 12)
+    assert (maps["ring"].kind, maps["ring"].key_bytes, maps["ring"].entries) == (27, 0, 4096)
+    assert maps["forks"].key_type and maps["forks"].value_type
+    assert {part.name: part.constant for part in image.data} == {
+        ".bss": False,
+        ".data": False,
+        ".rodata": True,
+        ".rodata.str1.1": True,
+    }
+    assert image.variables["ended"][0] == ".data"
+    assert image.variables["table"][2] == 32
+    obstacles = {program.name: program.obstacle for program in image.programs}
+    assert obstacles["on_fork"] == "the kernel has no tracepoint sched_process_fork"
+    assert (obstacles["on_packet"], obstacles["on_exit"], obstacles["each_task"]) == ("", "", "")
+
+
+@needs_compiler
+@given(st.data())
+def test_any_damage_to_the_small_object(data: st.DataObject) -> None:
+    raw = small_object()
+    at = data.draw(st.integers(0, len(raw) - 1))
+    patch = data.draw(st.binary(min_size=1, max_size=8))
+    with suppress(ValueError):
+        relocate.build_image(raw[:at] + patch + raw[at + len(patch) :], kernel_without(BpfObject(SHIPPED)))

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hostscope.errors import Untrusted
+from hostscope.errors import Unsupported, Untrusted
 from hostscope.platforms.linux import program_cache as cache
 from hostscope.platforms.linux.image import DataImage, Image, MapImage, ProgramImage
 
@@ -155,6 +155,24 @@ def test_entries_of_other_kernels_go(folder: Path) -> None:
     filled(folder)
     cache.cached(str(folder), "tasks", "ffff", lambda: IMAGE)
     assert [path.name for path in folder.iterdir()] == ["tasks-ffff.bin"]
+
+
+@root
+def test_entries_of_other_objects_stay(folder: Path) -> None:
+    for name, key in (("tasks", "1"), ("tasks-more", "2"), ("sockets", "3"), ("tasks", "4")):
+        cache.cached(str(folder), name, key, lambda: IMAGE)
+    assert {path.name for path in folder.iterdir()} == {"tasks-4.bin", "tasks-more-2.bin", "sockets-3.bin"}
+
+
+def test_an_object_for_this_machine_goes_first(tmp_path: Path) -> None:
+    machine = os.uname().machine
+    (tmp_path / "any.bpf.o").write_bytes(b"any")
+    (tmp_path / f"both.{machine}.bpf.o").write_bytes(b"ours")
+    (tmp_path / "both.bpf.o").write_bytes(b"any")
+    (tmp_path / "theirs.vax.bpf.o").write_bytes(b"theirs")
+    assert [cache.read_object(name, str(tmp_path)) for name in ("any", "both")] == [b"any", b"ours"]
+    with pytest.raises(Unsupported, match=f"theirs for {machine}"):
+        cache.read_object("theirs", str(tmp_path))
 
 
 @root
