@@ -56,6 +56,10 @@ class PacketBatch(Struct, frozen=True, eq=False):
     link: int = Link.ETHERNET
     vlan: I16 | None = None
     """The VLAN identifier that the capturing kernel had taken out of each frame (offload), -1 for none."""
+    flags: U8 | None = None
+    """Direction and reception of each packet, as pcapng's epb_flags has them; None where it was not told."""
+    lost: int = 0
+    """Packets that the capture dropped just before the first one."""
 
     def __len__(self) -> int:
         return len(self.offsets)
@@ -86,9 +90,10 @@ class PacketBatch(Struct, frozen=True, eq=False):
         """The packets of that range, over the same buffer."""
         span = slice(start, stop)
         vlan = None if self.vlan is None else self.vlan[span]
+        flags, lost = None if self.flags is None else self.flags[span], 0 if start else self.lost
         return type(self)(
             self.data, self.offsets[span], self.captured[span], self.lengths[span], self.at_ns[span],
-            self.interface[span], self.link, vlan,
+            self.interface[span], self.link, vlan, flags, lost,
         )  # fmt: skip
 
     def packet(self, index: int) -> bytes:

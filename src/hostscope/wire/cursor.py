@@ -98,9 +98,8 @@ class Decoding:
         self.mark(lost.index[claimed], Problem.TRUNCATED)
         return cursor.only(held)
 
-
     def carry(self, index: I64, tunnel: Tunnel, number: I64 | int = 0) -> None:
-        """Remembers that what comes next in these packets is inside a tunnel; `enter` writes it down once it is read."""
+        """Remembers that what comes next in these packets is in a tunnel; `enter` writes it down once it is read."""
         if not len(index):
             return
         if self._carrier is None:

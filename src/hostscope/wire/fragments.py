@@ -8,34 +8,30 @@ from hostscope.wire.keys import KeyIndex
 
 
 class FragmentTable:
-    """The ports of the last datagrams in fragments, across batches. Bounded: the least recently used are forgotten."""
+    """The ports of the last datagrams in fragments, across batches. Bounded: the oldest are forgotten."""
 
     def __init__(self, capacity: int = 8192) -> None:
-        self._index = KeyIndex(capacity, 5)
+        self._index = KeyIndex(capacity, 5, lambda rows: None)  # a row's ports are set whenever it is placed
         self._ports = np.zeros((2, capacity), np.uint16)
         self._protocol = np.zeros(capacity, np.uint8)
-        self._step = max(1, capacity // 8)
         self._now = 0
 
     def resolve(self, out: Decoded) -> None:
         """Fills the ports of later fragments, wherever in the batch their first one is; marks those without."""
         parts = np.flatnonzero(out.fragment)
-        for start in range(0, len(parts), self._step):
-            some = parts[start : start + self._step]
+        for start in range(0, len(parts), self._index.step):
+            some = parts[start : start + self._index.step]
             self._learn(out, some[out.fragment[some] == Fragment.FIRST])
-        for start in range(0, len(parts), self._step):
-            some = parts[start : start + self._step]
+        for start in range(0, len(parts), self._index.step):
+            some = parts[start : start + self._index.step]
             self._tell(out, some[out.fragment[some] == Fragment.LATER])
 
     def _learn(self, out: Decoded, first: I64) -> None:
         first = first[out.problem[first] != Problem.TRUNCATED]
         if not len(first):
             return
-        if self._index.free < len(first):
-            self._index.evict(max(self._step, len(first)))
-        rows = self._index.place(_keys(out, first))
         self._now += 1
-        self._index.last_used[rows] = self._now
+        rows = self._index.place(_keys(out, first), self._now)
         self._ports[0][rows], self._ports[1][rows] = out.source_port[first], out.destination_port[first]
         self._protocol[rows] = out.protocol[first]
 
@@ -45,8 +41,6 @@ class FragmentTable:
         rows = self._index.find(_keys(out, later))
         out.problem[later[rows < 0]] = Problem.FRAGMENT
         later, rows = later[rows >= 0], rows[rows >= 0]
-        self._now += 1
-        self._index.last_used[rows] = self._now
         out.source_port[later], out.destination_port[later] = self._ports[0][rows], self._ports[1][rows]
         # IPv6: what a later fragment names may be an extension header before the transport.
         out.protocol[later] = self._protocol[rows]

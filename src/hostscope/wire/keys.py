@@ -1,7 +1,7 @@
 """An exact, bounded map from keys of several 64-bit words to row numbers, for whole columns of keys at a time."""
 
 import secrets
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
@@ -21,12 +21,18 @@ class KeyIndex:
     others are not compared, so the first words must tell apart the keys that use them (a flow's family is in one).
     """
 
-    def __init__(self, capacity: int, words: int) -> None:
+    def __init__(self, capacity: int, words: int, forget: Callable[[I64], None]) -> None:
+        """`forget` is told the rows that lose their keys, before other keys get them."""
+        if capacity < 8:
+            raise ValueError("a table of fewer than 8 rows cannot keep those it is working on")
         self.capacity = capacity
+        self.step = capacity // 8
+        """The most keys that may be placed at one moment, and how many rows are given up at a time."""
         self.words = [np.zeros(capacity, np.uint64) for _ in range(words)]
         self.last_used = np.zeros(capacity, np.int64)
-        """The largest `now` with which each row was asked for."""
+        """The `now` of the last time that each row was placed."""
         self.live = np.zeros(capacity, np.bool_)
+        self._forget = forget
         self._hashes = np.zeros(capacity, np.uint64)
         bits = max(4, (capacity * _SPREAD - 1).bit_length())
         self._shift, self._mask = np.uint64(64 - bits), (1 << bits) - 1
@@ -35,33 +41,36 @@ class KeyIndex:
         # Secret, so that nobody can send packets whose keys all meet in one slot.
         self._factors = [np.uint64(secrets.randbits(64) | 1) for _ in range(words)]
 
-    @property
-    def free(self) -> int:
-        """Rows that are not taken."""
-        return len(self._free)
-
     def find(self, key: Words) -> I64:
         """The row of each key, -1 where there is none."""
         return self._find(key, self._hash(key))
 
-    def place(self, key: Words) -> I64:
-        """The row of each key; new keys get rows. `free` must be at least the number of new keys."""
+    def place(self, key: Words, now: int) -> I64:
+        """The row of each key; new keys get rows, if need be of the keys that were not placed for the longest.
+
+        Args:
+            key: at most `step` keys in all calls with the same `now`.
+            now: never less than before.
+        """
         hashes = self._hash(key)
         rows = self._find(key, hashes)
         missing = np.flatnonzero(rows < 0)
+        self.last_used[rows[rows >= 0] if len(missing) else rows] = now
+        if len(missing) > len(self._free):
+            self._evict(self.step)
         while len(missing):
             # One of each hash a round: keys that differ under the same hash wait for the next.
             _, first = np.unique(hashes[missing], return_index=True)
-            self._insert([word[missing[first]] for word in key], hashes[missing[first]])
+            self._insert([word[missing[first]] for word in key], hashes[missing[first]], now)
             rows[missing] = self._find([word[missing] for word in key], hashes[missing])
             missing = missing[rows[missing] < 0]
         return rows
 
-    def evict(self, count: int) -> I64:
-        """Takes out the `count` rows that were not asked for the longest and returns their numbers."""
+    def _evict(self, count: int) -> None:
+        """Takes out the `count` rows that were not used for the longest."""
         taken = np.flatnonzero(self.live)
-        count = min(count, len(taken))
-        oldest = taken[np.argpartition(self.last_used[taken], count - 1)[:count]] if count else taken[:0]
+        oldest = taken[np.argpartition(self.last_used[taken], count)[:count]]
+        self._forget(oldest)
         self.live[oldest] = False
         self._free = np.concatenate([self._free, oldest])
         for word in self.words:
@@ -69,7 +78,6 @@ class KeyIndex:
         # Linear probing has no holes, so the slots are dealt out again.
         self._slots.fill(-1)
         self._settle(np.flatnonzero(self.live))
-        return oldest
 
     def _hash(self, key: Words) -> U64:
         total = np.zeros(len(key[0]), np.uint64)
@@ -102,12 +110,13 @@ class KeyIndex:
             same &= known.take(rows, mode="wrap") == asked
         return same
 
-    def _insert(self, key: Words, hashes: U64) -> None:
+    def _insert(self, key: Words, hashes: U64, now: int) -> None:
         rows, self._free = self._free[-len(hashes) :], self._free[: -len(hashes)]
         for known, asked in zip(self.words, key, strict=False):
             known[rows] = asked
         self._hashes[rows] = hashes
         self.live[rows] = True
+        self.last_used[rows] = now
         self._settle(rows)
 
     def _settle(self, rows: I64) -> None:

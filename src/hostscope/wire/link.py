@@ -83,9 +83,8 @@ def _note_vlan(out: Decoded, index: I64, vlan: I64) -> None:
 
 
 def _is_tag(kind: I64) -> Mask:
-    first, *others = VLAN_TYPES
-    found = kind == first
-    for other in others:
+    found: Mask = kind == VLAN_TYPES[0]
+    for other in VLAN_TYPES[1:]:
         found |= kind == other
     return found
 

@@ -7,7 +7,7 @@ import numpy as np
 
 from hostscope.wire.batch import I64, U8, U64, Mask
 from hostscope.wire.cursor import Cursor, Decoding
-from hostscope.wire.link import IPV4, IPV6
+from hostscope.wire.link import IPV4
 
 TCP, UDP = 6, 17
 VXLAN_PORT = 4789
@@ -56,9 +56,7 @@ def _decode(run: Decoding, cursor: Cursor, form: Form) -> Cursor:
     if good.all():
         _write(run, cursor, starts, header, form, tcp, size, total)
         return cursor.only(~good)
-    _write(
-        run, cursor.only(good), starts[good], header[good], form, tcp[good], size[good], total[good]
-    )  # the mask's copies are cheaper than a second look at the packets
+    _write(run, cursor.only(good), starts[good], header[good], form, tcp[good], size[good], total[good])
     return cursor.only(~good)
 
 
@@ -70,21 +68,20 @@ def _total(header: U8, form: Form) -> I64:
 
 
 def _is_plain(header: U8, form: Form) -> Mask:
-    if form is FORM4:
-        return (header.view("<u8")[:, 0] & _PLAIN4) == 0x45
-    return (header[:, 0] >> 4) == 6
+    found: Mask = (header.view("<u8")[:, 0] & _PLAIN4) == 0x45 if form is FORM4 else (header[:, 0] >> 4) == 6
+    return found
 
 
 def _is_plain_udp(header: U8, total: I64, form: Form) -> Mask:
     """UDP that fills its datagram exactly and is not VXLAN."""
-    numbers = header[:, form.size :].view(">u2") if form is FORM4 else header.view(">u2")[:, 20:]
-    fills = numbers[:, 2] == total - form.size
-    return (header[:, form.protocol] == UDP) & fills & (numbers[:, 1] != VXLAN_PORT)
+    numbers = header.view(">u2")[:, form.size // 2 :]
+    found: Mask = header[:, form.protocol] == UDP
+    found &= numbers[:, 2] == total - form.size
+    found &= numbers[:, 1] != VXLAN_PORT
+    return found
 
 
-def _write(
-    run: Decoding, cursor: Cursor, starts: I64, header: U8, form: Form, tcp: Mask, size: U8, total: I64
-) -> None:
+def _write(run: Decoding, cursor: Cursor, starts: I64, header: U8, form: Form, tcp: Mask, size: U8, total: I64) -> None:
     out, index = run.out, cursor.index
     run.enter(index)
     out.family[index] = form.family
