@@ -61,7 +61,10 @@ INLINE void record(struct order o) {
 	u32 *place;
 
 	for (u32 i = 0; i < 64 && i < o.amount; i++) {
-		place = o.size == 24 ? bpf_ringbuf_reserve(&ring, 24, 0) : bpf_ringbuf_reserve(&ring, 13, 0);
+		if (o.size == 192)
+			place = bpf_ringbuf_reserve(&ring, 192, 0);
+		else
+			place = o.size == 24 ? bpf_ringbuf_reserve(&ring, 24, 0) : bpf_ringbuf_reserve(&ring, 13, 0);
 		if (!place) {
 			ATOMIC_ADD(lost, 1);
 			continue;

@@ -10,14 +10,16 @@ import struct
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from types import TracebackType
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from hostscope.errors import Denied, Error, NativeError, Unavailable, Unsupported
 from hostscope.platforms.linux.bpf_maps import ARRAY, LOCAL_STORAGE, RING, Map, Variable
 from hostscope.platforms.linux.image import DataImage, Image, ProgramImage
 from hostscope.platforms.linux.native import bpf
 from hostscope.platforms.linux.program_kinds import KINDS
-from hostscope.platforms.linux.ring import Ring
+
+if TYPE_CHECKING:
+    from hostscope.platforms.linux.ring import Ring
 
 Made = TypeVar("Made")
 _ENABLE = "needs root, or CAP_BPF and CAP_PERFMON (before Linux 5.8: CAP_SYS_ADMIN)"
@@ -113,8 +115,10 @@ class Programs:
             self._maps[name] = self._try(name, lambda: self._make(name))
         return self._maps[name]
 
-    def ring(self, name: str) -> Ring:
+    def ring(self, name: str) -> "Ring":
         """The reader of a ring buffer."""
+        from hostscope.platforms.linux.ring import Ring  # one-shot commands have none
+
         if name not in self._rings:
             made = self.map(name)
             if made.kind != RING:

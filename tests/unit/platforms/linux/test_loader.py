@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from hostscope.platforms.linux import relocate
 from hostscope.platforms.linux.bpf import build
 from hostscope.platforms.linux.bpf_object import BpfObject
-from hostscope.platforms.linux.btf import STRUCT, Btf
-from hostscope.platforms.linux.program_kinds import split_section
+from hostscope.platforms.linux.btf import FUNC, STRUCT, TYPEDEF, Btf
+from hostscope.platforms.linux.program_kinds import KINDS, split_section
 from hostscope.platforms.linux.task_record import HEADER, HEADER_BYTES, Flag, Want
 
 SHIPPED = build.object_path("tasks").read_bytes()
@@ -126,6 +126,10 @@ def test_python_knows_the_flags(kind: type[Flag] | type[Want], prefix: str) -> N
 )
 def test_sections_say_what_a_program_is(section: str, meant: tuple[str, str]) -> None:
     assert split_section(section) == meant
+
+
+def test_kinds_of_types_are_numbered_as_in_btf() -> None:
+    assert (KINDS["iter"].target_kind, KINDS["tp_btf"].target_kind) == (FUNC, TYPEDEF)
 
 
 @pytest.mark.parametrize("section", ["fentry/do_exit", "tp_btf", "iter/", "cgroup_skb/sideways", "cgroup_skb", ""])
