@@ -20,6 +20,7 @@ _MOST_MODULES = 64
 AT_NO_AUTOMOUNT = 0x800
 AT_STATX_DONT_SYNC = 0x4000
 STATX_BASIC_STATS = 0x7FF
+CLONE_NEWNET = 0x4000_0000
 
 
 class _CapabilityHeader(ctypes.Structure):
@@ -64,6 +65,8 @@ _libc.capset.restype = ctypes.c_int
 _libc.statx.argtypes = [ctypes.c_int, ctypes.c_char_p, ctypes.c_int, ctypes.c_uint, ctypes.POINTER(_Statx)]
 _libc.statx.restype = ctypes.c_int
 _libc.syscall.restype = ctypes.c_long
+_libc.setns.argtypes = [ctypes.c_int, ctypes.c_int]
+_libc.setns.restype = ctypes.c_int
 
 
 def get_capabilities() -> tuple[int, int, int]:
@@ -99,6 +102,15 @@ def file_status(directory: int, path: bytes) -> FileStatus:
     flags = AT_STATX_DONT_SYNC | AT_NO_AUTOMOUNT
     _checked(_libc.statx(directory, path, flags, STATX_BASIC_STATS, ctypes.byref(found)))
     return FileStatus(found.mode, found.inode, found.links)
+
+
+def enter_network(namespace: int) -> None:
+    """Moves the calling thread, and no other, into the network namespace that a descriptor names. Source: setns(2).
+
+    Raises:
+        PermissionError: CAP_SYS_ADMIN is missing, here or in the user namespace that owns it.
+    """
+    _checked(_libc.setns(namespace, CLONE_NEWNET))
 
 
 def lsm_ids() -> list[int]:
