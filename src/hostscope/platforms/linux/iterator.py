@@ -52,6 +52,12 @@ def want_of(fields: frozenset[str]) -> Want:
     return want
 
 
+def want_of_columns(fields: frozenset[str]) -> Want:
+    """The same for columns, which have no use for what stands behind the name when it is all zeroes."""
+    want = want_of(fields)
+    return want if want & ~(Want.ARGV | Want.EXE) else want | Want.BRIEF
+
+
 def obstacle() -> str | None:
     """Why the iterator's answers would not be those of our /proc; None when they are.
 
@@ -109,7 +115,7 @@ class TaskIterator:
 
         Needs: before Linux 5.19, CAP_SYS_ADMIN; later, nothing any more. Reading needs nothing.
         """
-        self._end_pass()
+        self.end_pass()
         self._pass = self._loaded.open_pass()
         return self._read(self._pass)
 
@@ -117,16 +123,17 @@ class TaskIterator:
         while self._pass == fd and (chunk := _read_chunk(fd)):
             yield chunk
         if self._pass == fd:
-            self._end_pass()
+            self.end_pass()
 
-    def _end_pass(self) -> None:
+    def end_pass(self) -> None:
+        """Ends a sweep that was not read to its end."""
         fd, self._pass = self._pass, None
         if fd is not None:
             os.close(fd)
 
     def close(self) -> None:
         """Ends a sweep that was not read to its end, and takes the program out of the kernel."""
-        self._end_pass()
+        self.end_pass()
         self._loaded.close()
 
     def __enter__(self) -> "TaskIterator":

@@ -2,7 +2,7 @@
 
 import struct
 from collections.abc import Iterable, Iterator
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import msgspec
 
@@ -28,11 +28,16 @@ from hostscope.platforms.linux.parse import (
 from hostscope.platforms.linux.procfs import STATUS_FIELDS, ProcRows, without_cgroup
 from hostscope.platforms.linux.read import list_pids, read_file
 from hostscope.platforms.linux.task_record import (
+    ACTIVITY,
     HEADER,
     HEADER_BYTES,
+    IO,
+    MEMORY,
     NO_ANSWER,
     PID,
     PID_AT,
+    SESSION,
+    SIZES,
     Facts,
     Flag,
     join_path,
@@ -55,13 +60,31 @@ _EXE_MARKS = _NO_EXE | _EXE_CUT | _EXE_UNLINKED | _EXE_NAMELESS
 _CWD_MARKS = int(Flag.CWD_CUT | Flag.CWD_UNLINKED | Flag.NO_FS)
 _ROOT_MARKS = int(Flag.ROOT_CUT | Flag.ROOT_UNLINKED | Flag.NO_FS)
 _CUTS = {"cwd": int(Flag.CWD_CUT | Flag.NO_FS), "root": int(Flag.ROOT_CUT | Flag.NO_FS)}
+_PLACE_MARKS = _NO_MM | _EXE_MARKS | _CWD_MARKS | _ROOT_MARKS
 _NAME_ELSEWHERE, _NEVER_KILLED = int(Flag.NAME_ELSEWHERE), int(Flag.OOM_EXEMPT | Flag.NO_MM)
 _WHOLE_ROW = int(Flag.THREADS_CUT | Flag.MM_CHANGED | Flag.GROUPS_CUT | Flag.FDS_CUT)
 
 _NO_IO_GAP = Gap("io", Reason.UNSUPPORTED, "the kernel was built without TASK_IO_ACCOUNTING")
 
+_EXEMPT = -1
+"""In place of pages: never killed for memory."""
+
+_Place = tuple[int, int, int, int | None]
+"""Address of a context, inner pid, tracer, pages that count when memory runs out."""
+
 _Mark = tuple[bytes, bytes, int, str | None]
 """Context slice, groups, whether it is exiting (then v1 control groups show as the root), label."""
+
+
+class Places(NamedTuple):
+    """What stands behind the arguments in a record; None where it is not wanted."""
+
+    exe: Executable | None
+    cwd: str | None
+    root: str | None
+    groups: bytes
+    raw: tuple[bytes, bytes, bytes]
+    """Of exe, cwd and root."""
 
 
 class IteratorRows:
@@ -91,14 +114,18 @@ class IteratorRows:
         self._pids: set[int] = set()
         self._threads = 0
         self._states: dict[bytes, tuple[str, int]] = {}
-        self._names: dict[bytes, str] = {}
+        self._places: dict[tuple[bytes, bytes], Places] = {}
         self._schedules: dict[bytes, Schedule] = {}
+        self._sessions: dict[bytes, Session] = {}
+        self._memories: dict[bytes, tuple[Memory, int | None]] = {}
+        self._ios: dict[bytes, Io] = {}
+        self._activities: dict[bytes, Activity] = {}
         self._executables: dict[bytes, Executable] = {}
         self._identified: dict[tuple[int, int, bytes], Executable] = {}
         self._paths: dict[bytes, str] = {b"": "/"}
         self._cgroups: dict[tuple[int, int], bytes] = {}
         self._known: dict[_Mark, Context] = {}
-        self._variants: dict[tuple[int, int, int, int | None], LinuxContext] = {}
+        self._variants: dict[_Place, LinuxContext] = {}
         self._varied: list[LinuxContext] = []
         for field in FIELDS:  # as attributes: a look-up in a set costs twice as much, fifteen times a row
             setattr(self, f"_has_{field}", field in wanted)
@@ -152,64 +179,56 @@ class IteratorRows:
         while at < end:
             if end - at < HEADER_BYTES or (fields := unpack(chunk, at))[0] < HEADER_BYTES:
                 raise Unavailable("the iterator's records make no sense")
-            seen(fields[8])
-            self._threads += fields[10]
+            seen(fields[5])
+            self._threads += fields[7]
             if fields[1] & _WHOLE_ROW or self._has_memory_detail:
-                yield from self._proc.sweep(tally, (fields[8],))
+                yield from self._proc.sweep(tally, (fields[5],))
             else:
                 tally.seen += 1
                 try:
                     yield row(chunk, at + HEADER_BYTES, fields)
                 except (ValueError, struct.error) as nonsense:
                     tally.failed += 1
-                    tally.note(f"process {fields[8]}: {nonsense}")
+                    tally.note(f"process {fields[5]}: {nonsense}")
             at += fields[0]
 
     def _row(self, chunk: bytes, argv_at: int, fields: tuple[Any, ...]) -> Process:
         (
-            _, flags, argv_size, exe_size, cwd_size, root_size, groups_size, fds, pid, ppid, threads, inner_pid, tracer,
-            state_slice, started, user, system, runtime, last_user, last_system, children_user, children_system,
-            minor, major, voluntary, involuntary, virtual, peak_virtual, file, anon, swap, shmem, peak_resident,
-            page_tables, read_calls, written_calls, read, written, _, comm, context_slice, schedule_slice,
-            sid, group, tty, _, inode, device, _,
+            size, flags, argv_size, sizes, fds, pid, ppid, threads, inner_pid, tracer, state_slice, started, comm,
+            user, system, runtime, last_user, last_system, children_user, children_system,
+            activity_slice, memory_slice, io_slice, _, context_slice, schedule_slice, session_slice, inode, device, _,
         ) = fields  # fmt: skip
         state, task_flags = self._states.get(state_slice) or self._state(state_slice)
         start, boot, has_mm = started // TICK_NS, self._boot, not flags & _NO_MM
         gaps: list[Gap] = []
-        exe_at = argv_at + (argv_size + 7 & -8)
-        cwd_at = exe_at + (exe_size + 7 & -8)
-        root_at = cwd_at + (cwd_size + 7 & -8)
-        groups_at = root_at + (root_size + 7 & -8)
         label = self._label(pid, gaps) if self._label else None
-        mark = (context_slice, chunk[groups_at : groups_at + groups_size], task_flags & PF_EXITING, label)
+        tail = (sizes, chunk[argv_at + (argv_size + 7 & -8) : argv_at - HEADER_BYTES + size])
+        places = self._places.get(tail) or self._place(tail)
+        mark = (context_slice, places.groups, task_flags & PF_EXITING, label)
         context = self._known.get(mark) or self._context(mark, pid, gaps)
-        resident, linux = file + anon + shmem, context.linux
+        linux = context.linux
+        memory, pages = self._memories.get(memory_slice) or self._memory(memory_slice)
         if self._total_pages is None:
-            score = None
+            pages = None
         elif flags & _NEVER_KILLED or pid == 1:
-            score = 0
-        else:
-            pages = resident + swap + page_tables // PAGE_BYTES
-            score = oom_score(linux.oom_score_adj or 0, pages, self._total_pages)
-        if inner_pid or tracer or score is not None:
-            place = (id(linux), inner_pid, tracer, score)
+            pages = _EXEMPT
+        if inner_pid or tracer or pages is not None:
+            place = (id(linux), inner_pid, tracer, pages)
             linux = self._variants.get(place) or self._variant(place, linux)
         if flags & _NO_IO and self._has_io:
             gaps.append(_NO_IO_GAP)
+        if flags & _PLACE_MARKS or self._has_digest:
+            places = self._look_closer(places, flags, (pid, start, device, inode), gaps)
+        if self._has_cpu:
+            user, system = split_runtime(user, system, runtime, last_user, last_system)
         return Process(
             ProcessKey(boot.boot_id, boot.pid_ns, pid, start),
             ppid,
-            (flags & _NAME_ELSEWHERE and reread.read_name(pid)) or self._names.get(comm) or self._name(comm),
+            (flags & _NAME_ELSEWHERE and reread.read_name(pid)) or decode(comm.partition(b"\0")[0]),
             state,
             bool(task_flags & PF_KTHREAD),
             boot.at_ns + start * TICK_NS,
-            (
-                self._marked_exe(flags, chunk[exe_at : exe_at + exe_size], (pid, start, device, inode), gaps)
-                if flags & _EXE_MARKS or self._has_digest
-                else self._executables.get(path := chunk[exe_at : exe_at + exe_size]) or self._exe(path)
-            )
-            if self._has_exe and has_mm
-            else None,
+            places.exe,
             (
                 reread.read_argv(pid, start, gaps)
                 if flags & _ARGV_FROM_PROC
@@ -219,42 +238,19 @@ class IteratorRows:
             )
             if self._has_argv and has_mm
             else None,
-            (
-                self._link("cwd", flags, pid, start, chunk[cwd_at : cwd_at + cwd_size], gaps)
-                if flags & _CWD_MARKS
-                else self._paths.get(path := chunk[cwd_at : cwd_at + cwd_size]) or self._path(path)
-            )
-            if self._has_cwd and has_mm
-            else None,
-            (
-                self._link("root", flags, pid, start, chunk[root_at : root_at + root_size], gaps)
-                if flags & _ROOT_MARKS
-                else self._paths.get(path := chunk[root_at : root_at + root_size]) or self._path(path)
-            )
-            if self._has_root and has_mm
-            else None,
+            places.cwd,
+            places.root,
             context.owner,
             context.ids,
             context.groups,
-            Session(sid, group, self._terminals.name(tty) if tty else None) if self._has_session else None,
+            (self._sessions.get(session_slice) or self._session(session_slice)) if self._has_session else None,
             threads if self._has_threads else None,
             (self._schedules.get(schedule_slice) or self._schedule(schedule_slice)) if self._has_schedule else None,
-            Cpu(*split_runtime(user, system, runtime, last_user, last_system), children_user, children_system)
-            if self._has_cpu
-            else None,
-            Memory(
-                virtual * PAGE_BYTES,
-                resident * PAGE_BYTES,
-                (file + shmem) * PAGE_BYTES,
-                swap * PAGE_BYTES,
-                (peak_virtual if peak_virtual > virtual else virtual) * PAGE_BYTES,
-                (peak_resident if peak_resident > resident else resident) * PAGE_BYTES,
-            )
-            if self._has_memory and has_mm
-            else None,
-            Io(read, written, read_calls, written_calls) if self._has_io and not flags & _NO_IO else None,
+            Cpu(user, system, children_user, children_system) if self._has_cpu else None,
+            memory if self._has_memory and has_mm else None,
+            (self._ios.get(io_slice) or self._io(io_slice)) if self._has_io and not flags & _NO_IO else None,
             fds if self._has_open_files else None,
-            Activity(minor, major, voluntary, involuntary) if self._has_activity else None,
+            (self._activities.get(activity_slice) or self._activity(activity_slice)) if self._has_activity else None,
             context.security,
             context.container,
             context.service,
@@ -270,9 +266,33 @@ class IteratorRows:
         found = self._states[raw] = parse_state(raw)
         return found
 
-    def _name(self, comm: bytes) -> str:
-        found = self._names[comm] = decode(comm.partition(b"\0")[0])
+    def _place(self, mark: tuple[bytes, bytes]) -> Places:
+        at, parts = 0, []
+        for size in SIZES.unpack(mark[0]):
+            parts.append(mark[1][at : at + size])
+            at += size + 7 & -8
+        exe, cwd, root, groups = parts
+        found = self._places[mark] = Places(
+            (self._executables.get(exe) or self._exe(exe)) if self._has_exe else None,
+            (self._paths.get(cwd) or self._path(cwd)) if self._has_cwd else None,
+            (self._paths.get(root) or self._path(root)) if self._has_root else None,
+            groups,
+            (exe, cwd, root),
+        )
         return found
+
+    def _look_closer(self, places: Places, flags: int, who: tuple[int, int, int, int], gaps: list[Gap]) -> Places:
+        """Where paths are not all there is to tell. `who`: pid and start, device and inode as the kernel has them."""
+        if flags & _NO_MM:
+            return places._replace(exe=None, cwd=None, root=None)
+        exe, cwd, root = places.raw
+        if self._has_exe and (flags & _EXE_MARKS or self._has_digest):
+            places = places._replace(exe=self._marked_exe(flags, exe, who, gaps))
+        if self._has_cwd and flags & _CWD_MARKS:
+            places = places._replace(cwd=self._link("cwd", flags, who[0], who[1], cwd, gaps))
+        if self._has_root and flags & _ROOT_MARKS:
+            places = places._replace(root=self._link("root", flags, who[0], who[1], root, gaps))
+        return places
 
     def _path(self, raw: bytes) -> str:
         found = self._paths[raw] = decode(join_path(raw))
@@ -283,18 +303,46 @@ class IteratorRows:
         found = self._schedules[raw] = Schedule(POLICIES.get(policy, f"policy {policy}"), priority, nice, realtime)
         return found
 
-    def _variant(self, place: tuple[int, int, int, int | None], linux: LinuxContext) -> LinuxContext:
+    def _session(self, raw: bytes) -> Session:
+        session, group, terminal = SESSION.unpack(raw)
+        found = self._sessions[raw] = Session(session, group, self._terminals.name(terminal) if terminal else None)
+        return found
+
+    def _memory(self, raw: bytes) -> tuple[Memory, int | None]:
+        """With the pages that count when memory runs out."""
+        virtual, peak, file, anon, swap, shmem, highest, tables = MEMORY.unpack(raw)
+        resident = file + anon + shmem
+        sizes = (virtual, resident, file + shmem, swap, max(peak, virtual), max(highest, resident))
+        memory = Memory(*(pages * PAGE_BYTES for pages in sizes))
+        found = self._memories[raw] = (memory, resident + swap + tables // PAGE_BYTES)
+        return found
+
+    def _io(self, raw: bytes) -> Io:
+        read_calls, written_calls, read, written = IO.unpack(raw)
+        found = self._ios[raw] = Io(read, written, read_calls, written_calls)
+        return found
+
+    def _activity(self, raw: bytes) -> Activity:
+        found = self._activities[raw] = Activity(*ACTIVITY.unpack(raw))
+        return found
+
+    def _variant(self, place: _Place, linux: LinuxContext) -> LinuxContext:
         """The same context with what differs between processes that share it. Kept for good, as `place` begins with
         its address, which nothing else may get."""
         self._varied.append(linux)
-        _, inner_pid, tracer, score = place
+        _, inner_pid, tracer, pages = place
         found = self._variants[place] = msgspec.structs.replace(
             linux,
             inner_pid=inner_pid or None if self._has_status else None,
             tracer_pid=tracer or None if self._has_security else None,
-            oom_score=score,
+            oom_score=self._oom_score(linux, pages),
         )
         return found
+
+    def _oom_score(self, linux: LinuxContext, pages: int | None) -> int | None:
+        if pages is None or self._total_pages is None:
+            return None
+        return 0 if pages == _EXEMPT else oom_score(linux.oom_score_adj or 0, pages, self._total_pages)
 
     def _context(self, mark: _Mark, pid: int, gaps: list[Gap]) -> Context:
         raw, groups, exiting, label = mark

@@ -8,8 +8,9 @@ from typing import NamedTuple
 from hostscope.errors import Error, UsageError
 from hostscope.model.request import ProcessRequest
 from hostscope.platforms.linux import translate
-from hostscope.platforms.linux.iterator import TaskIterator, want_of
+from hostscope.platforms.linux.iterator import TaskIterator, want_of, want_of_columns
 from hostscope.platforms.linux.privileges import Privileges
+from hostscope.platforms.linux.task_record import Want
 
 METHODS = ("iterator", "proc")
 """Best first."""
@@ -39,8 +40,13 @@ def check(method: str | None) -> None:
         raise UsageError(f"there is no method {method!r}", f"methods here: {', '.join(METHODS)}")
 
 
-def open_iterator(request: ProcessRequest, privileges: Privileges) -> tuple[Sweep | None, str | None]:
+def open_iterator(
+    request: ProcessRequest, privileges: Privileges, columns: bool = False
+) -> tuple[Sweep | None, str | None]:
     """The iterator, or None and why /proc is read instead.
+
+    Args:
+        columns: its records are for `task_columns`.
 
     Raises:
         HostError, Denied: the request insists on the iterator, and it cannot be had.
@@ -51,17 +57,18 @@ def open_iterator(request: ProcessRequest, privileges: Privileges) -> tuple[Swee
     if reason:
         return None, reason
     try:
-        return _load(request.wanted, privileges), None
+        want = want_of_columns(request.wanted) if columns else want_of(request.wanted)
+        return _load(want, privileges), None
     except (Error, OSError) as failed:
         if request.method == "iterator":
             raise failed if isinstance(failed, Error) else translate.error("load the iterator", failed) from failed
         return None, f"the iterator cannot be used: {failed}"
 
 
-def _load(wanted: frozenset[str], privileges: Privileges) -> Sweep:
+def _load(want: Want, privileges: Privileges) -> Sweep:
     """Kernels before 5.19 want the capability for opening the pass too, so it is opened before it is lowered."""
     with privileges.using(_needed(privileges), "load the process iterator"), ExitStack() as unfinished:
-        iterator = unfinished.enter_context(TaskIterator(want_of(wanted)))
+        iterator = unfinished.enter_context(TaskIterator(want))
         sweep = Sweep(iterator, iterator.chunks())
         unfinished.pop_all()
         return sweep

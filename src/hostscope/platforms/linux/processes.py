@@ -67,9 +67,9 @@ class Processes:
         finally:
             self._note(tally)
 
-    def _open(self, request: ProcessRequest, tally: Tally) -> method.Sweep | None:
+    def _open(self, request: ProcessRequest, tally: Tally, columns: bool = False) -> method.Sweep | None:
         """The iterator where it is the method of choice; whoever gets it closes it."""
-        sweep, tally.method_reason = method.open_iterator(request, self._privileges)
+        sweep, tally.method_reason = method.open_iterator(request, self._privileges, columns)
         tally.method = "iterator" if sweep else "proc"
         if sweep is not None:
             tally.method_reason = sweep.iterator.plain_reason
@@ -111,7 +111,7 @@ class Processes:
         method.check(request.method)
         state = self._security.state()
         tally.hidden = hiding(state)
-        sweep = self._open(request, tally)
+        sweep = self._open(request, tally, columns=True)
         try:
             if sweep is None:
                 return columns_of(self._by_proc(request, tally, state), request.wanted)

@@ -1,7 +1,6 @@
 """The iterator's records as columns: no object is made for a process. Needs NumPy."""
 
 import os
-import struct
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -9,25 +8,37 @@ from hostscope.model.text import decode
 from hostscope.platforms.base import Columns
 from hostscope.platforms.columnar import NUMBERS, names_of, object_array
 from hostscope.platforms.linux.clock import PAGE_BYTES, TICK_NS, Boot
+from hostscope.platforms.linux.iterator import want_of_columns
 from hostscope.platforms.linux.reread import count_threads, count_threads_of, read_name
-from hostscope.platforms.linux.task_record import HEADER_BYTES, Flag, join_path, state_name
+from hostscope.platforms.linux.task_record import (
+    BRIEF_BYTES,
+    HEADER_BYTES,
+    RECORD_BYTES,
+    Flag,
+    Want,
+    join_path,
+    state_name,
+)
 
 if TYPE_CHECKING:
     import numpy as np
 
-_LAYOUT = (
+_BRIEF = (
     "size:u4 flags:u4 argv_size:u4 exe_size:u2 cwd_size:u2 root_size:u2 groups_size:u2 open_files:u4 pid:u4 ppid:u4 "
-    "threads:u4 inner_pid:u4 tracer:u4 state:u4 exit_state:u4 task_flags:u4 start:u8 utime:u8 stime:u8 runtime:u8 "
+    "threads:u4 inner_pid:u4 tracer:u4 state:u4 exit_state:u4 task_flags:u4 start:u8 name:S16 "
+)
+_LAYOUT = _BRIEF + (
+    "utime:u8 stime:u8 runtime:u8 "
     "last_utime:u8 last_stime:u8 children_user_ns:u8 children_system_ns:u8 minor_faults:u8 major_faults:u8 "
     "voluntary_switches:u8 involuntary_switches:u8 virtual:u8 peak_virtual:u8 file:u8 anon:u8 swap:u8 shmem:u8 "
     "peak_resident:u8 page_tables:u8 read_call_bytes:u8 written_call_bytes:u8 read_bytes:u8 written_bytes:u8 serial:u8 "
-    "name:S16 uid:u4 gid:u4 suid:u4 sgid:u4 euid:u4 egid:u4 fsuid:u4 fsgid:u4 inheritable:u8 permitted:u8 effective:u8 "
+    "uid:u4 gid:u4 suid:u4 sgid:u4 euid:u4 egid:u4 fsuid:u4 fsgid:u4 inheritable:u8 permitted:u8 effective:u8 "
     "bounding:u8 ambient:u8 no_new_privs:u4 seccomp:u4 login_uid:u4 audit_session:u4 ns_cgroup:u4 ns_ipc:u4 ns_mnt:u4 "
     "ns_net:u4 ns_pid:u4 ns_time:u4 ns_user:u4 ns_uts:u4 css_set:u8 cgroup:u8 dumpable:u4 oom_score_adj:i4 policy:u4 "
     "priority:i4 static_priority:i4 realtime_priority:u4 session:u4 group:u4 tty:u4 unused:u4 exe_inode:u8 "
     "exe_device:u4 exe_flags:u4"
 )
-"""Every field of struct record (bpf/record.h), with its NumPy type."""
+"""Every field of struct record (bpf/record.h), with its NumPy type; and those of a brief one."""
 
 AS_THEY_ARE = (
     "pid", "ppid", "uid", "euid", "gid", "egid", "session", "group", "threads", "minor_faults", "major_faults",
@@ -58,34 +69,59 @@ def task_columns(chunks: Iterable[bytes], boot: Boot, wanted: frozenset[str]) ->
     """
     import numpy as np
 
+    brief = Want.BRIEF in want_of_columns(wanted)
     data = b"".join(chunks)
-    cut = cut_records(data)
-    rows = np.frombuffer(b"".join(cut.headers), [tuple(f.split(":")) for f in _LAYOUT.split()])
+    places = find_records(data, BRIEF_BYTES if brief else HEADER_BYTES)
+    rows = _headers(data, places, _BRIEF if brief else _LAYOUT)
     names = names_of(wanted)
     made = {name: rows[name].astype(np.int64) for name in AS_THEY_ARE if name in names}
-    made |= _times(rows, boot) | (_memory(rows) if "memory" in wanted else {})
+    made |= _starts(rows, boot) | ({} if brief else _times(rows)) | (_memory(rows) if "memory" in wanted else {})
     no_image = rows["flags"] & int(Flag.NO_MM) != 0
     columns: dict[str, Any] = {
         name: np.ma.array(column, mask=no_image if NUMBERS[name].group == "memory" else np.zeros(len(rows), bool))
         for name, column in made.items()
         if name in names
     }
-    columns |= _texts(cut, rows, no_image, names)
+    columns |= _texts(data, places, rows, no_image, names)
     return TaskColumns(columns, rows["flags"] & _NOT_WHOLE == 0, int(rows["threads"].sum()))
 
 
+def _headers(data: bytes, places: list[int], layout: str) -> "np.ndarray[Any, Any]":
+    """One row each. Gathered by words, as NumPy copies rows of many fields field by field."""
+    import numpy as np
+
+    kind = np.dtype([tuple(field.split(":")) for field in layout.split()])
+    words = np.frombuffer(data, np.uint64)
+    first = np.array(places, np.int64) // 8
+    gathered: np.ndarray[Any, Any] = words[first[:, None] + np.arange(kind.itemsize // 8)].view(kind)[:, 0]
+    return gathered
+
+
 def _texts(
-    cut: "Cut", rows: "np.ndarray[Any, Any]", no_image: "np.ndarray[Any, Any]", names: frozenset[str]
+    data: bytes,
+    places: list[int],
+    rows: "np.ndarray[Any, Any]",
+    no_image: "np.ndarray[Any, Any]",
+    names: frozenset[str],
 ) -> dict[str, Any]:
+    import numpy as np
+
     columns: dict[str, Any] = {"name": _names(rows)}
+    argv_at = np.array(places, np.int64) + rows.itemsize
+    argv_end = argv_at + rows["argv_size"]
+    exe_at = argv_end + 7 & -8
     if "state" in names:
         columns["state"] = _states(rows)
     if "exe" in names:
-        columns["exe"] = _paths(cut.exes)
+        columns["exe"] = _paths(_slices(data, exe_at, exe_at + rows["exe_size"]))
     if "argv" in names:
-        columns["argv"] = object_array(cut.argvs)
+        columns["argv"] = object_array(_slices(data, argv_at, argv_end))
         columns["argv"][no_image] = None
     return columns
+
+
+def _slices(data: bytes, begin: "np.ndarray[Any, Any]", end: "np.ndarray[Any, Any]") -> list[bytes]:
+    return [data[first:last] for first, last in zip(begin.tolist(), end.tolist(), strict=True)]
 
 
 def _names(rows: "np.ndarray[Any, Any]") -> Any:
@@ -98,54 +134,43 @@ def _names(rows: "np.ndarray[Any, Any]") -> Any:
     return column
 
 
-_SIZES = struct.Struct("<I4xIH")
-"""Of a record, its arguments, its executable."""
-
 _NOT_WHOLE = int(
     Flag.ARGV_CUT | Flag.ARGV_OVERWRITTEN | Flag.ARGV_UNREAD | Flag.EXE_CUT | Flag.EXE_UNLINKED | Flag.EXE_NAMELESS
     | Flag.THREADS_CUT | Flag.MM_CHANGED | Flag.FDS_CUT | Flag.NO_IO
 )  # fmt: skip
 
 
-class Cut(NamedTuple):
-    """A sweep, cut into what columns are made of."""
-
-    headers: list[bytes]
-    argvs: list[bytes]
-    """Arguments, each ended by NUL."""
-    exes: list[bytes]
-    """Paths of executables, as `join_path` takes them."""
-
-
-def cut_records(data: bytes) -> Cut:
-    """One loop for all, as it is most of what columns cost. Pure.
+def find_records(data: bytes, header: int) -> list[int]:
+    """Where the records begin whose headers have `header` bytes. Pure.
 
     Raises:
-        ValueError: a record is shorter than its header or longer than the data.
+        ValueError: a record is shorter than its header, not aligned or longer than the data.
     """
-    cut = Cut([], [], [])
-    header, argv, exe = cut.headers.append, cut.argvs.append, cut.exes.append
-    at, end, sizes_at = 0, len(data), _SIZES.unpack_from
-    while at + HEADER_BYTES <= end:
-        size, argv_size, exe_size = sizes_at(data, at)
-        if size < HEADER_BYTES:
+    places: list[int] = []
+    found, size_at = places.append, RECORD_BYTES.unpack_from
+    at, end = 0, len(data)
+    while at + header <= end:
+        found(at)
+        (size,) = size_at(data, at)
+        if size < header or size & 7:
             break
-        body = at + HEADER_BYTES
-        header(data[at:body])
-        argv(data[body : body + argv_size])
-        exe_at = body + (argv_size + 7 & -8)
-        exe(data[exe_at : exe_at + exe_size])
         at += size
     if at != end:
         raise ValueError("records of the iterator are cut short")
-    return cut
+    return places
 
 
-def _times(rows: "np.ndarray[Any, Any]", boot: Boot) -> dict[str, Any]:
-    """Start, and the exact run time divided as `task_record.split_runtime` does."""
+def _starts(rows: "np.ndarray[Any, Any]", boot: Boot) -> dict[str, Any]:
     import numpy as np
 
     start = (rows["start"] // TICK_NS).astype(np.int64)
+    return {"start": start, "started_at_ns": boot.at_ns + start * TICK_NS}
+
+
+def _times(rows: "np.ndarray[Any, Any]") -> dict[str, Any]:
+    """The exact run time divided as `task_record.split_runtime` does, and how the main thread is scheduled."""
+    import numpy as np
+
     user, system, runtime = (rows[name].astype(np.float64) for name in ("utime", "stime", "runtime"))
     share = np.divide(system, system + user, out=np.zeros(len(rows)), where=system > 0)
     last_user, last_system = rows["last_utime"].astype(np.int64), rows["last_stime"].astype(np.int64)
@@ -153,8 +178,6 @@ def _times(rows: "np.ndarray[Any, Any]", boot: Boot) -> dict[str, Any]:
     divided = np.minimum(np.maximum((share * runtime).astype(np.int64), last_system), total - last_user)
     unchanged = last_user + last_system >= total
     return {
-        "start": start,
-        "started_at_ns": boot.at_ns + start * TICK_NS,
         "user_ns": np.where(unchanged, last_user, total - divided),
         "system_ns": np.where(unchanged, last_system, divided),
         "priority": rows["priority"].astype(np.int64) - 100,

@@ -11,6 +11,8 @@ from typing import NamedTuple
 from hostscope.errors import Unavailable
 
 HEADER_BYTES = 464
+BRIEF_BYTES = 80
+"""Of a header with `Want.BRIEF`: everything up to the name."""
 
 
 class Want(IntFlag):
@@ -32,6 +34,8 @@ class Want(IntFlag):
     CGROUP = 2048
     SESSION = 4096
     SCHEDULE = 8192
+    BRIEF = 16384
+    """Headers end with the name: less to copy where nothing else is asked for."""
 
 
 class Flag(IntFlag):
@@ -60,8 +64,12 @@ class Flag(IntFlag):
     OOM_EXEMPT = 1048576
 
 
-HEADER = struct.Struct("<3I4HI5I12s25Q16s144s16s4IQII")
-"""In the order of struct record; `state`, `context` and `schedule` come as slices, equal slices mean equal things."""
+HEADER = struct.Struct("<3I8sI5I12sQ16s7Q32s64s32sQ144s16s16sQII")
+"""In the order of struct record. What recurs comes as slices, equal slices mean equal things: sizes, `state`, activity,
+memory, I/O, `context`, schedule, session."""
+
+SIZES = struct.Struct("<4H")
+"""Bytes of exe, cwd, root and groups."""
 
 PID, PID_AT = struct.Struct("<I"), 24
 """Where the pid of a record is."""
@@ -71,6 +79,15 @@ RECORD_BYTES = struct.Struct("<I")
 
 CONTEXT = struct.Struct("<8I5Q4I8I2QIi")
 """The context slice."""
+
+ACTIVITY, IO = struct.Struct("<4Q"), struct.Struct("<4Q")
+"""Minor and major faults, voluntary and involuntary switches. Bytes of read and write calls, then of storage."""
+
+MEMORY = struct.Struct("<8Q")
+"""Pages: virtual, its peak, files, anonymous, swap, shared, peak resident; then bytes of page tables."""
+
+SESSION = struct.Struct("<3I4x")
+"""Session, group, terminal."""
 
 NO_ANSWER = 0xFFFF_FFFF
 

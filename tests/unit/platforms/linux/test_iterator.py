@@ -19,7 +19,19 @@ from hostscope.platforms.linux.iterator_rows import IteratorRows
 from hostscope.platforms.linux.names import Accounts, Terminals
 from hostscope.platforms.linux.native import bpf
 from hostscope.platforms.linux.procfs import ProcRows
-from hostscope.platforms.linux.task_record import CONTEXT, HEADER, HEADER_BYTES, Flag, Want
+from hostscope.platforms.linux.task_record import (
+    ACTIVITY,
+    BRIEF_BYTES,
+    CONTEXT,
+    HEADER,
+    HEADER_BYTES,
+    IO,
+    MEMORY,
+    SESSION,
+    SIZES,
+    Flag,
+    Want,
+)
 from hostscope.platforms.tally import Tally
 
 BOOT = Boot("boot", 4026531836, 1_000_000)
@@ -44,11 +56,12 @@ def record(  # what a process of a quiet host looks like
 ) -> bytes:
     context = CONTEXT.pack(*[7] * 8, *[0] * 5, 0, 0, 0xFFFFFFFF, 0xFFFFFFFF, *range(1, 9), 0xFFFF_8000, 1, 1, 0)
     size = HEADER_BYTES + sum(map(len, map(padded, (argv, exe, cwd, root))))
-    numbers = [start_ns, 3_000_000, 1_000_000, 4_000_000, 0, 0, 50, 60, 11, 12, 13, 14, 100, 120, 5, 7, 3, 2, 30, 4]
+    times = [3_000_000, 1_000_000, 4_000_000, 0, 0, 50, 60]
     head = HEADER.pack(
-        size, flags, len(argv), len(exe), len(cwd), len(root), 0, 9, 42, 1, 2, 0, 0,
-        struct.pack("<3I", state, 0, task_flags), *numbers, 21, 22, 23, 24, 99, comm, context,
-        struct.pack("<IiiI", 3, 120, 125, 0), 40, 41, tty, 0, 77, 8, 0,
+        size, flags, len(argv), SIZES.pack(len(exe), len(cwd), len(root), 0), 9, 42, 1, 2, 0, 0,
+        struct.pack("<3I", state, 0, task_flags), start_ns, comm, *times, ACTIVITY.pack(11, 12, 13, 14),
+        MEMORY.pack(100, 120, 5, 7, 3, 2, 30, 4), IO.pack(21, 22, 23, 24), 99, context,
+        struct.pack("<IiiI", 3, 120, 125, 0), SESSION.pack(40, 41, tty), 77, 8, 0,
     )  # fmt: skip
     return head + b"".join(map(padded, (argv, exe, cwd, root)))
 
@@ -177,12 +190,41 @@ def test_any_bytes_after_a_header(raw: bytes) -> None:
 
 def test_columns_of_arbitrary_bytes_are_an_error() -> None:
     pytest.importorskip("numpy", reason="columns need NumPy")
-    from hostscope.platforms.linux.task_columns import cut_records
+    from hostscope.platforms.linux.task_columns import find_records
 
-    assert cut_records(record() * 3).headers == [record()[:HEADER_BYTES]] * 3
+    size = len(record())
+    assert find_records(record() * 3, HEADER_BYTES) == [0, size, 2 * size]
     for raw in (record()[:-1], record() + b"x", bytes(HEADER_BYTES), b"\xff" * HEADER_BYTES):
         with pytest.raises(ValueError):
-            cut_records(raw)
+            find_records(raw, HEADER_BYTES)
+
+
+@given(st.binary(max_size=200))
+def test_columns_of_any_bytes_after_a_header(raw: bytes) -> None:
+    """Sizes inside of a record may say anything: columns are made, of what is there."""
+    pytest.importorskip("numpy", reason="columns need NumPy")
+    from hostscope.platforms.linux.task_columns import task_columns
+
+    header = bytearray(record()[:BRIEF_BYTES]) + raw + bytes(-len(raw) % 8)
+    struct.pack_into("<I", header, 0, len(header))
+    header[8:20] = (raw + bytes(12))[:12]
+    columns = task_columns([bytes(header)], BOOT, frozenset({"argv", "exe"})).columns
+    assert {len(column) for column in columns.values()} == {1}
+    assert columns["argv"][0] in raw + bytes(8)
+
+
+def test_brief_records_give_the_same_columns() -> None:
+    pytest.importorskip("numpy", reason="columns need NumPy")
+    from hostscope.platforms.linux.task_columns import task_columns
+
+    whole = record()
+    short = bytearray(whole[:BRIEF_BYTES] + whole[HEADER_BYTES:])
+    struct.pack_into("<I", short, 0, len(short))
+    few = frozenset({"argv", "exe", "state", "threads"})
+    found = task_columns([bytes(short)] * 2, BOOT, few).columns
+    expected = task_columns([whole] * 2, BOOT, few | {"owner"}).columns
+    assert {name: list(column) for name, column in found.items()} == {name: list(expected[name]) for name in found}
+    assert list(found["argv"]) == [b"/bin/cat\0-n\0"] * 2 and list(found["exe"]) == ["/bin/cat"] * 2
 
 
 def test_no_processes_are_empty_columns() -> None:
@@ -256,7 +298,7 @@ def test_oom_scores(adjustment: int, pages: int, score: int) -> None:
 def test_every_cheap_field_is_asked_of_the_kernel_but_three() -> None:
     """State is always there, labels are text of the security module; `threads` stands in every record."""
     assert {field for field in FULL if not iterator.want_of(frozenset({field}))} == {"state", "threads", "lsm"}
-    assert iterator.want_of(FULL) == Want((1 << len(Want)) - 1)
+    assert iterator.want_of(FULL) == Want((1 << len(Want)) - 1) & ~Want.BRIEF
 
 
 # Errors -------------------------------------------------------------------------------------------------------------

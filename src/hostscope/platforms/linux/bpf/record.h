@@ -13,6 +13,7 @@ enum {
 	WANT_IDS = 256,
 	WANT_SECURITY = 512, /* capability sets, no_new_privs, seccomp, login user, tracer, dumpable, oom_score_adj */
 	WANT_NAMESPACES = 1024, WANT_CGROUP = 2048, WANT_SESSION = 4096, WANT_SCHEDULE = 8192,
+	WANT_BRIEF = 16384, /* of the header only what stands before `utime`: a sixth, for those who want no more of it */
 };
 
 enum {
@@ -57,12 +58,12 @@ struct record {
 	u32 tracer;
 	u32 state, exit_state, task_flags; /* one slice */
 	u64 start_boottime;
+	char comm[16];
 	u64 utime, stime, runtime, previous_utime, previous_stime, cutime, cstime;
 	u64 minor_faults, major_faults, voluntary_switches, involuntary_switches;
 	u64 total_vm, hiwater_vm, rss_file, rss_anon, swap, rss_shmem, hiwater_rss, page_tables;
 	u64 rchar, wchar, read_bytes, write_bytes;
 	u64 serial; /* pidfs inode (6.9) */
-	char comm[16];
 	struct context context;
 	u32 policy, priority, static_priority, rt_priority; /* one slice */
 	u32 sid, pgrp, tty, unused;
@@ -70,7 +71,8 @@ struct record {
 	u32 exe_device, exe_flags;
 };
 
-_Static_assert(sizeof(struct record) == 464, "task_record.py knows this layout");
+enum { BRIEF_BYTES = __builtin_offsetof(struct record, utime) };
+_Static_assert(sizeof(struct record) == 464 && BRIEF_BYTES == 80, "task_record.py knows this layout");
 
 /* Where one record is put together. It lives in a map of one element, so only one reader may use it at a time: each
  * loaded set of programs has its own. The state of every loop is here and not on the stack because the verifier does

@@ -447,9 +447,10 @@ INLINE void write_part(struct seq_file *seq, void *from, u64 size, const u64 lim
 INLINE void write_record(struct seq_file *seq, struct scratch *s) {
 	struct record *r = &s->record;
 	u64 argv = PADDED(r->argv_size), paths = s->paths_used, groups = PADDED(r->groups_size);
+	const u32 header = (want & WANT_BRIEF) ? BRIEF_BYTES : sizeof(*r);
 
-	r->size = sizeof(*r) + argv + paths + groups;
-	bpf_seq_write(seq, r, sizeof(*r));
+	r->size = header + argv + paths + groups;
+	bpf_seq_write(seq, r, header);
 	write_part(seq, s->argv, argv, ARGV_SLOT);
 	write_part(seq, s->paths, paths, PATHS_SLOT);
 	write_part(seq, s->groups, groups, GROUPS_SLOT * 4);
