@@ -32,6 +32,25 @@ class Resolver(Struct, frozen=True):
     gaps: tuple[Gap, ...] = ()
 
 
+class Name(Struct, frozen=True, gc=False):
+    """What a remote end is called, and how that was learnt."""
+
+    domain: str
+    """Lower case, without the last dot."""
+    source: str
+    """``dns tls quic http reverse``."""
+    alpn: tuple[str, ...] = ()
+    """TLS and QUIC: the protocols that the client offered, such as ``h2 http/1.1``."""
+    ech: bool = False
+    """The client offered an encrypted hello: `domain` may be a provider's public name that hides the real one."""
+    aliases: tuple[str, ...] = ()
+    """DNS: the CNAMEs between `domain` and the address."""
+    others: int = 0
+    """DNS: further domains that lead to the same address, of which `domain` is the one asked for last."""
+    expired: bool = False
+    """DNS: the answer's time to live had passed at the asked moment."""
+
+
 class DnsAnswer(Struct, frozen=True, gc=False):
     """One record of an answer."""
 
