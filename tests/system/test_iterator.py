@@ -328,7 +328,8 @@ def test_what_is_not_wanted_is_not_read() -> None:
             _, flags, argv_size, sizes, fds = fields[:5]
             assert (argv_size, sizes, fds) == (0, bytes(8), 0xFFFF_FFFF)
             assert not flags & Flag.ARGV_UNREAD
-            assert not any(fields[15:20])
+            assert not any(fields[13:20])
+            assert fields[20:23] == (bytes(32), bytes(64), bytes(32))
 
 
 def test_pidfs_inodes_are_serials() -> None:
@@ -414,8 +415,7 @@ def test_the_lesser_program_stands_in_and_says_why(monkeypatch: pytest.MonkeyPat
 
 
 def test_relocation_is_the_same_every_time() -> None:
-    with open(program_cache.OBJECT, "rb") as file:
-        raw = file.read()
+    raw = program_cache.read_object("tasks")
     kernel = relocate.read_kernel_btf()
     assert relocate.build_image(raw, kernel) == relocate.build_image(raw, kernel) == program_cache.load_image().image
 

@@ -98,6 +98,7 @@ class TaskIterator:
         """Why programs were not taken from the cache; None when they were."""
         self.plain_reason: str | None = None
         """Why the lesser program is used; None when it is not."""
+        self.want = want
         self._pass: int | None = None
         self._loaded = self._load(found.image, programs, {"want": int(want), "cpus": count_cpus()})
 

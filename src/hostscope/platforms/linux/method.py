@@ -1,8 +1,9 @@
 """Which method a sweep uses, and why not the better one."""
 
 import os
+import weakref
 from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from typing import NamedTuple
 
 from hostscope.errors import Error, UsageError
@@ -34,6 +35,47 @@ class Sweep(NamedTuple):
     chunks: Iterator[bytes]
 
 
+class Programs:
+    """The program of the last sweep, kept in the kernel for the next one that wants the same fields: loading it takes
+    as long as reading a thousand processes. It runs only while a sweep reads.
+
+    Several sweeps at once each have their own; the last one to end leaves its program.
+    """
+
+    def __init__(self) -> None:
+        self._kept: list[tuple[Want, TaskIterator]] = []
+        weakref.finalize(self, _close_all, self._kept)
+
+    def take(self, want: Want) -> TaskIterator:
+        """A program that nobody else reads from. Raises: as `TaskIterator`."""
+        while self._kept:
+            kept, iterator = self._kept.pop()
+            if kept == want:
+                return iterator
+            iterator.close()
+        return TaskIterator(want)
+
+    @contextmanager
+    def lend(self, sweep: Sweep) -> Iterator[Sweep]:
+        """Keeps the program of the sweep when the block ends well."""
+        with ExitStack() as failed:
+            failed.push(sweep.iterator)
+            yield sweep
+            failed.pop_all()
+        sweep.iterator.end_pass()
+        kept, self._kept[:] = self._kept[:], [(sweep.iterator.want, sweep.iterator)]
+        _close_all(kept)
+
+    def close(self) -> None:
+        """Takes what is kept out of the kernel."""
+        _close_all(self._kept)
+
+
+def _close_all(kept: list[tuple[Want, TaskIterator]]) -> None:
+    while kept:
+        kept.pop()[1].close()
+
+
 def check(method: str | None) -> None:
     """Raises UsageError unless the method is one of ours."""
     if method is not None and method not in METHODS:
@@ -41,7 +83,7 @@ def check(method: str | None) -> None:
 
 
 def open_iterator(
-    request: ProcessRequest, privileges: Privileges, columns: bool = False
+    request: ProcessRequest, privileges: Privileges, programs: Programs, columns: bool = False
 ) -> tuple[Sweep | None, str | None]:
     """The iterator, or None and why /proc is read instead.
 
@@ -58,17 +100,17 @@ def open_iterator(
         return None, reason
     try:
         want = want_of_columns(request.wanted) if columns else want_of(request.wanted)
-        return _load(want, privileges), None
+        return _begin(want, privileges, programs), None
     except (Error, OSError) as failed:
         if request.method == "iterator":
             raise failed if isinstance(failed, Error) else translate.error("load the iterator", failed) from failed
         return None, f"the iterator cannot be used: {failed}"
 
 
-def _load(want: Want, privileges: Privileges) -> Sweep:
+def _begin(want: Want, privileges: Privileges, programs: Programs) -> Sweep:
     """Kernels before 5.19 want the capability for opening the pass too, so it is opened before it is lowered."""
     with privileges.using(_needed(privileges), "load the process iterator"), ExitStack() as unfinished:
-        iterator = unfinished.enter_context(TaskIterator(want))
+        iterator = unfinished.enter_context(programs.take(want))
         sweep = Sweep(iterator, iterator.chunks())
         unfinished.pop_all()
         return sweep

@@ -28,7 +28,7 @@ from hostscope.platforms.linux.task_columns import TaskColumns, left_out, task_c
 from hostscope.platforms.linux.task_record import record_pids
 from hostscope.platforms.tally import Tally
 
-EFFECT = "an eBPF program in the kernel for the sweep"
+EFFECT = "an eBPF program in the kernel, kept for the next sweep while the session lives"
 
 
 class Processes:
@@ -41,6 +41,7 @@ class Processes:
         self._privileges = privileges
         self._accounts = Accounts()
         self._terminals = Terminals()
+        self._programs = method.Programs()
 
     def sweep(self, request: ProcessRequest, tally: Tally) -> Iterator[Process]:
         """All processes, in ascending pid order; `tally` counts what happened and is whole at the end.
@@ -69,7 +70,7 @@ class Processes:
 
     def _open(self, request: ProcessRequest, tally: Tally, columns: bool = False) -> method.Sweep | None:
         """The iterator where it is the method of choice; whoever gets it closes it."""
-        sweep, tally.method_reason = method.open_iterator(request, self._privileges, columns)
+        sweep, tally.method_reason = method.open_iterator(request, self._privileges, self._programs, columns)
         tally.method = "iterator" if sweep else "proc"
         if sweep is not None:
             tally.method_reason = sweep.iterator.plain_reason
@@ -87,7 +88,7 @@ class Processes:
     def _by_iterator(
         self, sweep: method.Sweep, request: ProcessRequest, tally: Tally, state: HostSecurity
     ) -> Iterator[Process]:
-        with sweep.iterator, self._privileges.using(READ_OTHERS, "read other users' processes"):
+        with self._programs.lend(sweep), self._privileges.using(READ_OTHERS, "read other users' processes"):
             contexts = self._contexts(request, state)
             proc = ProcRows(self._boot, contexts, self._terminals, request.wanted, has_labels(state))
             rows = IteratorRows(self._boot, contexts, self._terminals, request.wanted, has_labels(state), proc)
@@ -116,7 +117,7 @@ class Processes:
             if sweep is None:
                 return columns_of(self._by_proc(request, tally, state), request.wanted)
             begun = ticks_now()
-            with sweep.iterator:
+            with self._programs.lend(sweep):
                 found = task_columns(sweep.chunks, self._boot, request.wanted)
             return self._completed(found, begun, request, tally, state)
         finally:
@@ -176,10 +177,12 @@ class Processes:
 
     def _iterator_pids(self) -> frozenset[int]:
         """What the iterator itself shows: `sweep` adds from /proc what it leaves out, so that no row is missing."""
-        sweep, _ = method.open_iterator(ProcessRequest(fields=frozenset(), method="iterator"), self._privileges)
+        sweep, _ = method.open_iterator(
+            ProcessRequest(fields=frozenset(), method="iterator"), self._privileges, self._programs
+        )
         if sweep is None:
             raise Unsupported("the kernel iterator cannot be used here")
-        with sweep.iterator:
+        with self._programs.lend(sweep):
             return frozenset(pid for chunk in sweep.chunks for pid in record_pids(chunk))
 
 
