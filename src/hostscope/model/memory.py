@@ -40,4 +40,18 @@ class ThreadState(Struct, frozen=True, gc=False):
     signal: int = 0
     signal_info: bytes = b""
     stopped_ns: int = 0
-    """How long it stood still for this."""
+    """How long it stood still for this; 0 while it still does."""
+    asked_mono_ns: int = 0
+    """When it was asked to stop, by the monotonic clock."""
+    state: str = ""
+    """As in `Process.state`, before it was stopped."""
+    pending_signals: int = 0
+    """Mask of the thread's own, bit 0 for signal 1."""
+    blocked_signals: int = 0
+    user_ns: int = 0
+    """Processor time."""
+    system_ns: int = 0
+    other_registers: tuple[tuple[int, bytes], ...] = ()
+    """Register sets by their note type (arm64: thread pointer, system call)."""
+    unread: str | None = None
+    """Why there are no registers."""

@@ -78,7 +78,7 @@ def _holder(process: int) -> Iterator[int]:
     When the first thread has ended and others go on (pthread_exit in main), /proc/PID shows a zombie without files or
     memory; the directory of a thread that lives shows them. A way of hiding from those who only look at the first.
     """
-    thread = _living_thread(process)
+    thread = living_thread(process)
     if thread is None:
         yield process
         return
@@ -89,7 +89,7 @@ def _holder(process: int) -> Iterator[int]:
         os.close(directory)
 
 
-def _living_thread(process: int) -> int | None:
+def living_thread(process: int) -> int | None:
     """A thread that stands in for a dead first one."""
     with suppress(OSError, ValueError):  # one that ends now is read like any other
         stat = parse_stat(read_at(process, "stat"))
@@ -206,7 +206,7 @@ class _Reader:
     # Memory -----------------------------------------------------------------------------------------------------
 
     def _maps(self) -> tuple[MemoryMap, ...]:
-        text, cut = whole_lines(_read_records(self._directory, "maps", MAPS_LIMIT), MAPS_LIMIT)
+        text, cut = whole_lines(read_records(self._directory, "maps", MAPS_LIMIT), MAPS_LIMIT)
         if cut:
             self._gaps.append(Gap("maps", Reason.TRUNCATED, f"longer than {MAPS_LIMIT} bytes"))
         return tuple(self._named(found) if found.deleted else found for found in parse_maps(text))
@@ -278,7 +278,7 @@ class _Reader:
     def _table(self, protocol: str) -> list[Endpoint]:
         """One table; a kernel without the protocol has none."""
         try:
-            raw = _read_records(self._directory, f"net/{protocol}", TABLE_LIMIT)
+            raw = read_records(self._directory, f"net/{protocol}", TABLE_LIMIT)
         except OSError as failed:
             if failed.errno != errno.ENOENT:
                 self._gaps.append(translate.gap("sockets", failed))
@@ -313,7 +313,7 @@ class _Reader:
         return tuple(parse_environ(raw))
 
 
-def _read_records(directory: int, name: str, limit: int) -> bytes:
+def read_records(directory: int, name: str, limit: int) -> bytes:
     """A file that the kernel writes record by record: a read gives whole ones only, so a short one is not the end."""
     fd = os.open(name, os.O_RDONLY | os.O_CLOEXEC, dir_fd=directory)
     pieces, size = [], 0

@@ -1,0 +1,82 @@
+"""Which pages of an address space were ever used."""
+
+import errno
+import os
+from collections.abc import Iterable, Iterator
+
+import numpy
+
+from hostscope.platforms.linux.clock import PAGE_BYTES
+
+Range = tuple[int, int]
+_NO_SCAN = frozenset({errno.ENOTTY, errno.EINVAL, errno.ENOSYS})
+_ENTRY_BYTES = 8
+_ENTRIES = 1 << 17
+PRESENT_OR_SWAPPED = 62
+"""Bits 63 and 62 of an entry; Documentation/admin-guide/mm/pagemap.rst."""
+
+
+class Pagemap:
+    """An open /proc/PID/pagemap."""
+
+    def __init__(self, fd: int, scans: bool = True) -> None:
+        self._fd = fd
+        self.scans = scans
+        """Whether PAGEMAP_SCAN is used; False once the kernel refused it."""
+
+    def used(self, start: int, end: int) -> Iterator[Range]:
+        """Ranges with pages that are present or swapped out, ascending, those that touch joined.
+
+        Cost: one system call for 16,384 ranges; before Linux 6.7 one for half a GiB.
+
+        Raises:
+            OSError
+        """
+        return joined(self._scanned(start, end))
+
+    def _scanned(self, start: int, end: int) -> Iterator[Range]:
+        from hostscope.platforms.linux.native import pagemap
+
+        while start < end and self.scans:
+            try:
+                ranges, walked = pagemap.scan(self._fd, start, end)
+            except OSError as failed:
+                if failed.errno not in _NO_SCAN:
+                    raise
+                self.scans = False
+                break
+            yield from ranges
+            if walked <= start:
+                return
+            start = walked
+        if start < end:
+            yield from self._read(start, end)
+
+    def _read(self, start: int, end: int) -> Iterator[Range]:
+        for first in range(start, end, _ENTRIES * PAGE_BYTES):
+            pages = (min(first + _ENTRIES * PAGE_BYTES, end) - first) // PAGE_BYTES
+            raw = os.pread(self._fd, pages * _ENTRY_BYTES, first // PAGE_BYTES * _ENTRY_BYTES)
+            yield from runs(raw, first)
+
+
+def runs(raw: bytes, start: int) -> Iterator[Range]:
+    """Used ranges from pagemap entries of consecutive pages, the first of which is at `start`."""
+    entries = numpy.frombuffer(raw[: len(raw) // _ENTRY_BYTES * _ENTRY_BYTES], "<u8")
+    used = (entries >> numpy.uint64(PRESENT_OR_SWAPPED)) != 0
+    edges = numpy.flatnonzero(numpy.diff(numpy.concatenate(([0], used.view(numpy.int8), [0]))))
+    for first, last in edges.reshape(-1, 2).tolist():
+        yield start + first * PAGE_BYTES, start + last * PAGE_BYTES
+
+
+def joined(ranges: Iterable[Range]) -> Iterator[Range]:
+    """Ascending ranges with those that touch made one."""
+    current: Range | None = None
+    for start, end in ranges:
+        if current and start <= current[1]:
+            current = (current[0], max(current[1], end))
+        else:
+            if current:
+                yield current
+            current = (start, end)
+    if current:
+        yield current
