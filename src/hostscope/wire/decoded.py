@@ -67,6 +67,8 @@ class Decoded(Struct, frozen=True, eq=False):
     tcp_flags: U8
     icmp: U16
     """ICMP type * 256 + code."""
+    transport_offset: I64
+    """Where the transport's header begins in the batch's `data`; told of TCP, whose sequence numbers are in it."""
     payload_offset: I64
     """Where the transport's payload begins in the batch's `data`."""
     payload_bytes: U32
@@ -108,10 +110,13 @@ class Decoded(Struct, frozen=True, eq=False):
         def u64() -> U64:
             return np.zeros(count, np.uint64)
 
+        def i64() -> I64:
+            return np.zeros(count, np.int64)
+
         def vlan() -> I16:
             return np.full(count, -1, np.int16)
 
         return cls(
-            u8(), u8(), u64(), u64(), u64(), u64(), u16(), u16(), u8(), u16(), np.zeros(count, np.int64), u32(), u32(),
+            u8(), u8(), u64(), u64(), u64(), u64(), u16(), u16(), u8(), u16(), i64(), i64(), u32(), u32(),
             u8(), u8(), u32(), vlan(), vlan(), u8(), u32(), u8(), u64(), u64(), u64(), u64(), u8(),
         )  # fmt: skip

@@ -94,6 +94,7 @@ def _write(run: Decoding, cursor: Cursor, starts: I64, header: U8, form: Form, t
     out.tcp_flags[index] = header[:, form.size + 13] * tcp
     before = size + np.int64(form.size)
     payload = total - before
+    out.transport_offset[index] = starts + np.int64(form.size)
     out.payload_offset[index] = starts + before
     out.payload_bytes[index] = payload
     out.payload_captured[index] = np.minimum(run.captured[index] - cursor.at - before, payload)

@@ -40,6 +40,7 @@ def _ports(run: Decoding, cursor: Cursor) -> Cursor:
 def _tcp(run: Decoding, cursor: Cursor) -> None:
     cursor, header = run.header(cursor, 20)
     run.out.tcp_flags[cursor.index] = header[:, 13]
+    run.out.transport_offset[cursor.index] = run.offsets[cursor.index] + cursor.at
     size = (header[:, 12] >> 4).astype(np.int64) * 4
     end = cursor.at + np.maximum(size, 20)
     run.mark(cursor.index[(size < 20) | (end > cursor.limit)], Problem.MALFORMED)

@@ -1,0 +1,69 @@
+"""A file in large pieces, each beginning with what was left over of the one before."""
+
+import zlib
+from typing import Protocol
+
+import numpy as np
+
+from hostscope.wire.batch import U8
+
+PIECE = 8 << 20
+MAX_RECORD = 16 << 20
+"""Longer records are taken for damage; libpcap's own bound for network packets is 256 KiB."""
+
+
+class Readable(Protocol):
+    """What is needed of a file."""
+
+    def readinto(self, buffer: memoryview, /) -> int | None:
+        """Fills the buffer as far as one read goes; 0 at the end."""
+
+
+class Feed:
+    """Reads ahead in pieces. Not a map of the file: a map of a file that is cut meanwhile kills the process.
+
+    Each piece is a new array, so batches that are kept stay true.
+    """
+
+    def __init__(self, file: Readable, piece: int = PIECE) -> None:
+        self._file = file
+        self._piece = piece
+        self.data: U8 = np.zeros(0, np.uint8)
+        self.broken: str | None = None
+        """Why reading ended before the end of the file."""
+
+    def more(self, left: int) -> bool:
+        """Drops all but the last `left` bytes and appends as many more as there are, up to a piece.
+
+        Returns:
+            Whether there were any.
+        """
+        old, data = self.data, np.empty(left + self._piece, np.uint8)
+        data[:left] = old[len(old) - left :]
+        filled = left
+        while filled < len(data):
+            count = self._read(memoryview(data)[filled:])  # type: ignore[arg-type]
+            if not count:
+                break
+            filled += count
+        self.data = data[:filled]
+        return filled > left
+
+    def rest(self) -> int:
+        """How many bytes follow what was read; they are thrown away."""
+        scratch, total = memoryview(bytearray(1 << 20)), 0
+        while count := self._read(scratch):
+            total += count
+        return total
+
+    def _read(self, into: memoryview) -> int:
+        try:
+            return self._file.readinto(into) or 0
+        except (EOFError, zlib.error) as error:  # a compressed file that was cut or damaged
+            self.broken = str(error)
+            return 0
+        except OSError as error:
+            if error.errno is not None:
+                raise
+            self.broken = str(error)  # gzip.BadGzipFile: other data after the compressed
+            return 0
