@@ -1,15 +1,230 @@
-"""Packets of interfaces. Linux: not built yet."""
+"""Packets of interfaces, by packet sockets and their rings."""
 
-from contextlib import AbstractContextManager
+import errno
+import select
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
+from time import monotonic
+from typing import TYPE_CHECKING, TypeVar
 
-from hostscope.errors import Unsupported
-from hostscope.model.capture import CaptureRequest
-from hostscope.platforms.base import PacketSource
+from msgspec import Struct
+
+from hostscope.errors import Denied, NativeError, Unavailable, UsageError
+from hostscope.model.capture import CaptureCounts, CaptureInterface, CaptureRequest
+from hostscope.platforms.base import PacketSource, Privileges
+from hostscope.platforms.linux.packet_filter import DLT_LINUX_SLL2, LINKTYPE_RAW, Program, program_for
+from hostscope.platforms.linux.rtnetlink import Link, RouteSocket
+from hostscope.platforms.linux.translate import REFUSED, error
 from hostscope.platforms.tally import Tally
+
+if TYPE_CHECKING:
+    from hostscope.platforms.linux.packet_ring import PacketRing
+    from hostscope.wire.batch import PacketBatch
+
+Result = TypeVar("Result")
+
+ANY = "any"
+"""All interfaces, those that appear later included, with cooked headers."""
+CAPTURING = ("net_raw",)
+LISTING = "hostscope interfaces lists all of them"
+HINT = "needs root or CAP_NET_RAW; hostscope doctor shows how to grant it"
+IFF_UP, IFF_LOOPBACK = 0x1, 0x8
+_ETHERNET, _LOOPBACK = 1, 772
+LINK_TYPES = {
+    _ETHERNET: 1, _LOOPBACK: 1, 519: LINKTYPE_RAW, 768: LINKTYPE_RAW, 769: LINKTYPE_RAW, 776: LINKTYPE_RAW,
+    778: LINKTYPE_RAW, 801: 105, 803: 127, 65534: LINKTYPE_RAW,
+}  # fmt: skip
+"""ARPHRD_* -> LINKTYPE_*; everything else is captured cooked. Tunnels give raw IP, 802.11 with and without radiotap."""
+LEAST_RING_BYTES = 1 << 20
+GATHER_S = 0.015
+"""Packets are collected for so long where few are waiting: many at once cost less each."""
+_MANY = 8_000
+"""Packets of one round that are enough not to wait."""
+_WAIT_MS, _LAST_POLL_MS = 100, 10
+LAST_WAIT_S = 0.1
+"""After the last packet was let in, until the kernel has handed over the block that holds it."""
+MOST_SNAP_BYTES = 262_144
+
+
+class _Place(Struct, frozen=True):
+    """One interface, or all of them, to capture from."""
+
+    shown: CaptureInterface
+    program: Program
+    loopback: int
+    """Index of the loopback interface."""
+
+    @property
+    def everywhere(self) -> bool:
+        """Whether it is no single interface."""
+        return self.shown.index == 0
 
 
 class Capture:
-    """Answers `Unsupported` for now."""
+    """Implements `hostscope.platforms.base.Capture`."""
 
-    def open(self, request: CaptureRequest, tally: Tally) -> AbstractContextManager[PacketSource]:
-        raise Unsupported("capturing packets is not built yet")
+    def __init__(self, privileges: Privileges | None = None) -> None:
+        self._privileges = privileges
+
+    @contextmanager
+    def open(self, request: CaptureRequest, tally: Tally) -> Iterator[PacketSource]:
+        """Starts to capture: one ring for each interface, and one for all of them for ``any``.
+
+        Needs: CAP_NET_RAW, for promiscuous mode too.
+        Source: packet(7), TPACKET_V3 (Linux 3.2). Memory: `request.ring_bytes` of the kernel's, over all interfaces.
+
+        Raises:
+            UsageError: an interface does not exist or is down, or libpcap rejects the filter.
+            Denied: CAP_NET_RAW is missing.
+            Unavailable: there is no libpcap for the filter.
+        """
+        places = tuple(places_of(request, _links()))
+        with ExitStack() as stack:
+            rings = self._rings(request, places, stack)
+            tally.method = "packet-ring"
+            tally.effects += _effects(request, places)
+            yield PacketRings(rings, tuple(place.shown for place in places))
+
+    def _rings(self, request: CaptureRequest, places: tuple[_Place, ...], stack: ExitStack) -> "tuple[PacketRing, ...]":
+        from hostscope.platforms.linux.packet_ring import PacketRing  # brings NumPy along
+
+        each, found = max(LEAST_RING_BYTES, request.ring_bytes // len(places)), []
+        with self._raised(places):
+            for place in places:
+                cooked = place.shown.link == DLT_LINUX_SLL2
+                ring = _tried(place, PacketRing, each, snap_bytes(request), cooked, place.everywhere, place.loopback)
+                stack.callback(ring.close)
+                found.append(ring)
+            for place, ring in zip(places, found, strict=True):
+                name = None if place.everywhere else place.shown.name
+                _tried(place, ring.start, name, place.shown.index, place.program, request.promiscuous)
+        return tuple(found)
+
+    def _raised(self, places: tuple[_Place, ...]) -> AbstractContextManager[None]:
+        why = f"capture packets of {', '.join(place.shown.name for place in places)}"
+        return self._privileges.using(CAPTURING, why) if self._privileges else nullcontext()
+
+
+class PacketRings:
+    """Implements `hostscope.platforms.base.PacketSource`."""
+
+    def __init__(self, rings: "tuple[PacketRing, ...]", interfaces: tuple[CaptureInterface, ...]) -> None:
+        self.interfaces = interfaces
+        self._rings = rings
+        self._ready = select.poll()
+        for ring in rings:
+            self._ready.register(ring.socket, select.POLLIN)
+
+    def batches(self, stop: threading.Event) -> "Iterator[PacketBatch]":
+        """See `PacketSource.batches`. What was captured before `stop` was set is given in any case.
+
+        A batch is up to 8 MiB of one interface's packets in order; where few are waiting they are let gather.
+        """
+        while not stop.is_set():
+            found = 0
+            for batch in self._round():
+                found += len(batch)
+                yield batch
+            if not found:
+                self._ready.poll(_WAIT_MS)
+            if found < _MANY:
+                stop.wait(GATHER_S)
+        yield from self._last()
+
+    def counts(self) -> tuple[CaptureCounts, ...]:
+        """See `PacketSource.counts`."""
+        for ring in self._rings:
+            ring.count()
+        return tuple(
+            CaptureCounts(shown.name, ring.received, ring.dropped)
+            for shown, ring in zip(self.interfaces, self._rings, strict=True)
+        )
+
+    def _round(self) -> "Iterator[PacketBatch]":
+        for place, (ring, shown) in enumerate(zip(self._rings, self.interfaces, strict=True)):
+            batch = ring.take(place, shown.link)
+            if batch is not None:
+                yield batch
+
+    def _last(self) -> "Iterator[PacketBatch]":
+        """Nothing more is let in; the kernel hands over a block that is not full after a moment."""
+        for ring in self._rings:
+            ring.stop()
+        end = monotonic() + LAST_WAIT_S
+        while True:
+            late, found = monotonic() > end, False
+            for batch in self._round():
+                found = True
+                yield batch
+            if late and not found:
+                return
+            if not found:
+                self._ready.poll(_LAST_POLL_MS)
+
+
+def places_of(request: CaptureRequest, links: list[Link]) -> Iterator[_Place]:
+    """What is captured from, each with its filter; nothing has been opened yet.
+
+    Raises:
+        UsageError: an interface does not exist or is down, or the filter is wrong.
+    """
+    named = {link.name: link for link in links} | {name: link for link in links for name in link.aliases}
+    loopback = next((link.index for link in links if link.flags & IFF_LOOPBACK), 0)
+    wanted = dict.fromkeys(request.interfaces or [link.name for link in links if link.flags & IFF_UP])
+    if not wanted:
+        raise UsageError("no interface is up", LISTING)
+    for name in wanted:
+        shown = _shown(name, named)
+        yield _Place(shown, program_for(request.bpf, shown.link, snap_bytes(request)), loopback)
+
+
+def _shown(name: str, named: dict[str, Link]) -> CaptureInterface:
+    if name == ANY:
+        return CaptureInterface(0, ANY, DLT_LINUX_SLL2)
+    link = named.get(name)
+    if link is None:
+        raise UsageError(f"there is no interface {name!r}", f"interfaces: {', '.join([*named, ANY])}")
+    if not link.flags & IFF_UP:
+        raise UsageError(f"interface {link.name} is down", "packets pass only through interfaces that are up")
+    return CaptureInterface(link.index, link.name, LINK_TYPES.get(link.hardware, DLT_LINUX_SLL2))
+
+
+def snap_bytes(request: CaptureRequest) -> int:
+    """How much of a packet is kept."""
+    return min(request.snap_bytes, MOST_SNAP_BYTES)
+
+
+def _links() -> list[Link]:
+    try:
+        route = RouteSocket()
+    except OSError as failed:
+        raise error("socket(AF_NETLINK)", failed) from failed
+    try:
+        return route.links()
+    finally:
+        route.close()
+
+
+def _tried(place: _Place, step: Callable[..., Result], *given: object) -> Result:
+    """Takes a step of opening; what the kernel says against it becomes ours."""
+    try:
+        return step(*given)
+    except OSError as failed:
+        name = place.shown.name
+        if failed.errno in REFUSED:
+            raise Denied(f"may not capture packets of {name}", HINT) from None
+        if failed.errno in (errno.ENODEV, errno.ENXIO, errno.ENETDOWN):
+            raise UsageError(
+                f"interface {name} has gone or is down", "hostscope interfaces lists all of them"
+            ) from None
+        if failed.errno == errno.ENOMEM:
+            raise Unavailable(f"no memory for the ring of {name}", "give a smaller --ring-bytes") from None
+        raise NativeError(f"packet socket on {name}", failed.errno or 0, failed.strerror or str(failed)) from failed
+
+
+def _effects(request: CaptureRequest, places: tuple[_Place, ...]) -> list[str]:
+    names = ", ".join(place.shown.name for place in places)
+    opened = [f"{len(places)} packet socket{'s' * (len(places) > 1)} on {names}"]
+    real = [place.shown.name for place in places if not place.everywhere]
+    return [*opened, f"promiscuous mode on {', '.join(real)}"] if request.promiscuous and real else opened
