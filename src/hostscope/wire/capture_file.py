@@ -46,7 +46,7 @@ def open_capture(path: str | Path) -> Iterator[CaptureFile]:
 def read_capture(file: BinaryIO, name: str) -> CaptureFile:
     """The same for an open file, which may be a pipe. `name` is for messages."""
     start = _peek(file)
-    source: Readable = file
+    source = cast(Readable, file)
     if start.startswith(_GZIP):
         source = cast(Readable, gzip.GzipFile(fileobj=file))
     if start.startswith(_ZSTD):

@@ -72,7 +72,7 @@ class Decoded(Struct, frozen=True, eq=False):
     payload_offset: I64
     """Where the transport's payload begins in the batch's `data`."""
     payload_bytes: U32
-    """Payload on the wire, as the headers say, without the link's padding."""
+    """Payload on the wire, as the headers say, without the link's padding; 0 where the transport's header is cut."""
     payload_captured: U32
     """How much of it is in `data`."""
     ttl: U8

@@ -42,7 +42,7 @@ class Feed:
         data[:left] = old[len(old) - left :]
         filled = left
         while filled < len(data):
-            count = self._read(memoryview(data)[filled:])  # type: ignore[arg-type]
+            count = self._read(data.data[filled:])
             if not count:
                 break
             filled += count

@@ -31,7 +31,7 @@ class PcapFile:
         if len(feed.data) < FILE_HEADER:
             raise UsageError("the file is shorter than a pcap header")
         self._order, self._unit_ns = MAGICS[feed.data[:4].tobytes()]
-        *_, snap, link = struct.unpack_from(self._order + "4x2HiIII", feed.data)
+        *_, snap, link = struct.unpack_from(self._order + "4x2HiIII", feed.data.data)
         self.interfaces = [FileInterface(None, link & 0xFFFF, snap)]
         self.names: dict[str, str] = {}
         self.ending: Ending | None = None
@@ -45,7 +45,7 @@ class PcapFile:
             for start in range(0, len(records), BATCH):
                 yield self._batch(data, records[start : start + BATCH])
             left = len(data) - end
-            if left >= HEADER and struct.unpack_from(self._order + "I", data, end + 8)[0] > MAX_RECORD:
+            if left >= HEADER and struct.unpack_from(self._order + "I", data.data, end + 8)[0] > MAX_RECORD:
                 self.ending = Ending(left + feed.rest(), "a packet claims an impossible length")
                 return
             at = 0
@@ -56,7 +56,7 @@ class PcapFile:
 
     def _batch(self, data: U8, records: I64) -> PacketBatch:
         # One look-up for all four fields: an item of 16 bytes at every single byte.
-        headers = np.ndarray((len(data) - HEADER + 1,), f"V{HEADER}", data, 0, (1,))[records]  # type: ignore[arg-type]
+        headers = np.ndarray((len(data) - HEADER + 1,), f"V{HEADER}", data, 0, (1,))[records]
         seconds, fraction, captured, lengths = headers.view(self._order + "u4").reshape(-1, 4).T
         at_ns = seconds.astype(np.int64) * 1_000_000_000 + fraction.astype(np.int64) * self._unit_ns
         return PacketBatch(

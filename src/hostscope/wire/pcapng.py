@@ -103,7 +103,7 @@ class PcapngFile:
         """The packet blocks of a piece; what other blocks say is noted on the way."""
         at, piece = 0, Piece(data, self._order)
         while self._left_after(data, at) and (size := self._size(data, at)):
-            kind = struct.unpack_from(self._order + "I", data, at)[0]
+            kind = struct.unpack_from(self._order + "I", data.data, at)[0]
             if kind in MIN_BYTES:
                 run = self._known(piece.run(kind, self._first, at >> 2))
                 yield run
@@ -123,13 +123,13 @@ class PcapngFile:
         """Bytes of the block at `at`; 0 if it is not all there, or damaged."""
         if data[at : at + 4].tobytes() == MAGIC:
             self._order = _ORDERS.get(data[at + 8 : at + 12].tobytes(), self._order)
-        kind, size = struct.unpack_from(self._order + "II", data, at)
+        kind, size = struct.unpack_from(self._order + "II", data.data, at)
         if size < MIN_BYTES.get(kind, 12) or size > MAX_RECORD or size % 4:
             self._damage = "a block claims an impossible length"
             return 0
         if at + size > len(data):
             return 0
-        if struct.unpack_from(self._order + "I", data, at + size - 4)[0] != size:
+        if struct.unpack_from(self._order + "I", data.data, at + size - 4)[0] != size:
             self._damage = "the two lengths of a block differ"
             return 0
         return int(size)

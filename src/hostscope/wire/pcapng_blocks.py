@@ -1,5 +1,7 @@
-"""The blocks of a pcapng file that describe: interfaces, their statistics, names. Each parser takes the body of one block,
-without type and lengths, of any bytes."""
+"""The blocks of a pcapng file that describe: interfaces, their statistics, names.
+
+Each parser takes the body of one block, without type and lengths, and any bytes will do.
+"""
 
 import socket
 import struct

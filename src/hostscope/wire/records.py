@@ -44,7 +44,7 @@ def find_records(data: U8, start: int, order: str) -> tuple[I64, int]:
 def _follow(data: U8, at: int, order: str) -> tuple[I64, int]:
     """One record after the other."""
     length = struct.Struct(order + "8xI4x").unpack_from
-    view, last, found = memoryview(data), len(data) - HEADER, []  # type: ignore[arg-type]
+    view, last, found = data.data, len(data) - HEADER, []
     while at <= last:
         (size,) = length(view, at)
         if size > MAX_RECORD or at + size > last:
@@ -103,7 +103,7 @@ def _sync(data: U8, begin: int, stamp: bytes, order: str) -> int | None:
             return None
         at = begin + found - skip
         if at <= last:
-            _, fraction, size, original = fields(data, at)
+            _, fraction, size, original = fields(data.data, at)
             after = at + HEADER + size
             if (
                 fraction < 10**9
@@ -120,7 +120,7 @@ def _run(data: U8, heads: I64, order: str) -> I64:
     """Follows the records of all lanes at the same time, each up to the head of the next."""
     lengths, last = _lengths(data, order), len(data) - HEADER
     stops = np.append(heads[1:], len(data))
-    at, rows = heads.copy(), []
+    at, rows = heads, list[I64]()
     while (at < stops).any() and len(rows) < MAX_STEPS:
         for _ in range(16):
             rows.append(at)

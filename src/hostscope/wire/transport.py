@@ -21,6 +21,9 @@ def transport(run: Decoding, cursor: Cursor) -> Cursor:
     """
     with_ports = np.isin(cursor.kind, (TCP, UDP, UDP_LITE, SCTP))
     icmp = (cursor.kind == ICMP) | (cursor.kind == ICMP6)
+    # Where the header turns out to be incomplete there is no payload, whatever follows IP.
+    run.out.payload_bytes[cursor.index[with_ports | icmp]] = 0
+    run.out.payload_captured[cursor.index[with_ports | icmp]] = 0
     _icmp(run, cursor.only(icmp))
     ported = _ports(run, cursor.only(with_ports))
     _tcp(run, ported.only(ported.kind == TCP))
