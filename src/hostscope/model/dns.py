@@ -4,7 +4,7 @@ from msgspec import Struct
 
 from hostscope.model.gap import Gap
 from hostscope.model.key import ProcessKey
-from hostscope.model.socket import Endpoint
+from hostscope.model.socket import Endpoint, SocketOwner
 
 RESOLVER_SCHEMA = "hostscope.resolver/1"
 DNS_QUERY_SCHEMA = "hostscope.dns_query/1"
@@ -19,6 +19,7 @@ class Resolver(Struct, frozen=True):
     source: str
     """``resolv.conf systemd-resolved networkmanager``."""
     interface: str | None = None
+    """The link that it was configured for; None for all of them."""
     search: tuple[str, ...] = ()
     """Domains that are tried behind short names."""
     routes: tuple[str, ...] = ()
@@ -26,8 +27,23 @@ class Resolver(Struct, frozen=True):
     options: tuple[str, ...] = ()
     protocol: str = "dns"
     """``dns`` or ``dns-over-tls``."""
+    server_name: str | None = None
+    """What its certificate must say (DNS over TLS)."""
     stub: bool = False
-    """A resolver on this host that asks others."""
+    """A resolver on this host, which asks others."""
+    key: ProcessKey | None = None
+    """The process that listens there, of a stub."""
+    process: str | None = None
+    fallback: bool = False
+    """Asked only when nothing else is configured."""
+    current: bool = False
+    """The one of its list that is asked at the moment, as systemd-resolved says."""
+    priority: int | None = None
+    """NetworkManager's; the lowest comes first."""
+    path: str | None = None
+    """The file that says so."""
+    container: str | None = None
+    """Whose file it is: name of the container, or the start of its id."""
     net_ns: int | None = None
     gaps: tuple[Gap, ...] = ()
 
@@ -70,18 +86,38 @@ class DnsQuery(Struct, frozen=True):
     server: Endpoint
     client: Endpoint
     transport: str
-    """``udp tcp``."""
+    """``udp tcp``; ``mdns llmnr`` for questions to the neighbourhood."""
     rcode: str | None
     """``NOERROR NXDOMAIN SERVFAIL …``; None while unanswered."""
     latency_ns: int | None
+    """From the first attempt to the answer."""
     answers: tuple[DnsAnswer, ...] = ()
     timed_out: bool = False
     attempts: int = 1
+    """How often the same question left the same socket."""
+    truncated: bool = False
+    """The answer did not fit a datagram; the asker will come again over TCP."""
     key: ProcessKey | None = None
+    """Who asked; None without a gap when another host did."""
     process: str | None = None
     via_stub: bool = False
-    """The process asked a stub on this host, which asked the server."""
+    """The process asked a stub on this host, which asked the server. By question and time: no packet says so."""
+    stub: SocketOwner | None = None
+    """With `via_stub`: the resolver on this host that sent the question."""
     gaps: tuple[Gap, ...] = ()
+
+
+class DnsRequest(Struct, frozen=True):
+    """Which questions to watch."""
+
+    interfaces: tuple[str, ...] = ()
+    """All that are up when empty."""
+    timeout_s: float = 5.0
+    """A question without an answer for so long counts as timed out."""
+    ports: tuple[int, ...] = (53,)
+    """Of servers."""
+    multicast: bool = True
+    """mDNS (5353) and LLMNR (5355) too."""
 
 
 class ResolverScore(Struct, frozen=True):
