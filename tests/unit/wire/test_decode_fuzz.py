@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from hostscope.wire.batch import Link, PacketBatch
 from hostscope.wire.decode import decode
 from hostscope.wire.decoded import Decoded, Fragment
-from tests.unit.wire import frames as f
+from tests.unit.wire import layers as f
 from tests.unit.wire.reference import Seen, read
 
 LINKS = [*Link, 147]

@@ -10,7 +10,7 @@ from hostscope.wire.decode import NESTING, decode
 from hostscope.wire.decoded import Decoded, Fragment, Problem, Tunnel
 from hostscope.wire.fragments import FragmentTable
 from hostscope.wire.ip import EXTENSION_DEPTH
-from tests.unit.wire import frames as f
+from tests.unit.wire import layers as f
 
 INNER = f.ipv4(6, f.tcp(1000, 80, b"inner"), "192.0.2.1", "192.0.2.2")
 

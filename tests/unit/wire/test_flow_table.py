@@ -15,7 +15,7 @@ from hostscope.wire.flow_keys import Scope
 from hostscope.wire.flow_records import WireFlow, records
 from hostscope.wire.flows import FlowTable, Totals
 from hostscope.wire.keys import KeyIndex
-from tests.unit.wire import frames as f
+from tests.unit.wire import layers as f
 
 
 def fed(packets: list[bytes], **options: object) -> FlowTable:
