@@ -13,11 +13,10 @@ from hostscope.wire.queries import Exchange, QueryTable
 from tests.unit.wire.frames import AT, CLIENT, MS, SERVER, Place, answer, batch, question, tcp, udp
 
 SECOND = 1000 * MS
-OTHER = ("10.0.0.5", 40_001)
 
 
 def run(*frames: bytes | tuple[int, bytes], table: QueryTable | None = None) -> tuple[list[Exchange], QueryTable]:
-    table = table or QueryTable()
+    table = QueryTable() if table is None else table
     ended = [exchange for packet in DnsPackets().feed(batch(*frames)) for exchange in table.feed(packet)]
     return ended, table
 
