@@ -15,8 +15,8 @@ MAX_RECORD = 16 << 20
 class Readable(Protocol):
     """What is needed of a file."""
 
-    def readinto(self, buffer: memoryview, /) -> int | None:
-        """Fills the buffer as far as one read goes; 0 at the end."""
+    def readinto1(self, buffer: memoryview, /) -> int:
+        """Fills the buffer as far as one read goes, so that nothing is lost when the next fails; 0 at the end."""
 
 
 class Feed:
@@ -58,7 +58,7 @@ class Feed:
 
     def _read(self, into: memoryview) -> int:
         try:
-            return self._file.readinto(into) or 0
+            return self._file.readinto1(into)
         except (EOFError, zlib.error) as error:  # a compressed file that was cut or damaged
             self.broken = str(error)
             return 0

@@ -162,7 +162,7 @@ class PcapngFile:
     def _batches(self, kind: int, piece: Piece, first: int, places: I64) -> Iterator[PacketBatch]:
         """The packets of these blocks, one batch for each link type."""
         words, interface = piece.words, _interfaces(kind, piece, places) + first
-        header = 4 if kind == SIMPLE_PACKET else 7
+        header = 3 if kind == SIMPLE_PACKET else 7
         lengths = words[places + header - 1].astype(np.uint32)
         room = words[places + 1].astype(np.int64) - MIN_BYTES[kind]
         if kind == SIMPLE_PACKET:
