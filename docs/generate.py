@@ -138,18 +138,23 @@ DRAFT = "https://json-schema.org/draft/2020-12/schema"
 
 def named_records() -> dict[str, Any]:
     """Type of each record that a schema names, by that name."""
-    from hostscope.model import event, inspection, package, process
+    from hostscope import chain
+    from hostscope.model import event, inspection, package, process, response
     from hostscope.platforms.replay.layout import CALLS, FAILURE_SCHEMA, RECORDING_SCHEMA, Failure, Header
+    from hostscope.render.audit_columns import AUDIT
     from hostscope.render.layouts import LAYOUTS
     from hostscope.render.tree import TREE
 
-    shown = {layout.schema: layout.record for layout in (*LAYOUTS.values(), TREE)}
+    shown = {layout.schema: layout.record for layout in (*LAYOUTS.values(), TREE, AUDIT)}
     recorded = {call.schema: call.decoder.type for call in CALLS if call.schema not in shown}
     return shown | recorded | {
         RECORDING_SCHEMA: Header,
         FAILURE_SCHEMA: Failure,
         inspection.PROCESS_SCHEMA: inspection.ProcessInspection,
         inspection.HOST_SCHEMA: inspection.HostInspection,
+        response.PLAN_SCHEMA: response.Plan,
+        response.ACT_SCHEMA: response.Act,
+        chain.VERIFICATION_SCHEMA: chain.Verification,
         "hostscope.digest/1": process.Digest,
         "hostscope.file_owner/1": package.FileOwner | None,
         "hostscope.service_change/1": event.ServiceChange,
@@ -204,21 +209,24 @@ def _reference(schema: str) -> dict[str, Any]:
 
 def _shown() -> dict[str, dict[str, Any]]:
     """Schema of a row by the name that stands beside it; `columns` is a row of chosen columns."""
+    from hostscope.render.audit_columns import AUDIT
     from hostscope.render.documents import COLUMNS_SCHEMA
     from hostscope.render.layouts import LAYOUTS
     from hostscope.render.tree import TREE
 
     cell = {"type": ["string", "number", "boolean", "array", "null"]}
-    rows = {layout.schema: _reference(layout.schema) for layout in (*LAYOUTS.values(), TREE)}
+    rows = {layout.schema: _reference(layout.schema) for layout in (*LAYOUTS.values(), TREE, AUDIT)}
     return rows | {COLUMNS_SCHEMA: {"type": "object", "additionalProperties": cell}}
 
 
 def _document() -> dict[str, Any]:
-    from hostscope.model import inspection
+    from hostscope import chain
+    from hostscope.model import inspection, response
     from hostscope.render.documents import COVERAGE_SCHEMA
 
     coverage = _reference(COVERAGE_SCHEMA)
     pages = {"inspection": inspection.PROCESS_SCHEMA, "host": inspection.HOST_SCHEMA}
+    pages |= {"plan": response.PLAN_SCHEMA, "act": response.ACT_SCHEMA, "verification": chain.VERIFICATION_SCHEMA}
     forms = [
         _object(schema={"const": name}, rows={"type": "array", "items": row}, coverage=coverage)
         for name, row in _shown().items()

@@ -1,9 +1,10 @@
 """The audit trail: one JSON object a line, each carrying the hash of the one before.
 
 What it proves: a line that was changed, removed from the middle, inserted or reordered no longer fits, and `verify`
-names the first one that does not. What it cannot prove: lines cut off the *end* leave a shorter chain that is whole,
-and whoever may write the file can compute a new chain from any point on. Ship the last hash elsewhere (or the lines,
-as they are written) where that matters. A rotated trail begins again with `seq` 0, so rotate by renaming.
+names the first one that does not. Lines cut off the *end* leave a shorter chain that is whole, so a mark beside the
+trail (its name and ``.head``) holds the number and hash of the last line. Rotate by renaming: the mark stays, and the
+next file goes on where the old one ended. What it cannot prove: whoever may write both files can compute a new chain
+and a new mark from any point on. Ship the last hash elsewhere (or the lines, as they are written) where that matters.
 
 Imports only what every one-shot command has loaded anyway; the hash library is loaded with the first line written.
 """
@@ -18,76 +19,34 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 import msgspec
-from msgspec import Struct
 
+from hostscope.chain import (
+    GENESIS,
+    LINE_LIMIT,
+    SCHEMA,
+    TORN,
+    Check,
+    Entry,
+    Fault,
+    Tail,
+    Who,
+    after,
+    check,
+    clean,
+    compared,
+    continued,
+    digest,
+    hash_of,
+    line_of,
+    parse_line,
+)
 from hostscope.errors import Unavailable
-from hostscope.model.text import decode
 
-SCHEMA = "hostscope.audit/1"
-GENESIS = "0" * 64
-"""What the first line names as the one before."""
-TEXT_LIMIT = 2048
-"""Characters kept of one text; a longer one ends in an ellipsis."""
-LINE_LIMIT = 128 * 1024
-"""Bytes of the longest line: seven texts of which every character is escaped."""
+__all__ = ["AuditTrail", "Check", "Entry", "Fault", "Who", "default_path", "this_process"]
+
 LOCK_WAIT_S = 2.0
 OF_ROOT = Path("/var/log/hostscope/audit.jsonl")
-TORN = "audit.torn"
-"""Action of the line that follows one which was never finished (power loss, full disk); `what` is its digest."""
-BROKEN = "audit.broken"
-"""Action of the line that follows one which does not fit; it explains, but `verify` still names that line."""
-
-
-class Who(Struct, frozen=True):
-    """Who acts."""
-
-    uid: int | None
-    login_uid: int | None
-    """Who logged in, whatever su and sudo did since; None when unknown."""
-    pid: int
-    tty: str | None
-
-
-class Entry(Struct, frozen=True):
-    """One line."""
-
-    schema: str
-    seq: int
-    """Counts up by one, from 0."""
-    at_ns: int
-    """UTC since the epoch, by this host's clock."""
-    who: Who
-    action: str
-    """Such as ``privilege.raise``."""
-    what: str | None
-    why: str | None
-    before: str | None
-    after: str | None
-    outcome: str
-    """``done``, or ``failed: `` and what the system said."""
-    previous: str
-    """`hash` of the line before."""
-    hash: str
-    """SHA-256, hexadecimal, of the line without this field, as JSON with sorted keys and no spaces, in UTF-8."""
-
-
-class Fault(Struct, frozen=True):
-    """The first line that does not fit."""
-
-    line: int
-    """From 1."""
-    problem: str
-
-
-class _Tail(Struct, frozen=True):
-    """Where the chain stands: the number and hash that the next line goes on from."""
-
-    next_seq: int
-    hash: str
-    repair: tuple[str, str] | None = None
-    """Action and `what` of the line that has to come first."""
-    unfinished: bool = False
-    """The file does not end in a newline."""
+MARK_SUFFIX = ".head"
 
 
 def default_path(environ: Mapping[str, str] = os.environ) -> Path:
@@ -146,9 +105,10 @@ class AuditTrail:
         try:
             self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
             with self._opened(os.O_RDWR | os.O_APPEND | os.O_CREAT) as fd:
-                entry = self._extend(fd, action, {name: _clean(text) for name, text in facts.items()})
+                entry = self._extend(fd, action, {name: clean(text) for name, text in facts.items()})
                 if durable:
                     os.fsync(fd)
+                self._mark(entry)
                 return entry
         except OSError as failed:
             raise self._unavailable(failed.strerror or str(failed)) from failed
@@ -179,32 +139,81 @@ class AuditTrail:
         return None if os.access(there, os.W_OK | os.X_OK) else f"audit trail {self.path}: cannot be made in {there}"
 
     def verify(self) -> Fault | None:
-        """The first line that does not fit; None when all do, and for an empty trail.
-
-        Cuts at the end go unnoticed (see the module's text).
+        """The first line that does not fit or is missing; None when all do, and for an empty trail.
 
         Raises:
             Unavailable: there is no trail, or it cannot be read.
         """
+        found = self.check()
+        if found.fault:
+            return found.fault
+        if found.first_seq:
+            return Fault(1, f"number {found.first_seq} where 0 was due")
+        return Fault(found.lines, found.missing[0]) if found.missing else None
+
+    def check(self) -> Check:
+        """Reads the trail from its beginning to its end, and compares the end with the mark.
+
+        The beginning may be that of a file which goes on where another ended.
+
+        Raises:
+            Unavailable: there is no trail, or it cannot be read.
+
+        Cost: 20 us for a line.
+        """
         try:
             with self.path.open("rb") as trail:
-                return _first_fault(trail)
+                found = check(str(self.path), _lines(trail))
+        except OSError as failed:
+            raise self._unavailable(failed.strerror or str(failed)) from failed
+        return compared(found, self._read_mark())
+
+    def entries(self) -> Iterator[Entry]:
+        """The lines that can be read, in order, whether they fit or not.
+
+        Raises:
+            Unavailable: there is no trail, or it cannot be read; with the first line.
+        """
+        try:
+            with self.path.open("rb") as trail:
+                for line in _lines(trail):
+                    with suppress(msgspec.MsgspecError, UnicodeError, RecursionError):
+                        yield msgspec.json.decode(line, type=Entry)
         except OSError as failed:
             raise self._unavailable(failed.strerror or str(failed)) from failed
 
+    @property
+    def _mark_path(self) -> Path:
+        return self.path.with_name(self.path.name + MARK_SUFFIX)
+
+    def _mark(self, entry: Entry) -> None:
+        """Writes down which line is the last. Not waited for: after a power cut the mark may be a few lines behind."""
+        with suppress(OSError, Unavailable), self._opened(os.O_RDWR | os.O_CREAT, self._mark_path) as fd:
+            os.write(fd, b"%020d %s\n" % (entry.seq, entry.hash.encode()))  # of one length always
+
+    def _read_mark(self) -> tuple[int, str] | None:
+        """Number and hash of the last line; None without a mark, or with one that is not ours or makes no sense."""
+        try:
+            with self._opened(os.O_RDONLY, self._mark_path, locked=False) as fd:
+                seq, _, marked = os.read(fd, 256).decode("ascii", "replace").strip().partition(" ")
+        except (OSError, Unavailable):
+            return None
+        return (int(seq), marked) if seq.isascii() and seq.isdigit() and len(marked) == len(GENESIS) else None
+
     @contextmanager
-    def _opened(self, flags: int) -> Iterator[int]:
+    def _opened(self, flags: int, path: Path | None = None, locked: bool = True) -> Iterator[int]:
         for name in ("O_NOFOLLOW", "O_CLOEXEC", "O_NOCTTY", "O_NONBLOCK", "O_BINARY", "O_NOINHERIT"):
             flags |= getattr(os, name, 0)
-        fd = os.open(self.path, flags, 0o600)
+        fd = os.open(path or self.path, flags, 0o600)
         try:
-            self._check(fd)
-            self._lock(fd)
+            self._check_file(fd)
+            if locked:
+                self._lock(fd)
             yield fd
         finally:
             os.close(fd)  # the lock goes with it
 
-    def _check(self, fd: int) -> None:
+    def _check_file(self, fd: int) -> None:
         status = os.fstat(fd)
         if not stat.S_ISREG(status.st_mode):
             raise self._unavailable("not a regular file")
@@ -222,24 +231,24 @@ class AuditTrail:
             time.sleep(0.005)
 
     def _extend(self, fd: int, action: str, facts: dict[str, str | None]) -> Entry:
-        tail = _read_tail(fd)
+        tail = continued(_read_tail(fd), self._read_mark())
         lines = b"\n" if tail.unfinished else b""
         if tail.repair:
             repaired = self._entry(tail, tail.repair[0], {"what": tail.repair[1]})
-            lines += _line(repaired)
-            tail = _Tail(repaired.seq + 1, repaired.hash)
+            lines += line_of(repaired)
+            tail = Tail(repaired.seq + 1, repaired.hash)
         entry = self._entry(tail, action, facts)
-        _write_all(fd, lines + _line(entry))
+        _write_all(fd, lines + line_of(entry))
         return entry
 
-    def _entry(self, tail: _Tail, action: str, facts: dict[str, str | None]) -> Entry:
+    def _entry(self, tail: Tail, action: str, facts: dict[str, str | None]) -> Entry:
         who = self._who or this_process()
         entry = Entry(
             schema=SCHEMA,
             seq=tail.next_seq,
             at_ns=time.time_ns(),
             who=who,
-            action=_clean(action) or "",
+            action=clean(action) or "",
             what=facts.get("what"),
             why=facts.get("why"),
             before=facts.get("before"),
@@ -248,10 +257,14 @@ class AuditTrail:
             previous=tail.hash,
             hash="",
         )
-        return msgspec.structs.replace(entry, hash=_hash(msgspec.to_builtins(entry)))
+        return msgspec.structs.replace(entry, hash=hash_of(msgspec.to_builtins(entry)))
 
     def _unavailable(self, problem: str) -> Unavailable:
         return Unavailable(f"audit trail {self.path}: {problem}", "set HOSTSCOPE_AUDIT to a file that you can write")
+
+
+def _lines(trail: BinaryIO) -> Iterator[bytes]:
+    return iter(lambda: trail.readline(LINE_LIMIT + 1), b"")
 
 
 def _uid() -> int | None:
@@ -265,36 +278,6 @@ def _terminal() -> str | None:
     with suppress(OSError):
         return str(ask(0)) if ask else None
     return None
-
-
-def _clean(text: str | None) -> str | None:
-    """Bounded, and free of lone surrogates (Python's mark for undecodable arguments), which JSON cannot hold."""
-    if text is None:
-        return None
-    sound = decode(text.encode("utf-8", "surrogateescape")) if not text.isascii() else text
-    return sound if len(sound) <= TEXT_LIMIT else sound[: TEXT_LIMIT - 1] + "…"
-
-
-def _hash(fields: dict[str, Any]) -> str:
-    """Of everything but `hash` itself, fields of later versions included."""
-    import hashlib
-
-    rest = {name: value for name, value in fields.items() if name != "hash"}
-    return hashlib.sha256(_canonical(rest)).hexdigest()
-
-
-def _digest(raw: bytes) -> str:
-    import hashlib
-
-    return hashlib.sha256(raw).hexdigest()
-
-
-def _canonical(fields: dict[str, Any] | Entry) -> bytes:
-    return msgspec.json.encode(fields, order="sorted")
-
-
-def _line(entry: Entry) -> bytes:
-    return _canonical(entry) + b"\n"
 
 
 def _write_all(fd: int, data: bytes) -> None:
@@ -325,64 +308,15 @@ def _lock_now(fd: int) -> None:
         fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
 
-def _read_tail(fd: int) -> _Tail:
+def _read_tail(fd: int) -> Tail:
     """Reads the last lines only, however long the trail is."""
     size = os.fstat(fd).st_size
     os.lseek(fd, max(0, size - 2 * LINE_LIMIT), os.SEEK_SET)
     raw = os.read(fd, 2 * LINE_LIMIT)
     *finished, torn = raw.split(b"\n")
-    tail = _after(finished[-1]) if finished else _Tail(0, GENESIS)
+    tail = after(finished[-1]) if finished else Tail(0, GENESIS)
     if not torn:
         return tail
-    if not isinstance(_parse_line(torn), str):  # all but its newline
-        return msgspec.structs.replace(_after(torn), unfinished=True)
-    return _Tail(tail.next_seq, tail.hash, tail.repair or (TORN, _digest(torn)), unfinished=True)
-
-
-def _after(line: bytes) -> _Tail:
-    fields = _parse_line(line)
-    if isinstance(fields, str):
-        return _Tail(0, GENESIS, (BROKEN, f"{_digest(line)}: {fields}"))
-    return _Tail(fields["seq"] + 1, fields["hash"])
-
-
-def _parse_line(line: bytes) -> dict[str, Any] | str:
-    """The line's fields, or what is wrong with it on its own."""
-    try:
-        fields = msgspec.json.decode(line)
-        msgspec.convert(fields, Entry)
-    except (msgspec.MsgspecError, UnicodeError, RecursionError) as failed:
-        return f"not an audit line: {failed}"
-    if _canonical(fields) != line:  # a second field of one name, say, which the hash would not cover
-        return "not written as audit lines are"
-    return fields if _hash(fields) == fields["hash"] else "hash does not match its content"
-
-
-def _first_fault(trail: BinaryIO) -> Fault | None:
-    tail, torn = _Tail(0, GENESIS), None
-    for number, line in enumerate(iter(lambda: trail.readline(LINE_LIMIT + 1), b""), 1):
-        fields = _parse_line(line.removesuffix(b"\n"))
-        if torn and not _explains(fields, torn[1]):
-            return torn[0]
-        torn = None
-        if isinstance(fields, str):
-            torn = Fault(number, fields), _digest(line.removesuffix(b"\n"))
-            continue
-        problem = _misfit(fields, tail) if line.endswith(b"\n") else "the last line was never finished"
-        if problem:
-            return Fault(number, problem)
-        tail = _Tail(fields["seq"] + 1, fields["hash"])
-    return torn[0] if torn else None
-
-
-def _explains(fields: dict[str, Any] | str, digest: str) -> bool:
-    """Whether a line says that the one before it was torn."""
-    return not isinstance(fields, str) and fields["action"] == TORN and fields["what"] == digest
-
-
-def _misfit(fields: dict[str, Any], tail: _Tail) -> str | None:
-    if fields["seq"] != tail.next_seq:
-        return f"number {fields['seq']} where {tail.next_seq} was due"
-    if fields["previous"] != tail.hash:
-        return "does not follow from the line before"
-    return None
+    if not isinstance(parse_line(torn), str):  # all but its newline
+        return msgspec.structs.replace(after(torn), unfinished=True)
+    return Tail(tail.next_seq, tail.hash, tail.repair or (TORN, digest(torn)), unfinished=True)

@@ -13,7 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hostscope import audit
-from hostscope.audit import BROKEN, GENESIS, TORN, AuditTrail, Who, default_path
+from hostscope.audit import AuditTrail, Who, default_path
+from hostscope.chain import BROKEN, CHANGED, CUT, GENESIS, TEXT_LIMIT, TORN, canonical, hash_of
 from hostscope.errors import Unavailable
 
 
@@ -95,8 +96,8 @@ def test_a_line_with_a_new_hash_breaks_the_next_one(trail: AuditTrail) -> None:
     fill(trail)
     changed = lines(trail)
     changed[2]["what"] = "other"
-    changed[2]["hash"] = audit._hash(changed[2])
-    trail.path.write_bytes(b"".join(audit._canonical(line) + b"\n" for line in changed))
+    changed[2]["hash"] = hash_of(changed[2])
+    trail.path.write_bytes(b"".join(canonical(line) + b"\n" for line in changed))
     fault = trail.verify()
     assert fault is not None and (fault.line, fault.problem) == (4, "does not follow from the line before")
 
@@ -110,11 +111,79 @@ def test_removed_moved_and_repeated_lines_are_named(trail: AuditTrail, order: tu
     assert fault is not None and fault.line == named
 
 
-def test_a_cut_at_the_end_is_not_noticed(trail: AuditTrail) -> None:
-    """Documented: a chain alone cannot know what came after its end."""
+def cut(trail: AuditTrail, kept: int) -> None:
+    trail.path.write_bytes(b"".join(trail.path.read_bytes().splitlines(keepends=True)[:kept]))
+
+
+def test_a_cut_at_the_end_is_noticed_by_the_mark(trail: AuditTrail) -> None:
     fill(trail)
-    trail.path.write_bytes(b"".join(trail.path.read_bytes().splitlines(keepends=True)[:3]))
+    cut(trail, 3)
+    found = trail.check()
+    assert found.fault is None
+    assert found.missing == ("2 lines are missing at the end: 4 was the last, here it is 2",)
+    assert trail.verify() is not None
+
+
+def test_a_cut_stays_known_when_lines_are_added(trail: AuditTrail) -> None:
+    fill(trail)
+    last = str(lines(trail)[4]["hash"])
+    cut(trail, 3)
+    fill(trail, 2)
+    added = lines(trail)[3]
+    assert (added["action"], added["seq"], added["what"]) == (CUT, 3, f"line 4 {last} was the last")
+    found = trail.check()
+    assert (found.fault, len(found.missing), found.last_seq) == (None, 1, 5)
+
+
+def test_without_its_mark_a_cut_is_not_noticed(trail: AuditTrail) -> None:
+    """Documented: whoever may write both files can cut the chain."""
+    fill(trail)
+    cut(trail, 3)
+    mark(trail).unlink()
     assert trail.verify() is None
+
+
+def mark(trail: AuditTrail) -> Path:
+    return trail.path.with_name(trail.path.name + ".head")
+
+
+def test_a_last_line_that_was_written_anew_is_named(trail: AuditTrail) -> None:
+    fill(trail)
+    changed = lines(trail)
+    changed[4]["what"] = "other"
+    changed[4]["hash"] = hash_of(changed[4])
+    trail.path.write_bytes(b"".join(canonical(line) + b"\n" for line in changed))
+    fault = trail.verify()
+    assert fault is not None and (fault.line, fault.problem) == (5, "is not the line that was written last")
+    fill(trail, 1)
+    assert lines(trail)[5]["action"] == CHANGED
+    fault = trail.verify()
+    assert fault is not None and fault.line == 5
+
+
+def test_a_renamed_trail_goes_on_in_the_next_file(trail: AuditTrail) -> None:
+    fill(trail)
+    old = AuditTrail(trail.path.rename(trail.path.with_suffix(".old")))
+    fill(trail, 2)
+    assert old.verify() is None
+    found = trail.check()
+    assert (found.first_seq, found.first_previous, found.fault, found.missing) == (5, lines(old)[4]["hash"], None, ())
+
+
+def test_a_removed_trail_is_missing(trail: AuditTrail) -> None:
+    fill(trail)
+    trail.path.write_bytes(b"")
+    assert trail.check().missing == ("all lines are missing: 4 was the last",)
+
+
+@given(junk=st.binary(max_size=200))
+def test_a_mark_may_be_anything(tmp_path_factory: pytest.TempPathFactory, junk: bytes) -> None:
+    trail = AuditTrail(tmp_path_factory.mktemp("mark") / "audit.jsonl")
+    fill(trail, 1)
+    mark(trail).write_bytes(junk)
+    fill(trail, 1)
+    trail.check()
+    assert mark(trail).stat().st_mode & 0o777 == 0o600
 
 
 @pytest.mark.parametrize("kept", [1, 40, 200])
@@ -192,7 +261,7 @@ def test_any_text_can_be_recorded(tmp_path_factory: pytest.TempPathFactory, text
 
 def test_long_texts_are_cut_visibly(trail: AuditTrail) -> None:
     entry = trail.append("long", what="\x00" * 10_000, why="\U0010ffff" * 10_000)
-    assert entry.what is not None and len(entry.what) == audit.TEXT_LIMIT and entry.what.endswith("…")
+    assert entry.what is not None and len(entry.what) == TEXT_LIMIT and entry.what.endswith("…")
     assert trail.path.stat().st_size < audit.LINE_LIMIT
     fill(trail, 1)
     assert trail.verify() is None

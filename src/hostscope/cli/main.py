@@ -19,6 +19,10 @@ COMMANDS: dict[str, str] = {
     "hidden": "Look for processes that some ways of looking do not show.",
     "containers": "List containers.",
     "services": "List the units of the service manager, or watch them change.",
+    "kill": "End processes: by identity, never the wrong one.",
+    "suspend": "Stop processes where they are.",
+    "resume": "Let stopped processes run on.",
+    "audit": "Check and show the trail of privileges and acts.",
     "counters": "Show the host's counters.",
     "doctor": "Say what hostscope can do here, and what enables the rest.",
     "record": "Write what the host answers to a file for --replay.",
@@ -34,7 +38,8 @@ Exit codes:
    4  denied
    5  the pid is another process now
    6  the host cannot do it
-   8  incomplete (with --strict, or when a filter left nothing and not everything could be seen)
+   7  refused by the guard, or not confirmed
+   8  incomplete (with --strict, or when a filter left nothing and not everything could be seen; an act done in part)
   10  findings          11  findings, and not everything could be seen
  130  interrupted      143  terminated"""
 

@@ -56,11 +56,30 @@ OPTIONS: dict[str, Callable[[Any], Any]] = {
     "watch": click.option("--watch", is_flag=True, help="Show it again and again, until interrupted."),
     "interval": click.option("--interval", type=SECONDS, metavar="S", help="Seconds between two looks."),
     "duration": click.option("--duration", type=SECONDS, metavar="S", help="Stop watching after so many seconds."),
+    "tree": click.option("--tree", is_flag=True, help="Act on all descendants as well."),
+    "container": click.option("--container", metavar="ID", help="Act on every process of a container: id or name."),
+    "grace": click.option(
+        "--grace",
+        type=_Seconds(min=0, max=3600),
+        metavar="S",
+        help="Seconds between asking and forcing; 0 forces at once. Default: 5, for a tree or container 0.",
+    ),
+    "no_force": click.option("--no-force", is_flag=True, help="Ask only; what has not ended after the grace stays."),
+    "reason": click.option("--reason", metavar="TEXT", help="Why; goes to the audit trail."),
+    "override": click.option(
+        "--override", multiple=True, metavar="RULE", help="Set one of the guard's rules aside; goes to the audit trail."
+    ),
+    "evidence": click.option(
+        "--evidence", metavar="DIR", help="Preserve each process in this folder first; if that fails, do nothing."
+    ),
+    "dry_run": click.option("--dry-run", is_flag=True, help="Show the plan and what the guard says; do nothing."),
+    "yes": click.option("--yes", is_flag=True, help="Do not ask; without a terminal it is needed."),
 }
 
 COMMON = ("replay", "strict", "quiet", "verbose")
 ROWS = ("format", "output", "filter", "sort", "columns", "limit")
 COLLECTION = ("method", "fields", "enhanced", "max_processes", "skip_system", "reveal")
+ACTING = ("tree", "container", "reason", "override", "evidence", "dry_run", "yes")
 WATCHING = ("watch", "interval", "duration")
 
 

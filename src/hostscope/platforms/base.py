@@ -22,6 +22,7 @@ from hostscope.model.memory import Region, ThreadState
 from hostscope.model.package import FileOwner
 from hostscope.model.process import Digest, Executable, Process
 from hostscope.model.request import ProcessRequest
+from hostscope.model.response import Identity
 from hostscope.model.security import HostSecurity
 from hostscope.model.service import ServiceState
 from hostscope.model.socket import Socket, SocketRequest
@@ -176,7 +177,10 @@ class PacketSource(Protocol):
     interfaces: tuple[CaptureInterface, ...]
 
     def batches(self, stop: threading.Event) -> Iterator["PacketBatch"]:
-        """Packets in the order of each interface until `stop`; a batch is valid until the next one is asked for."""
+        """Packets in the order of each interface until `stop`; a batch is valid until the next one is asked for.
+
+        Where nothing passes, an empty batch comes several times a second.
+        """
 
     def counts(self) -> tuple[CaptureCounts, ...]:
         """What was received and dropped since the capture was opened."""
@@ -209,7 +213,14 @@ class Resolvers(Protocol):
 
 
 class AddressSpace(Protocol):
-    """The memory of one process, opened once: what is read is that process's, or nothing."""
+    """The memory of one process, opened once: what is read is that process's, or nothing. For several threads."""
+
+    auxiliary_vector: bytes
+    """As the system gave it to the program; empty where there is none."""
+
+    @property
+    def method(self) -> str:
+        """How memory is read, and how untouched pages are told apart."""
 
     def read(self, address: int, into: memoryview) -> int:
         """Reads up to ``len(into)`` bytes; how many there were from `address` on before the first unreadable page.
@@ -218,8 +229,19 @@ class AddressSpace(Protocol):
             Gone: the process ended, or runs another program now.
         """
 
-    def resident(self, start: int, end: int) -> Iterator[tuple[int, int]]:
-        """The ranges that hold pages, ascending: what was never touched reads as zeros and is left out."""
+    def resident(self, region: Region) -> Iterator[tuple[int, int]]:
+        """The ranges that hold pages, ascending: what was never touched reads as zeros and is left out.
+
+        Raises:
+            Gone
+        """
+
+    def check(self) -> None:
+        """Looks, after reading, whether all of it is of one program.
+
+        Raises:
+            Gone: it ended, or runs another program now; what was read may be of two.
+        """
 
 
 class Memory(Protocol):
@@ -322,16 +344,48 @@ class Host:
 class Control(Protocol):
     """One operating system, to act on. Only `hostscope.respond` may import it."""
 
+    def pin(self, key: ProcessKey) -> ProcessKey:
+        """The same key with its serial, or, without serials, known to mean one process only; changes nothing.
+
+        Raises:
+            Gone, Mismatch, Unsupported
+        """
+
+    def identify(self, process: Process) -> Identity:
+        """Who a process is, by its pinned key, its file, its user and its unit; changes nothing.
+
+        Raises:
+            Gone, Mismatch, Unsupported
+        """
+
     def terminate(self, key: ProcessKey, force: bool) -> None:
-        """Asks (SIGTERM) or forces (SIGKILL) one process to end.
+        """Asks (SIGTERM) or forces (SIGKILL) one process to end; returns before it has.
+
+        This and the other acts compare the whole key again, through a handle of the process that then is acted on.
 
         Raises:
             Gone, Denied, Mismatch, Unsupported
         """
 
-    def suspend(self, key: ProcessKey) -> None: ...
+    def suspend(self, key: ProcessKey) -> None:
+        """Stops every thread (SIGSTOP); returns before it has. Raises as `terminate`."""
 
-    def resume(self, key: ProcessKey) -> None: ...
+    def resume(self, key: ProcessKey) -> None:
+        """Lets a stopped process run on (SIGCONT). Raises as `terminate`."""
+
+    def wait(self, key: ProcessKey, timeout_s: float) -> bool:
+        """Whether the process has ended, at the latest when the time is up; one that is gone has.
+
+        Raises:
+            Unsupported
+        """
+
+    def terminate_container(self, member: ProcessKey, container: Container) -> bool:
+        """Forces all processes of the container of `member` to end at once; False where the kernel cannot do that.
+
+        Raises:
+            Gone, Denied, Mismatch, Unsupported
+        """
 
     def freeze(self, key: ProcessKey) -> AbstractContextManager[tuple[ThreadState, ...]]:
         """Every thread stands still for the block, and runs on afterwards whatever happens to us; with registers.

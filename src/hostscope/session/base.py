@@ -4,6 +4,7 @@ import threading
 from collections.abc import Iterator
 from typing import Any, Protocol
 
+from hostscope.chain import Entry, Verification
 from hostscope.model.answer import Answer
 from hostscope.model.container import Container
 from hostscope.model.event import Event
@@ -11,6 +12,7 @@ from hostscope.model.host import Ability, Finding, HostCounters
 from hostscope.model.inspection import HostInspection, ProcessInspection
 from hostscope.model.process import Process
 from hostscope.model.request import ProcessRequest
+from hostscope.model.response import Act, ActRequest, Plan
 from hostscope.model.service import ServiceState
 from hostscope.model.tree import TreeRow
 
@@ -32,19 +34,27 @@ class Session(Protocol):
             UsageError: no such stream.
         """
 
-    def plan(self, action: str, target: str) -> Any:
-        """What an action would do, and whether the guard allows it.
+    def plan(self, request: ActRequest) -> Plan:
+        """What an act would do to whom, and what the guard says; changes nothing. A dry run goes to the audit trail.
 
         Raises:
-            Unsupported: actions are not built yet.
+            UsageError: the request makes no sense. Gone: nothing is meant. Denied, Mismatch, Unsupported
         """
 
-    def apply(self, plan: Any) -> Any:
-        """Does what a plan says.
+    def apply(self, plan: Plan, confirmed: bool = False) -> Act:
+        """Does what a plan says, to those very processes; the guard judges again.
 
         Raises:
-            Unsupported: actions are not built yet.
+            Refused: by the guard, or because it is not confirmed; nothing was done.
+            Unavailable: the audit trail cannot be written; nothing was done.
+            Incomplete: evidence could not be preserved; nothing else was done.
         """
+
+    def trail(self, files: tuple[str, ...] = ()) -> Answer[Entry]:
+        """The lines of the audit trail."""
+
+    def verify_trail(self, files: tuple[str, ...] = ()) -> Verification:
+        """Whether the audit trail is whole."""
 
     def processes(self, request: ProcessRequest | None = None) -> Answer[Process]:
         """Every process, in ascending pid order."""

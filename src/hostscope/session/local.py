@@ -12,7 +12,7 @@ from msgspec.structs import replace
 
 from hostscope.collectors import COLLECTORS
 from hostscope.collectors.samples import Samples
-from hostscope.errors import Denied, Error, Unsupported, UsageError
+from hostscope.errors import Denied, Error, UsageError
 from hostscope.model.answer import Answer
 from hostscope.model.container import Container
 from hostscope.model.coverage import Coverage
@@ -65,14 +65,6 @@ class LocalSession(NetworkVerbs, ResponseVerbs):
     def overriding(self) -> AbstractContextManager[None]:
         """Brings the right to write files in spite of their permissions into effect, for a block and if we have it."""
         return self._host.privileges.using(OVERRIDE_FILE_PERMISSIONS, "write an answer to its file")
-
-    def plan(self, action: str, target: str) -> Any:
-        """See `Session.plan`."""
-        raise Unsupported("this version only looks: it has no actions")
-
-    def apply(self, plan: Any) -> Any:
-        """See `Session.apply`."""
-        raise Unsupported("this version only looks: it has no actions")
 
     def processes(
         self,

@@ -7,6 +7,7 @@ from typing import NamedTuple
 import pytest
 
 from hostscope import log, platforms
+from hostscope.audit import AuditTrail, default_path
 from hostscope.cli.main import run
 from hostscope.model.container import Container
 from hostscope.model.event import Event, ServiceChange
@@ -17,6 +18,7 @@ from hostscope.model.service import ServiceState
 from hostscope.platforms.base import Host
 from hostscope.platforms.replay.writer import record
 from tests.fake import ALICE, BOOTED_AT_NS, Answers, host, process, with_gaps
+from tests.fake_control import control_of
 
 ROWS = (
     process(1, "init", 0),
@@ -58,6 +60,9 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> Host:
     """The host that commands ask; tests may change what it says."""
     found = box()
     monkeypatch.setattr(platforms, "open_host", lambda replay=None: found)
+    monkeypatch.setattr("hostscope.respond.local.open_control", lambda name: control_of(found))
+    monkeypatch.setattr("hostscope.respond.scene.getpid", lambda: 31)
+    AuditTrail(default_path()).append("test")
     return found
 
 

@@ -14,6 +14,7 @@ from hostscope.errors import Denied, Unsupported, UsageError
 from hostscope.model.detail import ProcessDetail, Variable
 from hostscope.model.process import Account, Cpu
 from hostscope.model.request import ProcessRequest
+from hostscope.model.response import ActRequest
 from hostscope.platforms.base import Host
 from hostscope.platforms.columnar import join_arguments
 from hostscope.session import LocalSession, Session, open_session
@@ -112,11 +113,10 @@ def test_tables_and_streams_that_do_not_exist() -> None:
     assert list(session.stream("services", threading.Event())) == []
 
 
-def test_nothing_acts_yet() -> None:
-    session = LocalSession(box())
-    for act in (lambda: session.plan("terminate", "1"), lambda: session.apply(None)):
-        with pytest.raises(Unsupported, match="only looks"):
-            act()
+def test_nothing_acts_on_the_past() -> None:
+    session = LocalSession(box(name="replay"))
+    with pytest.raises(Unsupported, match="in a recording and cannot be acted on"):
+        session.plan(ActRequest("terminate", (str(session.processes().rows()[0].pid),)))
 
 
 def test_every_table_has_a_verb() -> None:

@@ -5,15 +5,24 @@ from collections.abc import Iterator
 from contextlib import AbstractContextManager
 
 from hostscope.errors import Unsupported
+from hostscope.model.container import Container
 from hostscope.model.event import Event
 from hostscope.model.key import ProcessKey
 from hostscope.model.memory import ThreadState
+from hostscope.model.process import Process
+from hostscope.model.response import Identity
 from hostscope.model.syscall import TraceRequest
 from hostscope.platforms.tally import Tally
 
 
 class Control:
     """Implements `hostscope.platforms.base.Control`: what is recorded cannot be changed."""
+
+    def pin(self, key: ProcessKey) -> ProcessKey:
+        raise _past(key)
+
+    def identify(self, process: Process) -> Identity:
+        raise _past(process.key)
 
     def terminate(self, key: ProcessKey, force: bool) -> None:
         raise _past(key)
@@ -23,6 +32,12 @@ class Control:
 
     def resume(self, key: ProcessKey) -> None:
         raise _past(key)
+
+    def wait(self, key: ProcessKey, timeout_s: float) -> bool:
+        raise _past(key)
+
+    def terminate_container(self, member: ProcessKey, container: Container) -> bool:
+        raise _past(member)
 
     def freeze(self, key: ProcessKey) -> AbstractContextManager[tuple[ThreadState, ...]]:
         raise _past(key)

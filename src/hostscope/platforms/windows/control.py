@@ -4,9 +4,12 @@ import threading
 from collections.abc import Iterator
 from contextlib import AbstractContextManager
 
+from hostscope.model.container import Container
 from hostscope.model.event import Event
 from hostscope.model.key import ProcessKey
 from hostscope.model.memory import ThreadState
+from hostscope.model.process import Process
+from hostscope.model.response import Identity
 from hostscope.model.syscall import TraceRequest
 from hostscope.platforms.tally import Tally
 from hostscope.platforms.windows.translate import not_built
@@ -14,6 +17,12 @@ from hostscope.platforms.windows.translate import not_built
 
 class Control:
     """Answers `Unsupported` for now."""
+
+    def pin(self, key: ProcessKey) -> ProcessKey:
+        raise not_built("acting on processes")
+
+    def identify(self, process: Process) -> Identity:
+        raise not_built("acting on processes")
 
     def terminate(self, key: ProcessKey, force: bool) -> None:
         raise not_built("terminating processes")
@@ -23,6 +32,12 @@ class Control:
 
     def resume(self, key: ProcessKey) -> None:
         raise not_built("resuming processes")
+
+    def wait(self, key: ProcessKey, timeout_s: float) -> bool:
+        raise not_built("waiting for processes")
+
+    def terminate_container(self, member: ProcessKey, container: Container) -> bool:
+        raise not_built("terminating containers")
 
     def freeze(self, key: ProcessKey) -> AbstractContextManager[tuple[ThreadState, ...]]:
         raise not_built("freezing processes")

@@ -1,0 +1,318 @@
+"""Doing what a plan says: judged again, recorded first, evidence before the deed, outcomes seen and not assumed."""
+
+import time
+from collections.abc import Callable
+from functools import partial
+
+from msgspec import Struct
+
+from hostscope.errors import Denied, Error, Gone, Incomplete, Mismatch, Refused
+from hostscope.model.container import Container
+from hostscope.model.inspection import ProcessInspection
+from hostscope.model.key import ProcessKey
+from hostscope.model.response import RESUME, SUSPEND, TERMINATE, Act, Outcome, Plan, Preserved, Step
+from hostscope.platforms.base import Control, Host
+from hostscope.respond.evidence import preserve
+from hostscope.respond.guard import CONFIRMATION, EVIDENCE, Subject, stands
+from hostscope.respond.plan import STOPPED, plan_for
+from hostscope.respond.scene import Scene, look_round
+from hostscope.respond.signals import KILL_WAIT_S, Volley
+from hostscope.respond.subjects import descent, find_container, load, members_of, sweep
+from hostscope.respond.trail import Trail
+from hostscope.respond.tree import Gathering
+
+Treat = Callable[[ProcessInspection], ProcessInspection]
+"""Masks what leaves the session."""
+RESCAN_S = 0.1
+"""Between two looks for new children during the grace of a tree."""
+MOST_SWEEPS = 20
+"""Times that a container is looked through for processes that came in the meantime."""
+
+
+class Deed(Struct, frozen=True):
+    """One act with all it works on."""
+
+    host: Host
+    control: Control
+    trail: Trail
+    plan: Plan
+    """Made again at the moment of acting."""
+    subjects: tuple[Subject, ...]
+    scene: Scene
+    container: Container | None
+    volley: Volley
+
+    @property
+    def ready(self) -> list[Subject]:
+        """Those that something can be done to."""
+        status = {step.key: step.status for step in self.plan.steps}
+        return [subject for subject in self.subjects if status[subject.process.key] == "ready"]
+
+
+def apply(host: Host, control: Control, plan: Plan, trail: Trail, treat: Treat, confirmed: bool) -> Act:
+    """Does what a plan says. The guard judges again, before everything else.
+
+    Raises:
+        Refused: by the guard, or not confirmed; recorded, and nothing was done.
+        Unavailable: it cannot be recorded; nothing was done.
+        Incomplete: evidence could not be preserved; nothing else was done.
+    """
+    if plan.request.dry_run:
+        raise Refused("a dry run is not for doing", "dry-run", "plan it again without dry_run")
+    deed = _renewed(host, control, plan, trail)
+    _admit(deed, confirmed)
+    trail.intended(deed.plan)
+    evidence, notes = _preserve(deed, treat)
+    _tell_unready(deed)
+    complete = False
+    try:
+        complete = _done(deed)
+    finally:  # however it ended: what was done stands in the trail
+        outcomes = _in_order(deed, plan)
+        note = trail.came(deed.plan, outcomes)
+    late = (
+        []
+        if complete
+        else ["processes appeared faster than they could be stopped: look again, or name their container"]
+    )
+    return Act(deed.plan, outcomes, evidence, complete, (*notes, *late, *([note] if note else [])))
+
+
+def _renewed(host: Host, control: Control, plan: Plan, trail: Trail) -> Deed:
+    """Everything looked at again: a plan may be old, and whoever hands it in may have written it."""
+    container = find_container(host, plan.container) if plan.container else None
+    subjects = tuple(load(host, control, {step.key: step.depth for step in plan.steps}))
+    scene = look_round(host, control)
+    renewed = plan_for(plan.request, list(subjects), scene, container)
+    return Deed(host, control, trail, renewed, subjects, scene, container, Volley(host, control))
+
+
+def _admit(deed: Deed, confirmed: bool) -> None:
+    refused = deed.plan.refused
+    if refused:
+        deed.trail.refused(deed.plan)
+        step = next(step for step in deed.plan.steps if step.status == "refused")
+        raise _refusal(step)
+    if not confirmed:
+        deed.trail.refused(deed.plan, "not confirmed")
+        raise Refused(f"{deed.plan.request.action} needs to be confirmed", CONFIRMATION, "give --yes")
+
+
+def _refusal(step: Step) -> Refused:
+    standing = stands(step.refusals)
+    if standing is None:
+        raise ValueError(f"step {step.key} is refused by nothing")
+    return Refused(
+        f"process {step.key} {step.name}: {standing.facts} (rule {standing.rule})", standing.rule, standing.hint
+    )
+
+
+def _preserve(deed: Deed, treat: Treat) -> tuple[tuple[Preserved, ...], list[str]]:
+    request = deed.plan.request
+    if request.evidence is None:
+        return (), []
+    found = preserve(deed.host, deed.control, deed.subjects, request.evidence, treat)
+    for file in found.files:
+        deed.trail.note(deed.plan, EVIDENCE, f"{file.path} {file.size_bytes} bytes sha256 {file.sha256}", "done")
+    if found.failures and EVIDENCE not in request.overrides:
+        deed.trail.note(deed.plan, EVIDENCE, request.evidence, f"failed: {'; '.join(found.failures)}")
+        raise Incomplete(
+            f"nothing was done, because evidence is missing: {found.failures[0]}", f"--override {EVIDENCE} acts without"
+        )
+    return found.files, [*found.notes, *found.failures]
+
+
+def _tell_unready(deed: Deed) -> None:
+    """Outcomes of those to which nothing can be done."""
+    for subject, step in zip(deed.subjects, deed.plan.steps, strict=True):
+        if step.status == "ended":
+            deed.volley.tell(subject, "gone", "it had ended before", "ended")
+        elif step.status == "denied":
+            deed.volley.tell(subject, "denied", "permission denied; needs root (CAP_KILL) or the process's own user")
+
+
+def _done(deed: Deed) -> bool:
+    """Acts; whether nothing can have been left out."""
+    request = deed.plan.request
+    together = request.tree or deed.container is not None
+    if request.action == RESUME:
+        return _resume(deed)
+    if request.action == SUSPEND:
+        return _suspend_all(deed) if together else _suspend(deed, deed.ready)
+    if request.action != TERMINATE:
+        raise ValueError(f"no such action: {request.action}")
+    return _terminate_all(deed) if together else _terminate(deed)
+
+
+# One by one ----------------------------------------------------------------------------------------------------
+
+
+def _terminate(deed: Deed) -> bool:
+    left = _ask(deed, deed.ready)
+    if deed.plan.request.force:
+        _force(deed, left)
+    else:
+        deed.volley.survivors(left, f"it has not ended {deed.plan.grace_s:g} s after SIGTERM")
+    return True
+
+
+def _ask(deed: Deed, subjects: list[Subject]) -> list[Subject]:
+    """SIGTERM to those that can answer it, and the grace; who is left then."""
+    if not deed.plan.grace_s and deed.plan.request.force:
+        return subjects
+    cannot = [subject for subject in subjects if subject.process.state == STOPPED and deed.plan.request.force]
+    asked = deed.volley.send(
+        (each for each in subjects if each not in cannot), partial(deed.control.terminate, force=False)
+    )
+    return cannot + deed.volley.collect(asked, deed.plan.grace_s)
+
+
+def _force(deed: Deed, subjects: list[Subject]) -> None:
+    sent = deed.volley.send(subjects, partial(deed.control.terminate, force=True))
+    left = deed.volley.collect(sent, KILL_WAIT_S)
+    deed.volley.survivors(left, f"still there {KILL_WAIT_S:g} s after SIGKILL")
+
+
+def _suspend(deed: Deed, subjects: list[Subject]) -> bool:
+    for subject in deed.volley.send(subjects, deed.control.suspend):
+        state = deed.volley.await_state(subject, lambda state: state in (None, STOPPED, "tracing-stop", "zombie"))
+        if state in (STOPPED, "tracing-stop"):
+            deed.volley.tell(subject, "done", after=state)
+        elif state in (None, "zombie"):
+            deed.volley.tell(subject, "gone", "it ended at the same moment", "ended")
+        else:
+            deed.volley.tell(subject, "pending", f"told to stop, but still {state}", state)
+    return True
+
+
+def _resume(deed: Deed) -> bool:
+    for subject in deed.volley.send(deed.ready, deed.control.resume):
+        state = deed.volley.await_state(subject, lambda state: state != STOPPED)
+        if state in (STOPPED, "tracing-stop"):
+            words = "held by a tracer" if state == "tracing-stop" else "stopped again at once"
+            deed.volley.tell(subject, "pending", words, state)
+        else:
+            deed.volley.tell(subject, "done", after=state or "ended")
+    return True
+
+
+# Trees and containers ------------------------------------------------------------------------------------------
+
+
+def _gathering(deed: Deed) -> Gathering:
+    members = members_of(deed.container) if deed.container else descent
+    return Gathering(deed.host, deed.control, deed.plan.request, deed.scene, members)
+
+
+def _gathered(deed: Deed, subjects: list[Subject]) -> Gathering:
+    gathering = _gathering(deed)
+    try:
+        gathering.gather(subjects)
+    except Error as failed:
+        deed.trail.note(deed.plan, deed.plan.request.action, "what was stopped runs again", f"refused: {failed}")
+        raise
+    return gathering
+
+
+def _suspend_all(deed: Deed) -> bool:
+    gathering = _gathered(deed, deed.ready)
+    _tell_failures(deed, gathering)
+    _suspend(deed, list(gathering.subjects.values()))
+    return gathering.complete
+
+
+def _terminate_all(deed: Deed) -> bool:
+    left = _ask_all(deed)
+    if not deed.plan.request.force:
+        deed.volley.survivors(left, f"it has not ended {deed.plan.grace_s:g} s after SIGTERM")
+        return True
+    if deed.container is not None and left and _by_kernel(deed, left):
+        return True
+    return _force_gathered(deed, left)
+
+
+def _ask_all(deed: Deed) -> list[Subject]:
+    """SIGTERM to all, and the grace, in which children that turn up are remembered while their parents live."""
+    if not deed.plan.grace_s and deed.plan.request.force:
+        return deed.ready
+    known = {subject.process.key: subject for subject in deed.ready}
+    left, deadline = _ask_now(deed, deed.ready), time.monotonic() + deed.plan.grace_s
+    members = members_of(deed.container) if deed.container else descent
+    while left and time.monotonic() < deadline:
+        left = deed.volley.collect(left, min(RESCAN_S, max(0.0, deadline - time.monotonic())))
+        known |= _newcomers(deed, members(sweep(deed.host), known), known)
+        left += [each for key, each in known.items() if key not in deed.volley.outcomes and each not in left]
+    return left
+
+
+def _ask_now(deed: Deed, subjects: list[Subject]) -> list[Subject]:
+    able = [subject for subject in subjects if subject.process.state != STOPPED]
+    deed.volley.send(able, partial(deed.control.terminate, force=False))
+    return [subject for subject in subjects if subject.process.key not in deed.volley.outcomes]
+
+
+def _newcomers(deed: Deed, found: dict[ProcessKey, int], known: dict[ProcessKey, Subject]) -> dict[ProcessKey, Subject]:
+    pids = {key.pid: key for key in known}
+    fresh = {key: depth for key, depth in found.items() if key.pid not in pids or not pids[key.pid].same(key)}
+    return {subject.process.key: subject for subject in load(deed.host, deed.control, fresh)}
+
+
+def _force_gathered(deed: Deed, subjects: list[Subject]) -> bool:
+    """Stops everything first, and ends it children first; a container is looked through until it is empty."""
+    complete = False
+    for _ in range(MOST_SWEEPS if deed.container else 1):
+        gathering = _gathered(deed, subjects)
+        _tell_failures(deed, gathering)
+        try:
+            _force(deed, list(reversed(gathering.subjects.values())))
+        except BaseException:
+            gathering.release()
+            raise
+        complete = gathering.complete
+        if deed.container is None:
+            return complete
+        rest = members_of(deed.container)(sweep(deed.host), ())
+        subjects = [
+            each for each in load(deed.host, deed.control, rest) if each.process.key not in deed.volley.outcomes
+        ]
+        if not subjects:
+            return complete
+    return False
+
+
+def _by_kernel(deed: Deed, subjects: list[Subject]) -> bool:
+    """The kernel ends a whole control group at once, forks included, where the container has one of its own."""
+    if deed.container is None:
+        return False
+    try:
+        if not deed.control.terminate_container(subjects[0].process.key, deed.container):
+            return False
+    except (Gone, Mismatch, Denied):
+        return False  # then each by itself, which says what is wrong
+    left = deed.volley.collect(subjects, KILL_WAIT_S)
+    deed.volley.survivors(left, f"still there {KILL_WAIT_S:g} s after its control group was ended")
+    return True
+
+
+def _tell_failures(deed: Deed, gathering: Gathering) -> None:
+    for key, failed in gathering.failed.items():
+        result = "denied" if isinstance(failed, Denied) else "mismatch"
+        deed.volley.tell(gathering.subjects[key], result, str(failed))
+
+
+def _in_order(deed: Deed, asked: Plan) -> tuple[Outcome, ...]:
+    """Of the plan that was asked for, then of what turned up."""
+    told, asked_for = deed.volley.outcomes, {step.key for step in asked.steps}
+    first = [told.get(step.key) or _untouched(deed, step) for step in asked.steps]
+    return (*first, *(outcome for key, outcome in told.items() if key not in asked_for))
+
+
+def _untouched(deed: Deed, step: Step) -> Outcome:
+    """Of a step that nothing was done about."""
+    try:
+        deed.control.pin(step.key)
+    except Gone:
+        return Outcome(step.key, step.name, "gone", "it ended before anything was done", step.state, "ended")
+    except Mismatch as failed:
+        return Outcome(step.key, step.name, "mismatch", failed.message, step.state)
+    return Outcome(step.key, step.name, "skipped", "interrupted before its turn", step.state, step.state)
