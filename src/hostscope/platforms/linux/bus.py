@@ -24,7 +24,17 @@ _REFUSED = frozenset(f"org.freedesktop.DBus.Error.{name}" for name in ("AccessDe
 _ABSENT = frozenset(
     f"org.freedesktop.DBus.Error.{name}" for name in ("ServiceUnknown", "NameHasNoOwner", "NoReply", "Disconnected")
 )
-_UNKNOWN = frozenset({"org.freedesktop.systemd1.NoSuchUnit", "org.freedesktop.DBus.Error.UnknownObject"})
+_UNKNOWN = frozenset(
+    {
+        "org.freedesktop.systemd1.NoSuchUnit",
+        "org.freedesktop.resolve1.NoSuchLink",
+        "org.freedesktop.DBus.Error.UnknownObject",
+    }
+)
+
+
+class NotOnBus(Unavailable):
+    """Nobody on the bus owns that name: the service does not run."""
 
 
 class Received(Struct, frozen=True):
@@ -47,7 +57,8 @@ class Bus:
         """Connects to `address` (``unix:path=…``).
 
         Raises:
-            Denied, Unavailable: there is no bus, or nobody on it owns `service`.
+            Denied, Unavailable: there is no bus.
+            NotOnBus: nobody on it owns `service`.
         """
         self._service = service
         self._private = private
@@ -85,7 +96,7 @@ class Bus:
         What the service sent before its reply is dropped: the reply is newer. Only `post` keeps it.
 
         Raises:
-            Gone: the service knows no such unit.
+            Gone: the service knows no such unit, link or object.
             Denied: the bus or the service refused.
             Unavailable: no answer in time, another answer than `returns` (a signature), or another error.
         """
@@ -224,4 +235,6 @@ def _error(method: str, reply: Message) -> Error:
         return Gone(text)
     if name in _REFUSED:
         return Denied(f"{method}: {text}", "the bus or the service manager allows it to others only")
-    return Unavailable(f"{method}: {text}", "the service manager is not on this bus" if name in _ABSENT else None)
+    if name in _ABSENT:
+        return NotOnBus(f"{method}: {text}", "the service is not on this bus")
+    return Unavailable(f"{method}: {text}")
