@@ -42,7 +42,22 @@ def hostscope_columns() -> Callable[[], int]:
 
 
 def psutil_rows() -> Callable[[], int]:
-    """psutil's own sweep over the same fields."""
+    """psutil's sweep over the same fields, all of them read: its objects of the sweep before are forgotten.
+
+    With them it (psutil 6 and later) neither reads when a process started nor looks whether the pid is still the same
+    process: `psutil_kept`.
+    """
+    import psutil
+
+    def sweep() -> int:
+        psutil.process_iter.cache_clear()
+        return len([process.info for process in psutil.process_iter(COMMON)])
+
+    return sweep
+
+
+def psutil_kept() -> Callable[[], int]:
+    """psutil's sweep with the objects of the sweep before, start times included."""
     import psutil
 
     return lambda: len([process.info for process in psutil.process_iter(COMMON)])
@@ -61,6 +76,7 @@ CONTESTANTS: dict[str, Callable[[], Callable[[], int]]] = {
     "proc_basic": lambda: hostscope_rows("proc", "BASIC"),
     "proc_full": lambda: hostscope_rows("proc", "FULL"),
     "psutil": psutil_rows,
+    "psutil_kept": psutil_kept,
     "ps": ps_text,
 }
 
