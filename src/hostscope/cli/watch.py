@@ -1,14 +1,17 @@
 """Showing something again and again: redrawn in place on a terminal, one after the other elsewhere."""
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from itertools import islice
+from typing import Any
 
 from hostscope.cli.options import Query
 from hostscope.cli.output import Sink, open_output
 from hostscope.cli.show import FORMS, Showing, exit_code, footer
 from hostscope.errors import UsageError
+from hostscope.model.answer import Answer
+from hostscope.model.process import Process
 from hostscope.render.table import DIM, RESET, Style, cells_of, render_table
 from hostscope.session.local import LocalSession
 
@@ -22,8 +25,12 @@ _COVERED_SHARE = 3
 """What was covered takes at most the third part of the screen."""
 
 
-def watch(session: LocalSession, query: Query) -> int:
-    """Shows processes at every interval, until interrupted or for the duration; the exit code of the last look.
+Looks = Callable[[threading.Event], Iterator[Answer[Any]]]
+"""Gives answers until the event is set."""
+
+
+def watch(session: LocalSession, query: Query, looks: Looks | None = None) -> int:
+    """Shows processes, or what `looks` gives, until interrupted or for the duration; the exit code of the last look.
 
     Raises:
         UsageError: the form cannot be repeated.
@@ -32,18 +39,18 @@ def watch(session: LocalSession, query: Query) -> int:
     if choices.format not in FORMS_WATCHED:
         raise UsageError(f"--watch cannot write {choices.format}", "use --format table or ndjson")
     output = open_output(choices.output, session.overriding)
-    with output as sink, stopping(choices.duration) as stop, _screen(sink):
+    with output as sink, stopping(choices.duration) as stop, screen(sink):
         code = 0
-        for showing in _showings(session, query, sink, stop):
-            code = _draw(showing) if sink.redraws and choices.format == "table" else _append(showing)
+        answers = looks(stop) if looks else _snapshots(session, query, stop)
+        for showing in (Showing(query, answer, query.selection(), sink) for answer in answers):
+            code = draw(showing) if sink.redraws and choices.format == "table" else _append(showing)
     return code
 
 
-def _showings(session: LocalSession, query: Query, sink: Sink, stop: threading.Event) -> Iterator[Showing]:
+def _snapshots(session: LocalSession, query: Query, stop: threading.Event) -> Iterator[Answer[Process]]:
     interval_s = query.choices.interval or DEFAULT_INTERVAL_S
     only = session.keys(query.choices.targets) if query.choices.targets else None
-    for answer in session.snapshots(query.request(), stop, interval_s, only):
-        yield Showing(query, answer, query.selection(), sink)
+    return session.snapshots(query.request(), stop, interval_s, only)
 
 
 def _append(showing: Showing) -> int:
@@ -54,7 +61,7 @@ def _append(showing: Showing) -> int:
     return exit_code(showing)
 
 
-def _draw(showing: Showing) -> int:
+def draw(showing: Showing) -> int:
     """One frame: only the rows that fit are laid out."""
     _, lines = showing.sink.size() or (80, 24)
     rows = showing.items(cells_of(showing.query.columns))
@@ -76,9 +83,9 @@ def frame(showing: Showing, rows: list[tuple[str, ...]], style: Style, height: i
 
 
 @contextmanager
-def _screen(sink: Sink) -> Iterator[None]:
-    """The terminal's other screen, and the first one back at the end, however it ends."""
-    if not sink.redraws:
+def screen(sink: Sink | None) -> Iterator[None]:
+    """The terminal's other screen, and the first one back at the end, however it ends; nothing without a terminal."""
+    if sink is None or not sink.redraws:
         yield
         return
     sink.write(ENTER)

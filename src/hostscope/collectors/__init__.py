@@ -5,17 +5,30 @@ COLLECTORS: dict[str, str] = {
     "containers": "every container",
     "counters": "the host's counters",
     "hidden": "processes that some ways of looking do not show",
+    "interfaces": "every network interface",
     "processes": "every process",
     "services": "every unit of the service manager",
+    "traffic": "what each process sends and receives, for a second",
 }
 """Modules with ``collect(host, request) -> Answer``, by table."""
 
 PARTS: dict[str, str] = {
+    "attribution": "the processes at the ends of flows",
+    "capture": "captures packets into files",
+    "capture_files": "capture files, one after the other, and the last packets in memory",
+    "analysis": "what a dump tells",
     "digests": "content of executables and the packages they came from",
     "errors": "errors as gaps",
+    "flow_targets": "whose traffic is meant",
     "inspection": "everything about one process, or about the host",
     "lineage": "descent",
+    "meters": "the best way to measure traffic",
+    "people": "who the processes of a live table are",
+    "packet_notes": "what stands beside captured packets",
+    "rates": "what interfaces' counters gain between two looks",
     "samples": "processor share between two looks",
+    "scan": "YARA rules over running processes",
     "targets": "what a person calls a process",
+    "windows": "rates and sparklines",
 }
 """The other modules: what collectors are composed of."""

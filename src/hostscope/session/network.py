@@ -1,7 +1,20 @@
 """The network verbs of a session on this host."""
 
+import threading
+from collections.abc import Iterator
+from contextlib import AbstractContextManager
+from functools import partial
+from typing import TYPE_CHECKING
+
+from hostscope.model.answer import Answer
+from hostscope.model.capture import CaptureOutput, CaptureRequest, CaptureSummary
+from hostscope.model.interface import Interface
+from hostscope.model.traffic import TrafficRequest
 from hostscope.platforms.base import Host
 from hostscope.session.exits import Exit
+
+if TYPE_CHECKING:  # what a verb needs is imported when it is called
+    from hostscope.collectors.traffic import TrafficWatch
 
 
 class NetworkVerbs:
@@ -9,3 +22,48 @@ class NetworkVerbs:
 
     _host: Host
     _exit: Exit
+
+    def interfaces(self, between_ns: int | None = None) -> Answer[Interface]:
+        """Every interface of every network namespace; with `between_ns` two looks so far apart, for `rates`."""
+        from hostscope.collectors import interfaces
+
+        return interfaces.collect(self._host, between_ns=between_ns)
+
+    def interface_looks(self, stop: threading.Event, interval_s: float = 2.0) -> Iterator[Answer[Interface]]:
+        """Every interface again and again until `stop` is set, with `rates` since the time before."""
+        from hostscope.collectors import interfaces
+
+        return interfaces.looks(self._host, stop, interval_s)
+
+    def capture(
+        self, request: CaptureRequest, output: CaptureOutput, stop: threading.Event, told: threading.Event | None = None
+    ) -> Answer[CaptureSummary]:
+        """Captures packets into files until `stop` is set; what was written so far, every second and in the end.
+
+        Args:
+            told: with `CaptureOutput.last_ns`, writes what is kept whenever it is set.
+
+        Raises:
+            UsageError: an interface, the filter or the output is wrong; with the first row.
+            Denied, Unsupported, Unavailable
+        """
+        from hostscope.collectors import capture
+
+        override = partial(self._host.privileges.using, ("dac_override",), "write captured packets to their file")
+        return capture.record(self._host, request, output, stop, told, self._exit.process, override)
+
+    def traffic(
+        self, request: TrafficRequest | None = None, targets: tuple[str, ...] = ()
+    ) -> "AbstractContextManager[TrafficWatch]":
+        """Counts traffic while the block runs; `look` at it as often as you like.
+
+        Args:
+            targets: pids, names, ``:PORT`` (local) or keys; all processes when empty.
+
+        Raises:
+            UsageError: there is no such method or interface, or it is no target.
+            Gone: a pid or key means no process. Denied, Mismatch, Unsupported
+        """
+        from hostscope.collectors.traffic import watch
+
+        return watch(self._host, request or TrafficRequest(), targets=targets)

@@ -100,3 +100,10 @@ class PacketBatch(Struct, frozen=True, eq=False):
         """The captured bytes of one packet."""
         begin = int(self.offsets[index])
         return self.data[begin : begin + int(self.captured[index])].tobytes()
+
+
+def empty_batch() -> PacketBatch:
+    """No packets: a live source's sign that it is still there."""
+    none = np.zeros(0, np.int64)
+    sizes = none.astype(np.uint32)
+    return PacketBatch(none.astype(np.uint8), none, sizes, sizes, none, none.astype(np.uint16))

@@ -13,6 +13,7 @@ from msgspec import Struct
 from hostscope.errors import Denied, NativeError, Unavailable, UsageError
 from hostscope.model.capture import CaptureCounts, CaptureInterface, CaptureRequest
 from hostscope.platforms.base import PacketSource, Privileges
+from hostscope.platforms.linux.net_namespaces import ours
 from hostscope.platforms.linux.packet_filter import DLT_LINUX_SLL2, LINKTYPE_RAW, Program, program_for
 from hostscope.platforms.linux.rtnetlink import Link, RouteSocket
 from hostscope.platforms.linux.translate import REFUSED, error
@@ -119,14 +120,17 @@ class PacketRings:
     def batches(self, stop: threading.Event) -> "Iterator[PacketBatch]":
         """See `PacketSource.batches`. What was captured before `stop` was set is given in any case.
 
-        A batch is up to 8 MiB of one interface's packets in order; where few are waiting they are let gather.
+        A batch is up to 3 MiB of one interface's packets in order; where few are waiting they are let gather.
         """
+        from hostscope.wire.batch import empty_batch
+
         while not stop.is_set():
             found = 0
             for batch in self._round():
                 found += len(batch)
                 yield batch
             if not found:
+                yield empty_batch()
                 self._ready.poll(_WAIT_MS)
             if found < _MANY:
                 stop.wait(GATHER_S)
@@ -174,20 +178,21 @@ def places_of(request: CaptureRequest, links: list[Link]) -> Iterator[_Place]:
     wanted = dict.fromkeys(request.interfaces or [link.name for link in links if link.flags & IFF_UP])
     if not wanted:
         raise UsageError("no interface is up", LISTING)
+    net_ns = ours().inode
     for name in wanted:
-        shown = _shown(name, named)
+        shown = _shown(name, named, net_ns)
         yield _Place(shown, program_for(request.bpf, shown.link, snap_bytes(request)), loopback)
 
 
-def _shown(name: str, named: dict[str, Link]) -> CaptureInterface:
+def _shown(name: str, named: dict[str, Link], net_ns: int | None) -> CaptureInterface:
     if name == ANY:
-        return CaptureInterface(0, ANY, DLT_LINUX_SLL2)
+        return CaptureInterface(0, ANY, DLT_LINUX_SLL2, net_ns)
     link = named.get(name)
     if link is None:
         raise UsageError(f"there is no interface {name!r}", f"interfaces: {', '.join([*named, ANY])}")
     if not link.flags & IFF_UP:
         raise UsageError(f"interface {link.name} is down", "packets pass only through interfaces that are up")
-    return CaptureInterface(link.index, link.name, LINK_TYPES.get(link.hardware, DLT_LINUX_SLL2))
+    return CaptureInterface(link.index, link.name, LINK_TYPES.get(link.hardware, DLT_LINUX_SLL2), net_ns)
 
 
 def snap_bytes(request: CaptureRequest) -> int:

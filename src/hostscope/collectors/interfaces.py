@@ -1,0 +1,39 @@
+"""Every network interface, and what passes through it a second."""
+
+import threading
+from collections.abc import Iterator
+from time import monotonic, sleep
+
+from hostscope.collectors.rates import Rates
+from hostscope.model.answer import Answer
+from hostscope.model.interface import Interface
+from hostscope.model.request import ProcessRequest
+from hostscope.platforms.base import Host
+from hostscope.platforms.tally import Tally
+
+
+def collect(host: Host, request: ProcessRequest | None = None, between_ns: int | None = None) -> Answer[Interface]:
+    """Every interface; with `between_ns` looked at twice, so far apart, to fill `rates`."""
+    tally = Tally()
+    return Answer(_rows(host, tally, between_ns), tally.coverage)
+
+
+def looks(host: Host, stop: threading.Event, interval_s: float) -> Iterator[Answer[Interface]]:
+    """Every interface again and again until `stop` is set, with `rates` since the look before."""
+    rates, due = Rates(), monotonic()
+    while not stop.is_set():
+        tally = Tally()
+        yield Answer(rates.take(host.interfaces.interfaces(tally)), tally.coverage)
+        due = max(due + interval_s, monotonic())
+        stop.wait(due - monotonic())
+
+
+def _rows(host: Host, tally: Tally, between_ns: int | None) -> Iterator[Interface]:
+    if between_ns is None:
+        yield from host.interfaces.interfaces(tally)
+        return
+    rates = Rates()
+    for _ in rates.take(host.interfaces.interfaces(Tally())):
+        pass
+    sleep(between_ns / 1e9)
+    yield from rates.take(host.interfaces.interfaces(tally))

@@ -1,0 +1,33 @@
+"""What a capture has written, for people."""
+
+from collections.abc import Iterator
+
+from hostscope.model.capture import CaptureSummary
+from hostscope.render.sanitise import sanitise
+from hostscope.render.units import render_bytes, render_elapsed
+
+
+def render_progress(summary: CaptureSummary) -> str:
+    """One line: ``12,345 packets, 3.4M, 0 dropped, 12.0 s``."""
+    packets = summary.packets + summary.waiting
+    dropped = sum(one.dropped for one in summary.counts)
+    kept = f" ({summary.waiting:,} in memory)" if summary.waiting else ""
+    size = render_bytes(summary.bytes)
+    return f"{packets:,} packets{kept}, {size}, {dropped:,} dropped, {render_elapsed(summary.elapsed_ns)}"
+
+
+def render_summary(summary: CaptureSummary) -> str:
+    """Totals, then a line for each interface and each file."""
+    return "\n".join(sanitise(line) for line in _lines(summary))
+
+
+def _lines(summary: CaptureSummary) -> Iterator[str]:
+    named = f", {summary.named_packets:,} with a process" if summary.named_packets else ""
+    yield f"{summary.packets:,} packets written{named}, {render_bytes(summary.bytes)}"
+    for one in summary.counts:
+        share = f" ({one.dropped / one.received:.2%})" if one.dropped and one.received else ""
+        yield f"  {one.interface}: {one.received:,} passed the filter, {one.dropped:,} dropped{share}"
+    if summary.forgotten:
+        yield f"  {summary.forgotten:,} packets were forgotten early: --memory-bytes was too little for --last"
+    for path in summary.files:
+        yield f"  {path}"
