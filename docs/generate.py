@@ -139,13 +139,14 @@ DRAFT = "https://json-schema.org/draft/2020-12/schema"
 def named_records() -> dict[str, Any]:
     """Type of each record that a schema names, by that name."""
     from hostscope import chain
-    from hostscope.model import event, inspection, package, process, response
+    from hostscope.model import dump, event, inspection, package, process, response
     from hostscope.platforms.replay.layout import CALLS, FAILURE_SCHEMA, RECORDING_SCHEMA, Failure, Header
     from hostscope.render.audit_columns import AUDIT
     from hostscope.render.layouts import LAYOUTS
+    from hostscope.render.traffic_columns import FLOWS, LEDGER
     from hostscope.render.tree import TREE
 
-    shown = {layout.schema: layout.record for layout in (*LAYOUTS.values(), TREE, AUDIT)}
+    shown = {layout.schema: layout.record for layout in (*LAYOUTS.values(), TREE, AUDIT, FLOWS, LEDGER)}
     recorded = {call.schema: call.decoder.type for call in CALLS if call.schema not in shown}
     return shown | recorded | {
         RECORDING_SCHEMA: Header,
@@ -155,6 +156,8 @@ def named_records() -> dict[str, Any]:
         response.PLAN_SCHEMA: response.Plan,
         response.ACT_SCHEMA: response.Act,
         chain.VERIFICATION_SCHEMA: chain.Verification,
+        dump.MANIFEST_SCHEMA: dump.Manifest,
+        dump.ANALYSIS_SCHEMA: dump.DumpAnalysis,
         "hostscope.digest/1": process.Digest,
         "hostscope.file_owner/1": package.FileOwner | None,
         "hostscope.service_change/1": event.ServiceChange,
@@ -212,21 +215,23 @@ def _shown() -> dict[str, dict[str, Any]]:
     from hostscope.render.audit_columns import AUDIT
     from hostscope.render.documents import COLUMNS_SCHEMA
     from hostscope.render.layouts import LAYOUTS
+    from hostscope.render.traffic_columns import FLOWS
     from hostscope.render.tree import TREE
 
     cell = {"type": ["string", "number", "boolean", "array", "null"]}
-    rows = {layout.schema: _reference(layout.schema) for layout in (*LAYOUTS.values(), TREE, AUDIT)}
+    rows = {layout.schema: _reference(layout.schema) for layout in (*LAYOUTS.values(), TREE, AUDIT, FLOWS)}
     return rows | {COLUMNS_SCHEMA: {"type": "object", "additionalProperties": cell}}
 
 
 def _document() -> dict[str, Any]:
     from hostscope import chain
-    from hostscope.model import inspection, response
+    from hostscope.model import dump, inspection, response
     from hostscope.render.documents import COVERAGE_SCHEMA
 
     coverage = _reference(COVERAGE_SCHEMA)
     pages = {"inspection": inspection.PROCESS_SCHEMA, "host": inspection.HOST_SCHEMA}
     pages |= {"plan": response.PLAN_SCHEMA, "act": response.ACT_SCHEMA, "verification": chain.VERIFICATION_SCHEMA}
+    pages |= {"analysis": dump.ANALYSIS_SCHEMA}
     forms = [
         _object(schema={"const": name}, rows={"type": "array", "items": row}, coverage=coverage)
         for name, row in _shown().items()
@@ -237,6 +242,7 @@ def _document() -> dict[str, Any]:
 
 def _line() -> dict[str, Any]:
     from hostscope.model.event import Event
+    from hostscope.model.traffic import LEDGER_SCHEMA
     from hostscope.render.documents import COVERAGE_SCHEMA
 
     forms = [
@@ -246,7 +252,8 @@ def _line() -> dict[str, Any]:
         type={"const": "coverage"}, schema={"const": COVERAGE_SCHEMA}, coverage=_reference(COVERAGE_SCHEMA)
     )
     (event,), definitions = msgspec.json.schema_components([Event], ref_template="#/$defs/{name}")
-    forms += [covered, _object(type={"const": "event"}, event=event)]
+    ledger = _object(type={"const": "ledger"}, schema={"const": LEDGER_SCHEMA}, ledger=_reference(LEDGER_SCHEMA))
+    forms += [covered, ledger, _object(type={"const": "event"}, event=event)]
     return {"title": "A line of --format ndjson", "oneOf": forms, "$defs": definitions}
 
 

@@ -14,7 +14,7 @@ from hostscope.render.table import Style
 
 Result = TypeVar("Result")
 
-_DRAWN = {"…": "~", "│": "|", "├": "|", "└": "`", "─": "-"}
+_DRAWN = {"…": "~", "│": "|", "├": "|", "└": "`", "─": "-"} | dict(zip("▁▂▃▄▅▆▇█", ".:-=+*#@", strict=True))
 """What we draw with, and what is as wide in every encoding."""
 
 

@@ -1,8 +1,8 @@
 """Rows of an answer onto the output, in the form that was asked for."""
 
 import sys
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 from hostscope.cli.options import Query
@@ -28,6 +28,8 @@ class Showing:
     answer: Answer[Any]
     selection: Selection[Any, Any]
     sink: Sink
+    beside: Mapping[str, Any] = field(default_factory=dict)
+    """What JSON holds beside the rows, by schema."""
 
     def items(self, item: Callable[[Any], Any]) -> Iterator[Any]:
         """What is shown of each selected row."""
@@ -105,12 +107,12 @@ def _table(showing: Showing) -> None:
 
 def _json(showing: Showing) -> None:
     items = showing.items(showing.encode())
-    showing.sink.write_all(documents.render_json(showing.schema, items, showing.coverage))
+    showing.sink.write_all(documents.render_json(showing.schema, items, showing.coverage, showing.beside))
 
 
 def _ndjson(showing: Showing) -> None:
     items = showing.items(showing.encode())
-    showing.sink.write_all(documents.render_ndjson(showing.schema, items, showing.coverage))
+    showing.sink.write_all(documents.render_ndjson(showing.schema, items, showing.coverage, showing.beside))
 
 
 def _csv(showing: Showing) -> None:

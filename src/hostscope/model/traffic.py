@@ -4,6 +4,7 @@ from msgspec import Struct
 
 from hostscope.model.container import Container
 from hostscope.model.key import ProcessKey
+from hostscope.model.process import Account
 from hostscope.model.socket import Endpoint
 
 FLOW_SCHEMA = "hostscope.flow/1"
@@ -17,6 +18,7 @@ class Counts(Struct, frozen=True, gc=False):
     sent_bytes: int = 0
     received_bytes: int = 0
     sent_packets: int = 0
+    """Of payload: calls."""
     received_packets: int = 0
 
     @property
@@ -24,31 +26,59 @@ class Counts(Struct, frozen=True, gc=False):
         """Both directions."""
         return self.sent_bytes + self.received_bytes
 
+    @property
+    def total_packets(self) -> int:
+        """Both directions."""
+        return self.sent_packets + self.received_packets
+
+    def __add__(self, other: "Counts") -> "Counts":
+        return Counts(
+            self.sent_bytes + other.sent_bytes,
+            self.received_bytes + other.received_bytes,
+            self.sent_packets + other.sent_packets,
+            self.received_packets + other.received_packets,
+        )
+
+    def __sub__(self, other: "Counts") -> "Counts":
+        return Counts(
+            self.sent_bytes - other.sent_bytes,
+            self.received_bytes - other.received_bytes,
+            self.sent_packets - other.sent_packets,
+            self.received_packets - other.received_packets,
+        )
+
 
 class Flow(Struct, frozen=True, gc=False):
-    """One connection, or one pair of endpoints, since the meter was opened."""
+    """One connection of one process, or one pair of endpoints, since the meter was opened."""
 
     protocol: str
-    """``tcp udp quic icmp icmp6 …``."""
+    """``tcp udp quic icmp icmp6 …``; a number as text for others, ``arp`` and the like for what is not IP."""
     local: Endpoint
     remote: Endpoint | None
     """None for an unconnected socket that the method cannot split by peer."""
     key: ProcessKey | None
     """Whose it is; None with `unknown` saying why."""
     name: str | None
+    """Of the process when it first used the socket."""
     unknown: str | None = None
-    """``gone other-namespace forwarded kernel lost not-asked``."""
+    """``gone other-namespace forwarded bridged kernel lost not-asked``."""
+    user: Account | None = None
+    """Who made the socket."""
     direction: str | None = None
     """``inbound outbound``, when it is known who began."""
     net_ns: int | None = None
+    """Inode of the network namespace."""
     interface: str | None = None
+    cookie: int | None = None
+    """The kernel's number for the socket, never reused."""
     payload: Counts | None = None
-    """What processes handed over and received, without headers; packets are calls. Never added to `wire`."""
+    """What processes handed over and received, without headers. Never added to `wire`."""
     wire: Counts | None = None
     """What interfaces carried, in the interface's unit (Linux: link header included)."""
     first_at_ns: int | None = None
     last_at_ns: int | None = None
-    closed: bool = False
+    closed: bool | None = None
+    """None when the method does not tell."""
     domain: str | None = None
     domain_source: str | None = None
     """``dns tls quic http reverse``."""
@@ -56,10 +86,10 @@ class Flow(Struct, frozen=True, gc=False):
 
 
 class LedgerLine(Struct, frozen=True, gc=False):
-    """One part of what an interface carried."""
+    """One part of what the interfaces carried."""
 
     reason: str
-    """``attributed``, or why there is no process: ``gone other-namespace forwarded kernel lost``."""
+    """``attributed``, or why there is no process: ``gone other-namespace forwarded bridged kernel lost not-asked``."""
     bytes: int
     packets: int
 
@@ -73,7 +103,7 @@ class Ledger(Struct, frozen=True, gc=False):
     interface_packets: int
     lines: tuple[LedgerLine, ...]
     remainder_bytes: int
-    """`interface_bytes` minus all lines; negative when more was attributed than counted."""
+    """`interface_bytes` minus all lines; negative when the lines have more than the interfaces counted."""
     remainder_packets: int
     estimated: bool
     """The method counts payload: the remainder is headers, acknowledgements and retransmissions."""
@@ -86,8 +116,8 @@ class Reading(Struct, frozen=True):
     elapsed_ns: int
     flows: tuple[Flow, ...]
     ledger: Ledger | None
-    lost: int = 0
-    """Updates that found no room."""
+    lost: Counts = Counts()
+    """Of flows that found no room."""
     evicted: Counts = Counts()
     """Of flows that were dropped from the bounded table."""
 
@@ -108,15 +138,21 @@ class ProcessTraffic(Struct, frozen=True, gc=False):
     container: Container | None = None
     domains: tuple[str, ...] = ()
     """Of its busiest connections."""
-    flows: tuple[Flow, ...] = ()
-    ended: bool = False
+    addresses: tuple[str, ...] = ()
+    """Remote ones, of its busiest connections."""
+    ended: bool | None = None
+    """Whether the process has ended; None when nobody looked."""
+    recent: tuple[float, ...] = ()
+    """Bytes a second, both directions, in the last intervals, oldest first; of a live table."""
 
 
 class TrafficRequest(Struct, frozen=True):
     """What to measure."""
 
     method: str | None = None
-    """Linux: ``accounting`` (payload, eBPF), ``wire`` (cgroup_skb), ``capture`` (AF_PACKET), ``polling`` (tcp_info)."""
+    """``accounting`` (payload) and ``wire`` (packets), both counted in the kernel; ``capture`` and ``polling``."""
     interfaces: tuple[str, ...] = ()
     """Of the ledger and of capture; all when empty."""
     max_flows: int = 131_072
+    names: bool = True
+    """Learn names of remote ends from packets, where the method sees any."""

@@ -1,7 +1,7 @@
 """JSON, NDJSON, CSV and TSV: stable, versioned, and harmless on a terminal."""
 
 import csv
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -14,6 +14,7 @@ COVERAGE_SCHEMA = "hostscope.coverage/1"
 COLUMNS_SCHEMA = "hostscope.columns/1"
 _ENCODER = msgspec.json.Encoder()
 _CHUNK = 256
+_NOTHING: Mapping[str, Any] = {}
 
 
 def encode_json(value: Any) -> bytes:
@@ -27,23 +28,36 @@ def values_of(columns: Sequence[Column[Any]]) -> Callable[[Any], dict[str, Any]]
     return lambda row: {name: get(row) for name, get in places}
 
 
-def render_json(schema: str, rows: Iterable[bytes], coverage: Callable[[], Coverage]) -> Iterator[bytes]:
+def render_json(
+    schema: str, rows: Iterable[bytes], coverage: Callable[[], Coverage], beside: Mapping[str, Any] = _NOTHING
+) -> Iterator[bytes]:
     """One document: ``{"schema":…, "rows":[…], "coverage":{…}}``, one row a line; `rows` are encoded already.
 
+    What is `beside`, by schema, stands between them by its record's name: ``"ledger":{…}``.
     Nothing is given before the first rows are there: what fails at once leaves no half document.
     """
     chunks = _joined(rows, b",\n")
     first = next(chunks, b"")
     yield b'{"schema":' + encode_json(schema) + b',"rows":[\n' + first
     yield from chunks
-    yield b'\n],"coverage":' + encode_json(coverage()) + b"}\n"
+    yield b"\n]" + b"".join(b"," + encode_json(_name_of(place)) + b":" + encode_json(beside[place]) for place in beside)
+    yield b',"coverage":' + encode_json(coverage()) + b"}\n"
 
 
-def render_ndjson(schema: str, rows: Iterable[bytes], coverage: Callable[[], Coverage]) -> Iterator[bytes]:
-    """One object a line: ``{"type":"row","schema":…,"row":{…}}``, and the coverage last."""
+def render_ndjson(
+    schema: str, rows: Iterable[bytes], coverage: Callable[[], Coverage], beside: Mapping[str, Any] = _NOTHING
+) -> Iterator[bytes]:
+    """One object a line: ``{"type":"row","schema":…,"row":{…}}``, what is `beside` by schema, and the coverage last."""
     head = b'{"type":"row","schema":' + encode_json(schema) + b',"row":'
     yield from _joined((head + row + b"}\n" for row in rows), b"")
+    for place, record in beside.items():
+        yield encode_json({"type": _name_of(place), "schema": place, _name_of(place): record}) + b"\n"
     yield encode_coverage(coverage())
+
+
+def _name_of(schema: str) -> str:
+    """``hostscope.ledger/1`` -> ``ledger``."""
+    return schema.removeprefix("hostscope.").partition("/")[0]
 
 
 def encode_coverage(coverage: Coverage) -> bytes:

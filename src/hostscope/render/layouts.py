@@ -9,7 +9,9 @@ from hostscope.model.process import Process
 from hostscope.model.service import ServiceState
 from hostscope.render.column import Column
 from hostscope.render.columns import COLUMNS, DEFAULT_COLUMNS
+from hostscope.render.interface_columns import INTERFACES
 from hostscope.render.layout import Layout
+from hostscope.render.traffic_columns import PROCESS_TRAFFIC
 
 PROCESSES = Layout("processes", process.SCHEMA, Process, COLUMNS, DEFAULT_COLUMNS)
 
@@ -128,8 +130,10 @@ LAYOUTS: dict[str, Layout[Any]] = {
     "processes": PROCESSES,
     "containers": CONTAINERS,
     "services": SERVICES,
+    "traffic": PROCESS_TRAFFIC,
     "hidden": FINDINGS,
     "abilities": ABILITIES,
     "counters": COUNTERS,
+    "interfaces": INTERFACES,
 }
 """Table -> layout."""

@@ -23,21 +23,21 @@ from hostscope.platforms.linux.traffic import Traffic
 
 def open_host() -> Host:
     """This host."""
-    privileges, security, containers = Privileges(), Security(), Containers()
+    boot, privileges, security, containers = read_boot(), Privileges(), Security(), Containers()
     return Host(
         name="linux",
-        processes=Processes(read_boot(), containers, security, privileges),
+        processes=Processes(boot, containers, security, privileges),
         security=security,
         files=Files(privileges=privileges),
         packages=Packages(),
         containers=containers,
         services=Services(privileges=privileges),
-        sockets=Sockets(privileges),
-        traffic=Traffic(),
-        capture=Capture(),
-        interfaces=Interfaces(),
-        resolvers=Resolvers(),
-        memory=Memory(),
+        sockets=Sockets(boot, containers, privileges),
+        traffic=Traffic(boot, privileges),
+        capture=Capture(privileges),
+        interfaces=Interfaces(privileges),
+        resolvers=Resolvers(containers=containers, privileges=privileges),
+        memory=Memory(privileges=privileges),
         events=Events(),
         syscalls=Syscalls(),
         counters=Counters(),

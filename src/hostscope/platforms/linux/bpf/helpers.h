@@ -22,6 +22,7 @@ static u64 (*bpf_get_current_cgroup_id)(void) = (void *)80;
 static void *(*bpf_sk_storage_get)(void *map, void *sock, void *value, u64 flags) = (void *)107;
 static long (*bpf_probe_read_user)(void *to, u32 size, const void *from) = (void *)112;                   /* 5.5 */
 static long (*bpf_probe_read_user_str)(void *to, u32 size, const void *from) = (void *)114;               /* 5.5 */
+static u64 (*bpf_jiffies64)(void) = (void *)118;                                                          /* 5.6 */
 static u64 (*bpf_ktime_get_boot_ns)(void) = (void *)125;                                                  /* 5.8 */
 static long (*bpf_ringbuf_output)(void *ring, void *data, u64 size, u64 flags) = (void *)130;             /* 5.8 */
 static void *(*bpf_ringbuf_reserve)(void *ring, u64 size, u64 flags) = (void *)131;                       /* 5.8 */
