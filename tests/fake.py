@@ -4,7 +4,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, BinaryIO
 
 from hostscope.errors import Error, Gone, Mismatch, Unsupported
 from hostscope.model.capture import CaptureRequest
@@ -230,6 +230,9 @@ class FakeMemory(_Parts):
 
     def open(self, key: ProcessKey) -> AbstractContextManager[AddressSpace]:
         raise Unsupported("a made-up process has no memory")
+
+    def executable(self, key: ProcessKey) -> AbstractContextManager[BinaryIO]:
+        raise Unsupported("a made-up process has no executable")
 
 
 class FakeEvents(_Parts):

@@ -60,8 +60,10 @@ class Piece(Struct, frozen=True, gc=False):
     end: int
     read_bytes: int
     """Less than ``end - start`` where pages were never touched or could not be read."""
+    ranges: tuple[tuple[int, int], ...]
+    """The addresses that were read, ascending."""
     sha256: str | None
-    """Of the bytes read, in ascending order, without holes; None when hashing was off."""
+    """Of the bytes of `ranges`, in this order; None when hashing was off."""
 
 
 class Unread(Struct, frozen=True, gc=False):

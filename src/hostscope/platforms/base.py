@@ -7,7 +7,7 @@ import threading
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, BinaryIO, Protocol
 
 from hostscope.model.capture import CaptureCounts, CaptureInterface, CaptureRequest
 from hostscope.model.container import Container
@@ -229,6 +229,9 @@ class AddressSpace(Protocol):
             Gone: the process ended, or runs another program now.
         """
 
+    def read_bytes(self, address: int, size: int) -> bytes:
+        """The same as bytes of their own, without copying them once more. Raises as `read`."""
+
     def resident(self, region: Region) -> Iterator[tuple[int, int]]:
         """The ranges that hold pages, ascending: what was never touched reads as zeros and is left out.
 
@@ -256,6 +259,13 @@ class Memory(Protocol):
 
     def open(self, key: ProcessKey) -> AbstractContextManager[AddressSpace]:
         """The address space of this very process.
+
+        Raises:
+            Gone, Denied, Mismatch
+        """
+
+    def executable(self, key: ProcessKey) -> AbstractContextManager[BinaryIO]:
+        """The file that this very process runs, whatever stands at its path now.
 
         Raises:
             Gone, Denied, Mismatch

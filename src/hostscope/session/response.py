@@ -1,15 +1,21 @@
 """The verbs of a session on this host that preserve, watch and act."""
 
+from collections.abc import Sequence
 from itertools import chain
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from hostscope.audit import AuditTrail, Entry, default_path
 from hostscope.chain import Verification, linked
 from hostscope.model.answer import Answer
 from hostscope.model.coverage import Coverage
+from hostscope.model.dump import Dump, DumpAnalysis, DumpRequest, RuleMatch
 from hostscope.model.response import Act, ActRequest, Plan
 from hostscope.platforms.base import Host
 from hostscope.session.exits import Exit
+
+if TYPE_CHECKING:
+    from hostscope.collectors.analysis import AnalysisRequest
 
 
 class ResponseVerbs:
@@ -47,6 +53,28 @@ class ResponseVerbs:
             Unavailable: a file cannot be read.
         """
         return linked(tuple(trail.check() for trail in _trails(files)))
+
+    def dump(
+        self, targets: Sequence[str], request: DumpRequest | None = None, output: str | None = None, force: bool = False
+    ) -> Answer[Dump]:
+        """See `hostscope.respond.preserve.dump`."""
+        from hostscope.respond import preserve
+
+        return preserve.dump(self._host, targets, request or DumpRequest(), output, force)
+
+    def analyze(self, path: str, request: "AnalysisRequest | None" = None) -> DumpAnalysis:
+        """See `hostscope.collectors.analysis.analyze`."""
+        from hostscope.collectors import analysis
+
+        return analysis.analyze(path, request or analysis.AnalysisRequest())
+
+    def scan(
+        self, targets: Sequence[str], rules: str, memory: bool = True, executable: bool = True
+    ) -> Answer[RuleMatch]:
+        """See `hostscope.collectors.scan.scan`."""
+        from hostscope.collectors import scan
+
+        return scan.scan(self._host, targets, rules, memory, executable)
 
 
 def _trails(files: tuple[str, ...]) -> list[AuditTrail]:

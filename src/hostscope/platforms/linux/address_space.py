@@ -22,9 +22,9 @@ class AddressSpace:
 
     /proc/PID/mem is bound to the address space that was there when it was opened: once that is gone (the process
     ended, or runs another program) reads give nothing. process_vm_readv is twice as fast, but goes by pid. So after
-    each such read the file is asked for one byte: while it answers, the address space still has a user. Only one that is
-    shared between processes (vfork) could outlive an exec unnoticed; `check` compares where the program's stack began,
-    and what was read before a `Gone` from it must not be used.
+    each such read the file is asked for one byte: while it answers, the address space still has a user. Only one that
+    is shared between processes (vfork) could outlive an exec unnoticed; `check` compares where the program's stack
+    began, and what was read before a `Gone` from it must not be used.
 
     Reading takes no privilege: the file was opened with it, and where process_vm_readv wants it, the file is read.
     """
@@ -60,6 +60,21 @@ class AddressSpace:
         if count:
             self._check_alive(address)
         return count + self._read_file(address + count, into[count:]) if count < len(into) else count
+
+    def read_bytes(self, address: int, size: int) -> bytes:
+        """The same as bytes of their own. Raises and costs as `read`."""
+        from hostscope.platforms.linux.native.process_vm import process_vm_read_bytes
+
+        if self._direct and size:
+            try:
+                found = process_vm_read_bytes(self._task, address, size)
+            except OSError:
+                found = b""  # `read` tells why
+            if len(found) == size:
+                self._check_alive(address)
+                return found
+        into = bytearray(size)
+        return bytes(into[: self.read(address, memoryview(into))])
 
     def resident(self, region: Region) -> Iterator[tuple[int, int]]:
         """The ranges that hold pages, ascending: what was never touched reads as zeros and is left out.

@@ -3,6 +3,7 @@
 import os
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from typing import BinaryIO
 
 from hostscope.errors import Gone, Mismatch, Unavailable
 from hostscope.model.key import ProcessKey
@@ -71,6 +72,26 @@ class Memory:
                 pagemap = self._pagemap(directory, closing)
                 auxv = self._auxv(key, directory)
             yield AddressSpace(task, directory, mem, pagemap, auxv)
+
+    @contextmanager
+    def executable(self, key: ProcessKey) -> Iterator[BinaryIO]:
+        """The file that this very process runs, whatever stands at its path now.
+
+        Raises:
+            Gone, Denied, Mismatch
+            Unavailable: a kernel thread, or a zombie.
+
+        Source: /proc/PID/exe.
+        """
+        with self._opened(key) as (_, directory):
+            try:
+                fd = os.open("exe", os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK, dir_fd=directory)
+            except FileNotFoundError:
+                raise self._without_memory(key, directory) from None
+            except OSError as failed:
+                raise translate.error("exe", failed, key.pid) from failed
+        with open(fd, "rb") as file:
+            yield file
 
     @contextmanager
     def _opened(self, key: ProcessKey) -> Iterator[tuple[int, int]]:

@@ -1,6 +1,7 @@
 """Address spaces of processes. macOS: not built yet."""
 
 from contextlib import AbstractContextManager
+from typing import BinaryIO
 
 from hostscope.model.key import ProcessKey
 from hostscope.model.memory import Region
@@ -16,3 +17,6 @@ class Memory:
 
     def open(self, key: ProcessKey) -> AbstractContextManager[AddressSpace]:
         raise not_built("reading memory")
+
+    def executable(self, key: ProcessKey) -> AbstractContextManager[BinaryIO]:
+        raise not_built("reading executables")

@@ -17,6 +17,11 @@ _libc.process_vm_readv.argtypes = [
     ctypes.c_int, ctypes.POINTER(_Range), ctypes.c_ulong, ctypes.POINTER(_Range), ctypes.c_ulong, ctypes.c_ulong,
 ]  # fmt: skip
 _libc.process_vm_readv.restype = ctypes.c_ssize_t
+# The C API's way to make bytes: without contents, to be filled before anybody else sees them.
+_new_bytes = ctypes.pythonapi.PyBytes_FromStringAndSize
+_new_bytes.argtypes, _new_bytes.restype = [ctypes.c_char_p, ctypes.c_ssize_t], ctypes.py_object
+_contents = ctypes.pythonapi.PyBytes_AsString
+_contents.argtypes, _contents.restype = [ctypes.py_object], ctypes.c_void_p
 
 
 def process_vm_readv(task: int, address: int, into: memoryview) -> int:
@@ -28,8 +33,21 @@ def process_vm_readv(task: int, address: int, into: memoryview) -> int:
     Raises:
         OSError: EFAULT when the first page cannot be read, ESRCH, EPERM.
     """
-    ours = _Range(ctypes.addressof(ctypes.c_char.from_buffer(into)), len(into))
-    theirs = _Range(address, len(into))
+    return _read(task, address, ctypes.addressof(ctypes.c_char.from_buffer(into)), len(into))
+
+
+def process_vm_read_bytes(task: int, address: int, size: int) -> bytes:
+    """The same into a new bytes object, which nobody else has seen yet: copying it would take as long as reading.
+
+    Raises as `process_vm_readv`.
+    """
+    made: bytes = _new_bytes(None, size)
+    count = _read(task, address, _contents(made), size)
+    return made if count == size else made[:count]
+
+
+def _read(task: int, address: int, into: int, size: int) -> int:
+    ours, theirs = _Range(into, size), _Range(address, size)
     count: int = _libc.process_vm_readv(task, ctypes.byref(ours), 1, ctypes.byref(theirs), 1, 0)
     if count < 0:
         code = ctypes.get_errno()

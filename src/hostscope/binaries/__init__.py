@@ -1,0 +1,1 @@
+"""Files on disk, and what they mean. Pure: bytes in, records out."""

@@ -1,0 +1,203 @@
+"""What a dump tells: modules, threads, text, indicators, anomalies, matches."""
+
+import os
+import stat
+from collections.abc import Iterator
+from hashlib import sha256
+from itertools import islice
+
+from msgspec import Struct
+from msgspec.structs import replace
+
+from hostscope.binaries.elf import Elf, build_id, parse_elf
+from hostscope.dumps.anomalies import changed_code, image_anomalies, region_anomalies, thread_anomalies
+from hostscope.dumps.core_file import CoreFile, Held, open_core
+from hostscope.dumps.entropy import entropy
+from hostscope.dumps.indicators import Indicators
+from hostscope.dumps.matching import cut_parts, region_matches
+from hostscope.dumps.rules import Rules, compile_rules
+from hostscope.dumps.strings import find_strings
+from hostscope.errors import Unavailable
+from hostscope.model.dump import Anomaly, DumpAnalysis, FoundString, MeasuredRegion, Module, RuleMatch
+from hostscope.model.gap import Gap, Reason
+from hostscope.model.memory import Region
+from hostscope.model.text import encode
+from hostscope.render.mask import mask_argv, mask_text
+
+SAMPLE_BYTES = 1 << 20
+MOST_ANOMALIES = 10_000
+
+
+class AnalysisRequest(Struct, frozen=True):
+    """What to look for in a dump."""
+
+    rules: str | None = None
+    """A file or directory of YARA rules."""
+    strings: int = 1000
+    """How many to keep; all are searched for indicators."""
+    shortest: int = 6
+    """Characters of the shortest string."""
+    text: bool = True
+    """Whether to look for strings and indicators at all: the slow part."""
+    compare: bool = True
+    """Compare executable memory with the files of this host."""
+    verify: bool = True
+    """Compute the digests again that the manifest has."""
+
+
+def analyze(path: str, request: AnalysisRequest) -> DumpAnalysis:
+    """Everything that a dump tells.
+
+    Raises:
+        UsageError: it cannot be read, or is no dump. RuleError
+    """
+    rules = compile_rules(request.rules) if request.rules else None
+    with open_core(path) as core:
+        return _analysis(core, request, rules)
+
+
+def _analysis(core: CoreFile, request: AnalysisRequest, rules: Rules | None) -> DumpAnalysis:
+    gaps: list[Gap] = []
+    indicators = Indicators()
+    strings = tuple(_strings(core, request, indicators)) if request.text else ()
+    if indicators.full:
+        gaps.append(Gap("indicators", Reason.TRUNCATED, "more different ones than are kept"))
+    threads = tuple(core.threads())
+    if not threads:
+        gaps.append(Gap("threads", Reason.UNAVAILABLE, "the dump has no registers"))
+    pid, name, arguments = core.process()
+    anomalies = tuple(islice(_anomalies(core, request), MOST_ANOMALIES))
+    return DumpAnalysis(
+        file=core.path,
+        image="raw" if core.elf is None else "core",
+        architecture=core.architecture,
+        pid=pid,
+        name=name,
+        arguments=" ".join(mask_argv(tuple(arguments.split(" ")))) if arguments else None,
+        size_bytes=core.size_bytes,
+        modules=tuple(_modules(core)),
+        threads=threads,
+        regions=tuple(_measured(core, one) for one in core.held),
+        anomalies=anomalies,
+        indicators=indicators.all(),
+        strings=strings,
+        matches=tuple(_matches(core, rules, gaps)) if rules else (),
+        verified=_verified(core) if request.verify else None,
+        gaps=tuple(gaps),
+        notes=_notes(core),
+    )
+
+
+def _notes(core: CoreFile) -> tuple[str, ...]:
+    if core.manifest is None:
+        return ("no manifest beside it: anonymous regions have no names, and what is missing is not known",)
+    return (f"manifest: {core.manifest.consistency}, policy {core.manifest.policy}", *core.manifest.incomplete)
+
+
+def _strings(core: CoreFile, request: AnalysisRequest, indicators: Indicators) -> Iterator[FoundString]:
+    """The first ones that are kept, masked; indicators see all."""
+    kept = 0
+    for one in core.held:
+        for start, end in core.present(one):
+            for string in find_strings(core.read, start, end, request.shortest):
+                indicators.see((string,))
+                if kept < request.strings:
+                    kept += 1
+                    yield replace(string, text=mask_text(string.text))
+
+
+def _anomalies(core: CoreFile, request: AnalysisRequest) -> Iterator[Anomaly]:
+    regions = core.regions
+    yield from region_anomalies(regions)
+    yield from thread_anomalies(core.threads(), regions, core.read)
+    if core.auxiliary_vector:
+        exe = core.manifest.exe if core.manifest else None
+        yield from image_anomalies(core.auxiliary_vector, regions, exe, core.read)
+    if request.compare and core.manifest:  # which says by inode which files they were
+        yield from changed_code(regions, core.read, read_file)
+
+
+def read_file(region: Region, within: int) -> bytes | None:
+    """A MiB of the file behind a region, as this host has it now; None when it has none of the same kind."""
+    path = encode(region.path or "")
+    try:
+        if not stat.S_ISREG(os.stat(path).st_mode):  # opening a device may act on it
+            return None
+        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+    except (OSError, ValueError):
+        return None
+    try:
+        if os.fstat(fd).st_ino != region.inode:
+            return None
+        return os.pread(fd, 1 << 20, region.offset + within)
+    except OSError:
+        return None
+    finally:
+        os.close(fd)
+
+
+def _modules(core: CoreFile) -> Iterator[Module]:
+    """Files in the order of addresses, each with all its regions."""
+    spans: dict[str, list[Region]] = {}
+    for region in core.regions:
+        if region.inode and region.path:
+            spans.setdefault(region.path, []).append(region)
+    for path, regions in spans.items():
+        executable = any("x" in region.permissions for region in regions)
+        yield Module(path, regions[0].start, regions[-1].end, executable, _build_id(core, regions[0]))
+
+
+def _build_id(core: CoreFile, first: Region) -> str | None:
+    """Of a module whose headers are in memory, as loaded: segments lie at their addresses, not at their offsets."""
+    if first.offset:
+        return None
+
+    def read(offset: int, size: int) -> bytes:
+        return core.read(first.start + offset, min(size, 1 << 20))
+
+    try:
+        elf: Elf = parse_elf(read)
+    except ValueError:
+        return None
+    return build_id(elf, read)
+
+
+def _measured(core: CoreFile, one: Held) -> MeasuredRegion:
+    ranges = list(core.present(one))
+    sample: list[bytes] = []
+    left = SAMPLE_BYTES
+    for start, end in ranges:
+        if left <= 0:
+            break
+        sample.append(core.read(start, min(end - start, left)))
+        left -= len(sample[-1])
+    region = one.region
+    measured = entropy(b"".join(sample))
+    present = sum(end - start for start, end in ranges)
+    return MeasuredRegion(region.start, region.end, region.permissions, region.path, present, measured)
+
+
+def _matches(core: CoreFile, rules: Rules, gaps: list[Gap]) -> Iterator[RuleMatch]:
+    pid, name, _ = core.process()
+    for one in core.held:
+        try:
+            parts = ((at, core.read(at, size)) for at, size in cut_parts(core.present(one)))
+            yield from region_matches(rules, one.region, parts, pid, name)
+        except Unavailable as failed:
+            gaps.append(Gap("matches", Reason.UNAVAILABLE, f"{one.region.start:#x}: {failed.message}"))
+
+
+def _verified(core: CoreFile) -> bool | None:
+    """Whether every hashed piece has its digest; None without a manifest, or when nothing was hashed."""
+    if core.manifest is None:
+        return None
+    pieces = [piece for region in core.manifest.regions for piece in region.pieces if piece.sha256 and piece.ranges]
+    if not pieces:
+        return None
+    for piece in pieces:
+        digest = sha256()
+        for start, end in piece.ranges:
+            digest.update(core.read(start, min(end - start, core.size_bytes)))
+        if digest.hexdigest() != piece.sha256:
+            return False
+    return True

@@ -1,0 +1,136 @@
+"""YARA rules over the memory and executables of running processes."""
+
+import os
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+
+from hostscope import log
+from hostscope.collectors.errors import reason_of
+from hostscope.collectors.targets import find
+from hostscope.dumps.matching import cut_parts, file_matches, region_matches
+from hostscope.dumps.rules import Rules, compile_rules
+from hostscope.dumps.selection import obstacle
+from hostscope.errors import Denied, Error, Gone, Mismatch, Unavailable
+from hostscope.model.answer import Answer
+from hostscope.model.dump import RuleMatch
+from hostscope.model.gap import Gap, Reason
+from hostscope.model.memory import Region
+from hostscope.model.process import Process
+from hostscope.model.request import ProcessRequest
+from hostscope.platforms.base import AddressSpace, Host
+from hostscope.platforms.tally import Tally
+
+FIELDS = frozenset({"exe", "state"})
+
+
+def scan(
+    host: Host, targets: Sequence[str], rules: str, memory: bool = True, executable: bool = True
+) -> Answer[RuleMatch]:
+    """What rules find in processes; a row for each match.
+
+    Args:
+        targets: pids, names, ``:PORT`` or keys; none means every process but ours and the kernel's threads.
+        rules: a file, or a directory of ``.yar`` and ``.yara`` files.
+
+    Raises:
+        RuleError: a rule is wrong: ``path:line:column``.
+        UsageError, Gone, Denied, Mismatch: with the first row.
+    """
+    tally = Tally()
+    scanner = Scanner(host, compile_rules(rules), tally, memory, executable)
+    return Answer(scanner.rows(targets), tally.coverage)
+
+
+class Scanner:
+    """One set of rules over one host."""
+
+    def __init__(self, host: Host, rules: Rules, tally: Tally, memory: bool, executable: bool) -> None:
+        self._host = host
+        self._rules = rules
+        self._tally = tally
+        self._memory = memory
+        self._executable = executable
+        self._files: dict[tuple[int, int], list[RuleMatch]] = {}
+
+    def rows(self, targets: Sequence[str]) -> Iterator[RuleMatch]:
+        """The matches of all processes that are meant."""
+        self._tally.method = "yara-x"
+        for process in self._meant(targets):
+            for match in self._process(process, alone=len(targets) == 1):
+                self._tally.rows += 1
+                yield match
+
+    def _meant(self, targets: Sequence[str]) -> Iterator[Process]:
+        request = ProcessRequest(fields=FIELDS, skip_system_processes=True)
+        if not targets:
+            for process in self._host.processes.sweep(request, Tally()):
+                if process.key.pid != os.getpid() and process.state not in ("zombie", "dead"):
+                    yield process
+            self._tally.note("left out: hostscope itself (the rules match in its own memory), zombies, kernel threads")
+            return
+        for target in targets:
+            yield from find(self._host, target, request)
+
+    def _process(self, process: Process, alone: bool) -> Iterator[RuleMatch]:
+        self._tally.seen += 1
+        try:
+            if self._memory:
+                yield from self._in_memory(process)
+            if self._executable:
+                yield from self._in_file(process)
+        except (Gone, Mismatch) as failed:
+            if alone:
+                raise
+            self._tally.vanished += 1
+            log.debug("scan_vanished", error=type(failed).__name__)
+        except Error as failed:
+            if alone:
+                raise
+            denied = isinstance(failed, Denied)
+            self._tally.denied += denied
+            self._tally.failed += not denied
+            self._tally.count_gaps((Gap("memory", reason_of(failed), failed.message),))
+
+    def _in_memory(self, process: Process) -> Iterator[RuleMatch]:
+        key = process.key
+        regions = self._host.memory.regions(key, True)
+        with self._host.memory.open(key) as space, ThreadPoolExecutor(1, "reader") as reader:
+            for region in regions:
+                if obstacle(region) is None:
+                    try:
+                        yield from region_matches(
+                            self._rules, region, _ahead(reader, space, region), key.pid, process.name, key
+                        )
+                    except Unavailable as failed:
+                        self._tally.count_gaps((Gap("memory", Reason.UNAVAILABLE, failed.message),))
+            space.check()
+
+    def _in_file(self, process: Process) -> Iterator[RuleMatch]:
+        """Each file is scanned once, however many processes run it."""
+        path = process.exe.path if process.exe else "?"
+        with self._host.memory.executable(process.key) as file:
+            found = os.fstat(file.fileno())
+            place = (found.st_dev, found.st_ino)
+            if place not in self._files:
+                parts = ((at, os.pread(file.fileno(), size, at)) for at, size in cut_parts([(0, found.st_size)]))
+                self._files[place] = file_matches(self._rules, path, parts)
+        for match in self._files[place]:
+            yield _of(match, process)
+
+
+def _of(match: RuleMatch, process: Process) -> RuleMatch:
+    from msgspec.structs import replace
+
+    return replace(match, pid=process.key.pid, key=process.key, name=process.name)
+
+
+def _ahead(reader: ThreadPoolExecutor, space: AddressSpace, region: Region) -> Iterable[tuple[int, bytes]]:
+    """The parts of a region; the next one is read while one is scanned."""
+    parts = cut_parts(space.resident(region))
+    part = next(parts, None)
+    coming = reader.submit(space.read_bytes, *part) if part else None
+    while part and coming:
+        address, content = part[0], coming.result()
+        part = next(parts, None)
+        coming = reader.submit(space.read_bytes, *part) if part else None
+        yield address, content

@@ -1,0 +1,278 @@
+"""A dump as an address space: our cores and raw images, gdb's and the kernel's cores.
+
+Everything in such a file is foreign: sizes and offsets are checked against the file, and what it does not hold reads as
+nothing.
+"""
+
+import os
+import struct
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from msgspec import Struct
+
+from hostscope.binaries.elf import ET_CORE, PF_R, PF_W, PF_X, PT_LOAD, PT_NOTE, Elf, Note, parse_elf, parse_notes
+from hostscope.dumps.core_notes import NT_AUXV, NT_FILE, NT_PRPSINFO, NT_PRSTATUS
+from hostscope.dumps.manifest import MOST_BYTES, SUFFIX, parse_manifest
+from hostscope.errors import UsageError
+from hostscope.model.dump import DumpedThread, Manifest, Piece
+from hostscope.model.memory import Region
+from hostscope.model.text import decode
+
+MOST_NOTE_BYTES = 1 << 28
+MOST_UNPACKED_BYTES = 1 << 40
+ZSTD = b"\x28\xb5\x2f\xfd"
+_STATUS_REGISTERS = 112
+_PLACES = {"x86_64": (16, 19), "aarch64": (32, 31)}
+"""Of the instruction and stack pointers among the registers."""
+_WORD = struct.Struct("<Q")
+_BLOCK = 1 << 20
+
+
+class Held(Struct, frozen=True, gc=False):
+    """A region, and where the file has it."""
+
+    region: Region
+    file_offset: int
+    file_bytes: int
+    """Of the region, from its start; 0 when it was left out."""
+    ranges: tuple[tuple[int, int], ...] | None = None
+    """Addresses that were read; None when the file's holes have to tell."""
+
+
+class CoreFile:
+    """An open dump."""
+
+    def __init__(self, fd: int, path: str, manifest: Manifest | None) -> None:
+        self._fd = fd
+        self.path = path
+        self.manifest = manifest
+        self.size_bytes = os.fstat(fd).st_size
+        self.elf = None if manifest and manifest.image == "raw" else self._parse()
+        self.notes = tuple(self._notes(self.elf)) if self.elf else ()
+        self.held = tuple(self._held())
+        self.regions = tuple(one.region for one in self.held)
+
+    @property
+    def architecture(self) -> str:
+        """As kernels call it; ``unknown`` for raw images without a manifest."""
+        if self.elf:
+            return self.elf.architecture
+        return self.manifest.observer.architecture if self.manifest else "unknown"
+
+    def read(self, address: int, size: int) -> bytes:
+        """Up to `size` bytes at an address; fewer, or none, where the dump has none."""
+        low, high = 0, len(self.held)
+        while low < high:
+            middle = (low + high) // 2
+            if self.held[middle].region.end <= address:
+                low = middle + 1
+            else:
+                high = middle
+        if low == len(self.held) or self.held[low].region.start > address:
+            return b""
+        one = self.held[low]
+        within = address - one.region.start
+        return self._at(one.file_offset + within, min(size, one.file_bytes - within))
+
+    def present(self, one: Held) -> Iterator[tuple[int, int]]:
+        """The address ranges of a region that the file holds, holes left out."""
+        if one.ranges is not None:
+            yield from one.ranges
+            return
+        place, end = one.file_offset, min(one.file_offset + one.file_bytes, self.size_bytes)
+        shift = one.region.start - one.file_offset
+        while place < end:
+            try:
+                first = os.lseek(self._fd, place, os.SEEK_DATA)
+                last = os.lseek(self._fd, first, os.SEEK_HOLE)
+            except OSError:
+                return  # a hole up to the end
+            if first >= end:
+                return
+            yield first + shift, min(last, end) + shift
+            place = last
+
+    def threads(self) -> Iterator[DumpedThread]:
+        """In the order of the file: the one that had the signal first."""
+        places = _PLACES.get(self.architecture)
+        for note in self.notes:
+            if note.type == NT_PRSTATUS and note.owner == b"CORE" and len(note.data) > _STATUS_REGISTERS:
+                yield _thread(note.data, places, self)
+
+    def note(self, type_: int) -> bytes:
+        """The first note of a type; empty without one."""
+        return next((note.data for note in self.notes if note.type == type_ and note.owner == b"CORE"), b"")
+
+    @property
+    def auxiliary_vector(self) -> bytes:
+        """As the kernel gave it to the program."""
+        return self.note(NT_AUXV)
+
+    def process(self) -> tuple[int | None, str | None, str | None]:
+        """Pid, name and arguments."""
+        info = self.note(NT_PRPSINFO)
+        if len(info) >= 136:
+            (pid,) = struct.unpack_from("<i", info, 24)
+            name, arguments = info[40:56].split(b"\0")[0], info[56:136].split(b"\0")[0]
+            return pid, decode(name), decode(arguments).strip()
+        if self.manifest:
+            return self.manifest.key.pid, self.manifest.name, None
+        return None, None, None
+
+    def _at(self, offset: int, size: int) -> bytes:
+        size = min(size, self.size_bytes - offset)
+        if size <= 0 or offset < 0:
+            return b""
+        return os.pread(self._fd, size, offset)
+
+    def _parse(self) -> Elf:
+        try:
+            elf = parse_elf(self._at)
+        except ValueError as failed:
+            raise UsageError(f"{self.path}: {failed}", "give an ELF core, or a raw image beside its manifest") from None
+        if elf.type != ET_CORE:
+            raise UsageError(f"{self.path} is a program, not a dump of one")
+        return elf
+
+    def _notes(self, elf: Elf) -> Iterator[Note]:
+        left = MOST_NOTE_BYTES
+        for segment in elf.segments:
+            if segment.type == PT_NOTE:
+                raw = self._at(segment.offset, min(segment.file_bytes, left))
+                left -= len(raw)
+                yield from parse_notes(raw)
+
+    def _held(self) -> Iterator[Held]:
+        if self.manifest:
+            yield from _by_manifest(self.manifest)
+        elif self.elf:
+            yield from _by_segments(self.elf, parse_files(self.note(NT_FILE)))
+
+
+def _by_manifest(manifest: Manifest) -> Iterator[Held]:
+    last = 0
+    for dumped in manifest.regions:
+        region = dumped.region
+        if region.start < last or region.end <= region.start:
+            raise UsageError("a manifest whose regions are not in order")
+        last = region.end
+        held = region.size_bytes if dumped.file_offset is not None else 0
+        yield Held(region, dumped.file_offset or 0, held, tuple(_within(region, dumped.pieces)))
+
+
+def _within(region: Region, pieces: tuple[Piece, ...]) -> Iterator[tuple[int, int]]:
+    for piece in pieces:
+        for start, end in piece.ranges:
+            if region.start <= start < end <= region.end:
+                yield start, end
+
+
+def _by_segments(elf: Elf, files: dict[int, tuple[int, int, str]]) -> Iterator[Held]:
+    loads = sorted((one for one in elf.segments if one.type == PT_LOAD), key=lambda one: one.address)
+    last = 0
+    for one in loads:
+        size = min(max(one.memory_bytes, one.file_bytes), (1 << 64) - one.address)
+        if one.address < last or not size:
+            continue  # overlaps: the first one wins
+        last = one.address + size
+        letters = zip("rwx", (PF_R, PF_W, PF_X), strict=True)
+        permissions = "".join(letter if one.flags & bit else "-" for letter, bit in letters) + "p"
+        _, offset, path = files.get(one.address, (0, 0, ""))
+        name, deleted = path.removesuffix(_DELETED) or None, path.endswith(_DELETED)
+        region = Region(one.address, last, permissions, offset, "", int(bool(path)), name, deleted)
+        yield Held(region, one.offset, min(one.file_bytes, size))
+
+
+_DELETED = " (deleted)"
+
+
+def parse_files(raw: bytes) -> dict[int, tuple[int, int, str]]:
+    """NT_FILE: by the start of a mapping its end, its offset in the file, and the file's path."""
+    if len(raw) < 16:
+        return {}
+    count, page = struct.unpack_from("<QQ", raw)
+    if count > (len(raw) - 16) // 24:
+        return {}
+    names = raw[16 + 24 * count :].split(b"\0")
+    rows = struct.iter_unpack("<QQQ", raw[16 : 16 + 24 * count])
+    return {start: (end, offset * page, decode(name)) for (start, end, offset), name in zip(rows, names, strict=False)}
+
+
+def _thread(status: bytes, places: tuple[int, int] | None, core: CoreFile) -> DumpedThread:
+    (signal,), (tid,) = struct.unpack_from("<h", status, 12), struct.unpack_from("<i", status, 32)
+    words = [
+        _WORD.unpack_from(status, _STATUS_REGISTERS + 8 * place)[0]
+        if len(status) >= _STATUS_REGISTERS + 8 * place + 8
+        else None
+        for place in places or ()
+    ]
+    instruction, stack = (words[0], words[1]) if words else (None, None)
+    return DumpedThread(tid, instruction, stack, signal, module_of(core.regions, instruction))
+
+
+def module_of(regions: tuple[Region, ...], address: int | None) -> str | None:
+    """The file whose bytes lie at an address."""
+    from hostscope.dumps.anomalies import find
+
+    region = None if address is None else find(regions, address)
+    return region.path if region and region.path else None
+
+
+@contextmanager
+def open_core(path: str) -> Iterator[CoreFile]:
+    """A dump, compressed or not, with the manifest that stands beside it.
+
+    Raises:
+        UsageError: it cannot be read, or is no dump.
+    """
+    try:
+        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    except OSError as failed:
+        raise UsageError(f"cannot read {path}: {failed.strerror}") from None
+    try:
+        manifest = _read_manifest(path)
+        if os.pread(fd, 4, 0) == ZSTD:
+            with _unpacked(fd, path) as plain:
+                yield CoreFile(plain, path, manifest)
+        else:
+            yield CoreFile(fd, path, manifest)
+    except IsADirectoryError:
+        raise UsageError(f"{path} is a directory", "name a dump") from None
+    finally:
+        os.close(fd)
+
+
+def _read_manifest(path: str) -> Manifest | None:
+    try:
+        with open(path + SUFFIX, "rb") as file:
+            raw = file.read(MOST_BYTES)
+    except FileNotFoundError:
+        return None
+    except OSError as failed:
+        raise UsageError(f"cannot read {path}{SUFFIX}: {failed.strerror}") from None
+    return parse_manifest(raw)
+
+
+@contextmanager
+def _unpacked(fd: int, path: str) -> Iterator[int]:
+    """The plain bytes in a file without a name, zeros as holes."""
+    import zstandard
+
+    with tempfile.TemporaryFile() as plain, open(fd, "rb", closefd=False) as packed:
+        size = 0
+        try:
+            with zstandard.ZstdDecompressor().stream_reader(packed, read_across_frames=True) as reader:
+                while block := reader.read(_BLOCK):
+                    if block.count(0) != len(block):
+                        os.pwrite(plain.fileno(), block, size)
+                    size += len(block)
+                    if size > MOST_UNPACKED_BYTES:
+                        raise UsageError(f"{path} holds more than {MOST_UNPACKED_BYTES} bytes")
+        except zstandard.ZstdError as failed:
+            raise UsageError(f"{path}: {failed}") from None
+        except OSError as failed:
+            raise UsageError(f"cannot unpack {path}: {failed.strerror}", "set TMPDIR to a place with room") from None
+        os.ftruncate(plain.fileno(), size)
+        yield plain.fileno()

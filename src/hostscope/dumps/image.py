@@ -1,0 +1,160 @@
+"""Memory into a file: plain with holes, or as frames of zstd."""
+
+import errno
+from collections import deque
+from collections.abc import Iterable, Sequence
+from concurrent.futures import Future, wait
+from typing import TYPE_CHECKING, Any
+
+from msgspec import Struct
+
+from hostscope.dumps.layout import Layout
+from hostscope.dumps.output import NewFile, unwritable
+from hostscope.dumps.pieces import PiecePlan, batch
+from hostscope.dumps.reading import Crew, ReadPiece, Write
+from hostscope.errors import Error, Incomplete, Unavailable
+
+if TYPE_CHECKING:
+    from hostscope.platforms.base import AddressSpace
+
+LEVEL = 1
+"""Of zstd: higher ones are slower than disks."""
+_ZEROS = bytes(1 << 20)
+_FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO})
+
+
+class Written(Struct, frozen=True):
+    """What came of writing an image."""
+
+    pieces: tuple[ReadPiece, ...]
+    size_bytes: int
+    """Of the file."""
+    failure: Error | None = None
+    """What ended it early; the pieces before are there."""
+
+
+def write_plain(
+    file: NewFile, layout: Layout, starts: Sequence[int], plans: Iterable[PiecePlan], space: "AddressSpace", crew: Crew
+) -> Written:
+    """Every piece at its place, in no order; what is not written is a hole.
+
+    Args:
+        starts: the address of each region, by index.
+    """
+
+    def job(group: tuple[PiecePlan, ...]) -> list[ReadPiece]:
+        return [crew.read(space, plan, _writer(file, _shift(layout, starts, plan))) for plan in group]
+
+    done: list[ReadPiece] = []
+    futures: deque[Future[list[ReadPiece]]] = deque()
+    try:
+        file.write_at(layout.head, 0)
+        futures.extend(crew.pool.submit(job, group) for group in batch(plans))
+        while futures:
+            done += futures.popleft().result()
+    except (OSError, Incomplete) as failed:
+        _cancel(futures)
+        return Written(tuple(done), layout.size_bytes, _failure(file.path, failed))
+    return Written(tuple(done), layout.size_bytes)
+
+
+def write_zstd(
+    file: NewFile,
+    layout: Layout,
+    starts: Sequence[int],
+    plans: Iterable[PiecePlan],
+    space: "AddressSpace",
+    crew: Crew,
+    window: int,
+) -> Written:
+    """The same bytes as zstd frames, one for each piece, compressed by the threads and written in order.
+
+    Args:
+        window: pieces that may be held in memory.
+    """
+    import zstandard
+
+    def job(plan: PiecePlan) -> tuple[ReadPiece, bytes]:
+        frame = _Frame(plan.start)
+        read = crew.read(space, plan, frame.write)
+        return read, frame.finish(plan.end)
+
+    done: list[ReadPiece] = []
+    end = 0
+    ordered = iter(sorted(plans, key=lambda plan: (plan.region, plan.start)))
+    waiting: deque[Future[tuple[ReadPiece, bytes]]] = deque()
+    try:
+        head = zstandard.ZstdCompressor(LEVEL).compress(_padded(layout))
+        file.write_at(head, 0)
+        end = len(head)
+        while len(waiting) < window and (plan := next(ordered, None)):
+            waiting.append(crew.pool.submit(job, plan))
+        while waiting:
+            read, frame = waiting.popleft().result()
+            if plan := next(ordered, None):
+                waiting.append(crew.pool.submit(job, plan))
+            file.write_at(frame, end)
+            end += len(frame)
+            done.append(read)
+    except (OSError, Incomplete) as failed:
+        _cancel(waiting)
+        return Written(tuple(done), end, _failure(file.path, failed))
+    return Written(tuple(done), end)
+
+
+def _padded(layout: Layout) -> bytes:
+    """What stands before the first region."""
+    first = min((offset for offset in layout.offsets if offset is not None), default=layout.size_bytes)
+    return layout.head.ljust(first, b"\0")
+
+
+def _writer(file: NewFile, shift: int) -> Write:
+    """Writes bytes of an address at the address plus `shift`."""
+    return lambda content, address: file.write_at(content, address + shift)
+
+
+def _shift(layout: Layout, starts: Sequence[int], plan: PiecePlan) -> int:
+    offset = layout.offsets[plan.region]
+    if offset is None:
+        raise ValueError("a piece of a region that is left out")
+    return offset - starts[plan.region]
+
+
+def _cancel(futures: Iterable[Future[Any]]) -> None:
+    """Ends the jobs that have not begun, and waits for those that have: they use the file."""
+    running = [future for future in futures if not future.cancel()]
+    wait(running)
+
+
+def _failure(path: str, failed: Exception) -> Error:
+    if isinstance(failed, Error):
+        return failed
+    if isinstance(failed, OSError) and failed.errno in _FULL:
+        return Unavailable(f"{path}: {failed.strerror}", "write elsewhere, or compress (--compress zstd)")
+    return unwritable(path, failed) if isinstance(failed, OSError) else Error(str(failed))
+
+
+class _Frame:
+    """One zstd frame of a piece, holes included."""
+
+    def __init__(self, start: int) -> None:
+        import zstandard
+
+        self._to = zstandard.ZstdCompressor(LEVEL).compressobj()
+        self._at = start
+        self._parts: list[bytes] = []
+
+    def write(self, content: memoryview, address: int) -> None:
+        self._fill(address)
+        self._parts.append(self._to.compress(content))
+        self._at = address + len(content)
+
+    def finish(self, end: int) -> bytes:
+        self._fill(end)
+        return b"".join([*self._parts, self._to.flush()])
+
+    def _fill(self, address: int) -> None:
+        while self._at < address:
+            size = min(len(_ZEROS), address - self._at)
+            self._parts.append(self._to.compress(_ZEROS[:size]))
+            self._at += size

@@ -1,0 +1,120 @@
+"""YARA rules over bytes, by YARA-X. The one home of `yara_x`.
+
+Bytes are scanned in parts of at most `PART_BYTES`, so a rule's condition about a whole file (`filesize`, `pe.`,
+offsets) is about a part. Parts overlap, so that what lies across a border is found once.
+"""
+
+import os
+from collections.abc import Iterator
+from typing import Any
+
+from msgspec import Struct
+
+from hostscope.errors import RuleError, Unavailable
+
+PART_BYTES = 32 << 20
+OVERLAP_BYTES = 1 << 16
+"""The longest match that is sure to be found across a border."""
+MOST_MATCHES = 1000
+"""Of one pattern in one part."""
+TIMEOUT_S = 600
+SUFFIXES = (".yar", ".yara")
+MOST_SOURCE_BYTES = 64 << 20
+
+
+class PatternMatch(Struct, frozen=True, gc=False):
+    """One match in one part."""
+
+    rule: str
+    namespace: str
+    pattern: str | None
+    offset: int
+    length: int
+    tags: tuple[str, ...]
+
+
+class Rules:
+    """Compiled rules. `scan` may be used by one thread at a time."""
+
+    def __init__(self, compiled: Any) -> None:
+        import yara_x
+
+        self._scanner = yara_x.Scanner(compiled)
+        self._scanner.set_timeout(TIMEOUT_S)
+        self._scanner.max_matches_per_pattern(MOST_MATCHES)
+
+    def scan(self, part: bytes) -> list[PatternMatch]:
+        """Every match in one part, by rule and offset; a rule that matches without a pattern has one at 0.
+
+        Raises:
+            Unavailable: the scanner gave up.
+        """
+        import yara_x
+
+        try:
+            found = self._scanner.scan(part)
+        except (yara_x.ScanError, yara_x.TimeoutError) as failed:
+            raise Unavailable(f"the YARA scanner gave up: {failed}") from failed
+        return [match for rule in found.matching_rules for match in _matches(rule)]
+
+
+def _matches(rule: Any) -> Iterator[PatternMatch]:
+    tags, some = tuple(rule.tags), False
+    for pattern in rule.patterns:
+        for match in pattern.matches:
+            some = True
+            yield PatternMatch(rule.identifier, rule.namespace, pattern.identifier, match.offset, match.length, tags)
+    if not some:
+        yield PatternMatch(rule.identifier, rule.namespace, None, 0, 0, tags)
+
+
+def compile_rules(path: str) -> Rules:
+    """The rules of a file, or of all ``.yar`` and ``.yara`` files of a directory, each in a namespace of its own.
+
+    Raises:
+        RuleError: one is wrong: ``path:line:column``. Nothing there, or it cannot be read.
+    """
+    import yara_x
+
+    compiler = yara_x.Compiler()
+    compiler.enable_includes(False)
+    for file in _sources(path):
+        compiler.new_namespace(os.path.splitext(os.path.basename(file))[0])
+        try:
+            compiler.add_source(_read(file), origin=file)
+        except yara_x.CompileError as failed:
+            raise _rule_error(file, compiler.errors(), failed) from None
+    return Rules(compiler.build())
+
+
+def _sources(path: str) -> list[str]:
+    if not os.path.isdir(path):
+        return [path]
+    names = sorted(os.path.join(where, name) for where, _, names in os.walk(path) for name in names)
+    found = [name for name in names if name.endswith(SUFFIXES)]
+    if not found:
+        raise RuleError(f"no rules in {path}", f"rule files end in {' or '.join(SUFFIXES)}")
+    return found
+
+
+def _read(path: str) -> str:
+    try:
+        with open(path, "rb") as file:
+            raw = file.read(MOST_SOURCE_BYTES + 1)
+    except OSError as failed:
+        raise RuleError(f"cannot read {path}: {failed.strerror}") from None
+    if len(raw) > MOST_SOURCE_BYTES:
+        raise RuleError(f"{path} is larger than {MOST_SOURCE_BYTES} bytes")
+    try:
+        return raw.decode()
+    except UnicodeDecodeError as failed:
+        raise RuleError(f"{path}: not UTF-8 at byte {failed.start}") from None
+
+
+def _rule_error(path: str, errors: list[dict[str, Any]], failed: Exception) -> RuleError:
+    if not errors:
+        return RuleError(f"{path}: {failed}")
+    first = errors[0]
+    more = f" (and {len(errors) - 1} more)" if len(errors) > 1 else ""
+    label = next((label["text"] for label in first.get("labels", []) if label.get("text")), None)
+    return RuleError(f"{path}:{first.get('line')}:{first.get('column')}: {first.get('title')}{more}", label)
