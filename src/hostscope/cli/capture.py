@@ -11,8 +11,8 @@ import click
 from hostscope import log
 from hostscope.cli.endings import ending
 from hostscope.cli.options import POSITIVE, SECONDS, options
+from hostscope.cli.refresh import stopping
 from hostscope.cli.show import say, strict_code
-from hostscope.cli.watch import stopping
 from hostscope.errors import UsageError
 from hostscope.model.answer import Answer
 from hostscope.model.capture import CAPTURE_SCHEMA, CaptureOutput, CaptureRequest, CaptureSummary

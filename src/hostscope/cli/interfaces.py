@@ -6,8 +6,8 @@ from typing import Any
 import click
 
 from hostscope.cli.options import COMMON, ROWS, WATCHING, Choices, options, parse_query
+from hostscope.cli.refresh import DEFAULT_INTERVAL_S, watch
 from hostscope.cli.show import show
-from hostscope.cli.watch import DEFAULT_INTERVAL_S, watch
 from hostscope.render.interface_columns import INTERFACES, WITH_RATES
 from hostscope.session import open_session
 

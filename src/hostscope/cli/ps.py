@@ -38,7 +38,7 @@ def command(tree: bool, list_columns: bool, **given: Any) -> int:
     query = parse_query(choices, PROCESSES)
     with open_session(choices.replay, choices.reveal, lower=True) as session:
         if choices.watch:
-            from hostscope.cli.watch import watch
+            from hostscope.cli.refresh import watch
 
             return watch(session, query)
         only = session.keys(choices.targets) if choices.targets else None

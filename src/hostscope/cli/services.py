@@ -8,8 +8,8 @@ import click
 
 from hostscope.cli.options import COMMON, ROWS, WATCHING, Choices, options
 from hostscope.cli.output import open_output
+from hostscope.cli.refresh import DEFAULT_INTERVAL_S, stopping
 from hostscope.cli.tables import show_table
-from hostscope.cli.watch import DEFAULT_INTERVAL_S, stopping
 from hostscope.errors import UsageError
 from hostscope.model.event import Event
 from hostscope.render.documents import encode_json

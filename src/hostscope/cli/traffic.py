@@ -11,8 +11,8 @@ from hostscope.cli.endings import ending
 from hostscope.cli.options import COMMON, ROWS, Choices, Query, options, parse_query
 from hostscope.cli.output import Sink, open_output
 from hostscope.cli.progress import progress
+from hostscope.cli.refresh import draw, screen
 from hostscope.cli.show import FORMS, Showing, exit_code
-from hostscope.cli.watch import draw, screen
 from hostscope.collectors.traffic import Look, TrafficWatch
 from hostscope.model.answer import Answer
 from hostscope.model.coverage import Coverage
