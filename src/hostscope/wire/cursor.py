@@ -28,7 +28,8 @@ class Cursor(Struct, frozen=True, eq=False):
         """The packets for which `mask` holds."""
         if mask.all():
             return self
-        return type(self)(self.index[mask], self.at[mask], self.limit[mask], self.kind[mask])
+        held = np.flatnonzero(mask)  # picking by number is faster than by mask, from the second column on
+        return type(self)(*(column.take(held) for column in (self.index, self.at, self.limit, self.kind)))
 
     def next(self, at: I64, kind: I64, limit: I64 | None = None) -> Self:
         """The same packets at their next header."""

@@ -1,5 +1,6 @@
 """A file in large pieces, each beginning with what was left over of the one before."""
 
+import sys
 import zlib
 from typing import Protocol
 
@@ -7,7 +8,7 @@ import numpy as np
 
 from hostscope.wire.batch import U8
 
-PIECE = 8 << 20
+PIECE = 4 << 20
 MAX_RECORD = 16 << 20
 """Longer records are taken for damage; libpcap's own bound for network packets is 256 KiB."""
 
@@ -20,14 +21,16 @@ class Readable(Protocol):
 
 
 class Feed:
-    """Reads ahead in pieces. Not a map of the file: a map of a file that is cut meanwhile kills the process.
+    """Reads ahead in pieces. Not a map of the file: that proved slower, and a file that is cut meanwhile would kill us.
 
-    Each piece is a new array, so batches that are kept stay true.
+    Each piece has an array of its own as long as anybody holds the piece, so batches that are kept stay true. Arrays that
+    nobody holds are used again: fresh memory of this size costs more to get than to fill.
     """
 
     def __init__(self, file: Readable, piece: int = PIECE) -> None:
         self._file = file
         self._piece = piece
+        self._arrays: list[U8] = []
         self.data: U8 = np.zeros(0, np.uint8)
         self.broken: str | None = None
         """Why reading ended before the end of the file."""
@@ -38,8 +41,8 @@ class Feed:
         Returns:
             Whether there were any.
         """
-        old, data = self.data, np.empty(left + self._piece, np.uint8)
-        data[:left] = old[len(old) - left :]
+        data = self._array(left + self._piece)
+        data[:left] = self.data[len(self.data) - left :]
         filled = left
         while filled < len(data):
             count = self._read(data.data[filled:])
@@ -48,6 +51,15 @@ class Feed:
             filled += count
         self.data = data[:filled]
         return filled > left
+
+    def _array(self, size: int) -> U8:
+        """One that nobody else refers to (a view does), or a new one."""
+        for array in self._arrays:
+            # The list, the loop's name and the argument of the call.
+            if sys.getrefcount(array) == 3 and len(array) >= size:
+                return array[:size]
+        self._arrays = [*self._arrays[-2:], np.empty(size + (size >> 3), np.uint8)]
+        return self._arrays[-1][:size]
 
     def rest(self) -> int:
         """How many bytes follow what was read; they are thrown away."""

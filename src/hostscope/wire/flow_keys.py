@@ -57,7 +57,7 @@ def take_scope_apart(word: U64) -> ScopeColumns:
     )  # fmt: skip
 
 
-def short_keys(batch: PacketBatch, out: Decoded, index: I64 | slice, scope: Scope) -> Keys:
+def short_keys(batch: PacketBatch, out: Decoded, index: I64, scope: Scope) -> Keys:
     """Keys of IPv4 packets without a tunnel."""
     source = (out.source_low[index] << _PORT) | out.source_port[index]
     destination = (out.destination_low[index] << _PORT) | out.destination_port[index]
@@ -87,7 +87,7 @@ def _ordered(pair: tuple[U64 | U16, U64 | U16], backward: Mask) -> tuple[U64, U6
     return lower.astype(np.uint64), upper.astype(np.uint64)
 
 
-def _scope(batch: PacketBatch, out: Decoded, index: I64 | slice, scope: Scope) -> U64:
+def _scope(batch: PacketBatch, out: Decoded, index: I64, scope: Scope) -> U64:
     """Family, protocol and what `Scope` asks for, in separate bits; the form of the key follows from them."""
     word = out.protocol[index].astype(np.uint64) << _PROTOCOL
     word |= out.family[index] >> 1  # 4 and 6 become 2 and 3

@@ -153,11 +153,9 @@ class FlowTable:
             keys = short_keys(batch, out, index, self.scope)
             return self.index.place(keys.words, self._now), keys.backward
         rows, backward = np.zeros(len(index), np.int64), np.zeros(len(index), np.bool_)
-        for mask, keys in (
-            (short, short_keys(batch, out, index[short], self.scope)),
-            (~short, long_keys(batch, out, index[~short], self.scope)),
-        ):
-            rows[mask], backward[mask] = self.index.place(keys.words, self._now), keys.backward
+        for keys_of, some in ((short_keys, np.flatnonzero(short)), (long_keys, np.flatnonzero(~short))):
+            keys = keys_of(batch, out, index[some], self.scope)
+            rows[some], backward[some] = self.index.place(keys.words, self._now), keys.backward
         return rows, backward
 
     def _greet(self, out: Decoded, index: I64, rows: I64, backward: Mask) -> None:
