@@ -61,11 +61,13 @@ def apply(host: Host, control: Control, plan: Plan, trail: Trail, treat: Treat, 
         raise Refused("a dry run is not for doing", "dry-run", "plan it again without dry_run")
     deed = _renewed(host, control, plan, trail)
     _admit(deed, confirmed)
-    trail.intended(deed.plan)
-    evidence, notes = _preserve(deed, treat)
-    _tell_unready(deed)
+    evidence: tuple[Preserved, ...] = ()
+    notes: list[str] = []
     complete = False
     try:
+        trail.intended(deed.plan)
+        evidence, notes = _preserve(deed, treat)
+        _tell_unready(deed)
         complete = _done(deed)
     finally:  # however it ended: what was done stands in the trail
         outcomes = _in_order(deed, plan)
@@ -308,11 +310,13 @@ def _in_order(deed: Deed, asked: Plan) -> tuple[Outcome, ...]:
 
 
 def _untouched(deed: Deed, step: Step) -> Outcome:
-    """Of a step that nothing was done about."""
+    """Of a step whose outcome nobody saw."""
     try:
         deed.control.pin(step.key)
     except Gone:
         return Outcome(step.key, step.name, "gone", "it ended before anything was done", step.state, "ended")
     except Mismatch as failed:
         return Outcome(step.key, step.name, "mismatch", failed.message, step.state)
-    return Outcome(step.key, step.name, "skipped", "interrupted before its turn", step.state, step.state)
+    if deed.volley.was_sent(step.key):
+        return Outcome(step.key, step.name, "pending", "interrupted after it was signalled", step.state)
+    return Outcome(step.key, step.name, "skipped", "nothing was done about it", step.state, step.state)

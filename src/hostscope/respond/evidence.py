@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable
 from msgspec import Struct
 
 from hostscope.collectors.inspection import inspect
-from hostscope.errors import Error, UsageError
+from hostscope.errors import Error
 from hostscope.model.inspection import PROCESS_SCHEMA, ProcessInspection
 from hostscope.model.response import Preserved
 from hostscope.platforms.base import Control, Host
@@ -34,13 +34,11 @@ def preserve(host: Host, control: Control, subjects: Iterable[Subject], folder: 
     files, sockets, maps, threads, environment. Files are 0600, never replace another, and are on the disk when this
     returns.
 
-    Raises:
-        UsageError: the folder cannot be made.
     """
     try:
         os.makedirs(folder, mode=0o700, exist_ok=True)
     except OSError as failed:
-        raise UsageError(f"cannot make {folder}: {failed.strerror}") from None
+        return Evidence((), (f"cannot make {folder}: {failed.strerror}",))
     files, failures = [], []
     for subject in subjects:
         if subject.identity.ended:

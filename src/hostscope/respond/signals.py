@@ -30,6 +30,10 @@ class Volley:
         """By pinned key, in the order in which they became known."""
         return self._outcomes
 
+    def was_sent(self, key: ProcessKey) -> bool:
+        """Whether anything was sent to this process."""
+        return key in self._began_ns
+
     def send(self, subjects: Iterable[Subject], signal: Callable[[ProcessKey], None]) -> list[Subject]:
         """Sends to each that has no outcome yet; those that took it. Failures become outcomes."""
         return [

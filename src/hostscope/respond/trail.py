@@ -46,7 +46,11 @@ class Trail:
         Raises:
             Unavailable: nothing may be done then.
         """
-        scope = f"container {plan.container}" if plan.container else f"{len(plan.steps)} processes"
+        scope = (
+            f"container {plan.container}"
+            if plan.container
+            else f"{len(plan.steps)} {'process' if len(plan.steps) == 1 else 'processes'}"
+        )
         roots = " ".join(str(step.key) for step in plan.steps if step.depth == 0)
         self._trail.append(f"{PREFIX}{plan.request.action}", what=f"{scope}: {roots}", why=_why(plan), outcome="begun")
 
