@@ -142,11 +142,14 @@ def named_records() -> dict[str, Any]:
     from hostscope.model import dump, event, inspection, package, process, response
     from hostscope.platforms.replay.layout import CALLS, FAILURE_SCHEMA, RECORDING_SCHEMA, Failure, Header
     from hostscope.render.audit_columns import AUDIT
+    from hostscope.render.dns_columns import QUERIES, SCORES
+    from hostscope.render.dump_columns import DUMPS, MATCHES
     from hostscope.render.layouts import LAYOUTS
     from hostscope.render.traffic_columns import FLOWS, LEDGER
     from hostscope.render.tree import TREE
 
-    shown = {layout.schema: layout.record for layout in (*LAYOUTS.values(), TREE, AUDIT, FLOWS, LEDGER)}
+    others = (TREE, AUDIT, FLOWS, LEDGER, QUERIES, SCORES, DUMPS, MATCHES)
+    shown = {layout.schema: layout.record for layout in (*LAYOUTS.values(), *others)}
     recorded = {call.schema: call.decoder.type for call in CALLS if call.schema not in shown}
     return shown | recorded | {
         RECORDING_SCHEMA: Header,
@@ -213,13 +216,16 @@ def _reference(schema: str) -> dict[str, Any]:
 def _shown() -> dict[str, dict[str, Any]]:
     """Schema of a row by the name that stands beside it; `columns` is a row of chosen columns."""
     from hostscope.render.audit_columns import AUDIT
+    from hostscope.render.dns_columns import QUERIES, SCORES
     from hostscope.render.documents import COLUMNS_SCHEMA
+    from hostscope.render.dump_columns import DUMPS, MATCHES
     from hostscope.render.layouts import LAYOUTS
     from hostscope.render.traffic_columns import FLOWS
     from hostscope.render.tree import TREE
 
     cell = {"type": ["string", "number", "boolean", "array", "null"]}
-    rows = {layout.schema: _reference(layout.schema) for layout in (*LAYOUTS.values(), TREE, AUDIT, FLOWS)}
+    others = (TREE, AUDIT, FLOWS, QUERIES, SCORES, DUMPS, MATCHES)
+    rows = {layout.schema: _reference(layout.schema) for layout in (*LAYOUTS.values(), *others)}
     return rows | {COLUMNS_SCHEMA: {"type": "object", "additionalProperties": cell}}
 
 

@@ -4,10 +4,12 @@ COLLECTORS: dict[str, str] = {
     "abilities": "what hostscope can do here",
     "containers": "every container",
     "counters": "the host's counters",
+    "dns": "how names are resolved",
     "hidden": "processes that some ways of looking do not show",
     "interfaces": "every network interface",
     "processes": "every process",
     "services": "every unit of the service manager",
+    "sockets": "every socket",
     "traffic": "what each process sends and receives, for a second",
 }
 """Modules with ``collect(host, request) -> Answer``, by table."""
@@ -22,12 +24,15 @@ PARTS: dict[str, str] = {
     "flow_targets": "whose traffic is meant",
     "inspection": "everything about one process, or about the host",
     "lineage": "descent",
+    "meter_owners": "whose socket sent a packet, by counting",
     "meters": "the best way to measure traffic",
     "people": "who the processes of a live table are",
     "packet_notes": "what stands beside captured packets",
     "rates": "what interfaces' counters gain between two looks",
+    "reverse_names": "names of addresses",
     "samples": "processor share between two looks",
     "scan": "YARA rules over running processes",
+    "socket_owners": "whose socket sent a packet",
     "targets": "what a person calls a process",
     "windows": "rates and sparklines",
 }

@@ -6,13 +6,13 @@ from typing import Any, Generic, Literal, TypeVar
 from msgspec import Struct
 
 from hostscope.model.gap import Gap, Reason
-from hostscope.render.units import render_bytes, render_duration, render_instant, render_ratio
+from hostscope.render.units import render_bytes, render_duration, render_instant, render_latency, render_ratio
 
 Row = TypeVar("Row")
 Value = int | float | str | bool | tuple[str, ...] | None
-Kind = Literal["int", "bytes", "duration", "instant", "ratio", "float", "bool", "text", "list"]
+Kind = Literal["int", "bytes", "duration", "latency", "instant", "ratio", "float", "bool", "text", "list"]
 
-NUMBERS = frozenset({"int", "bytes", "duration", "instant", "ratio", "float"})
+NUMBERS = frozenset({"int", "bytes", "duration", "latency", "instant", "ratio", "float"})
 """Kinds whose values are numbers; shown right-aligned."""
 
 
@@ -24,6 +24,7 @@ RENDERERS: dict[str, Callable[[Any], str]] = {
     "int": str,
     "bytes": render_bytes,
     "duration": render_duration,
+    "latency": render_latency,
     "instant": render_instant,
     "ratio": render_ratio,
     "float": "{:.2f}".format,
@@ -40,7 +41,8 @@ class Column(Struct, Generic[Row], frozen=True):
     """What is typed after ``--columns``, ``--sort`` and in ``--filter``."""
     title: str
     kind: Kind
-    """Units: bytes; durations in ns; instants in ns since the epoch, UTC; ratios with 1.0 for one core or the whole."""
+    """Units: bytes; durations, and latencies, which are short, in ns; instants in ns since the epoch, UTC; ratios with
+    1.0 for one core or the whole."""
     path: str
     """Dotted field of the record, which gaps name."""
     field: str | None

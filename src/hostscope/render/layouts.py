@@ -10,7 +10,9 @@ from hostscope.model.service import ServiceState
 from hostscope.render.column import Column
 from hostscope.render.columns import COLUMNS, DEFAULT_COLUMNS
 from hostscope.render.interface_columns import INTERFACES
+from hostscope.render.dns_columns import RESOLVERS
 from hostscope.render.layout import Layout
+from hostscope.render.socket_columns import SOCKETS
 from hostscope.render.traffic_columns import PROCESS_TRAFFIC
 
 PROCESSES = Layout("processes", process.SCHEMA, Process, COLUMNS, DEFAULT_COLUMNS)
@@ -130,7 +132,9 @@ LAYOUTS: dict[str, Layout[Any]] = {
     "processes": PROCESSES,
     "containers": CONTAINERS,
     "services": SERVICES,
+    "sockets": SOCKETS,
     "traffic": PROCESS_TRAFFIC,
+    "dns": RESOLVERS,
     "hidden": FINDINGS,
     "abilities": ABILITIES,
     "counters": COUNTERS,

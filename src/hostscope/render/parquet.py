@@ -31,6 +31,7 @@ def arrow_schema(columns: Sequence[Column[Any]]) -> Any:
         "int": arrow.int64(),
         "bytes": arrow.int64(),
         "duration": arrow.duration("ns"),
+        "latency": arrow.duration("ns"),
         "instant": arrow.timestamp("ns", "UTC"),
         "ratio": arrow.float64(),
         "float": arrow.float64(),

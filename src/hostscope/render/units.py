@@ -28,6 +28,13 @@ def render_duration(duration_ns: int) -> str:
     return f"{hours}:{minutes:02d}:{seconds:02d}" if hours < 24 else f"{hours // 24}d{hours % 24:02d}h"
 
 
+def render_latency(duration_ns: int) -> str:
+    """``0.31ms``, ``12.4ms``, ``1.25s``: what is short, to three digits."""
+    if duration_ns < 999_950_000:
+        return f"{duration_ns / 1e6:.{2 if duration_ns < 9_995_000 else 1}f}ms"
+    return f"{duration_ns / 1e9:.2f}s"
+
+
 def render_elapsed(duration_ns: int) -> str:
     """How long something took: ``40 us``, ``9 ms``, ``1.3 s``."""
     if duration_ns < 1_000_000:

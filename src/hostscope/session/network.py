@@ -8,13 +8,16 @@ from typing import TYPE_CHECKING
 
 from hostscope.model.answer import Answer
 from hostscope.model.capture import CaptureOutput, CaptureRequest, CaptureSummary
+from hostscope.model.dns import DnsQuery, DnsRequest, Resolver
 from hostscope.model.interface import Interface
+from hostscope.model.socket import Socket, SocketRequest
 from hostscope.model.traffic import TrafficRequest
 from hostscope.platforms.base import Host
 from hostscope.session.exits import Exit
 
 if TYPE_CHECKING:  # what a verb needs is imported when it is called
     from hostscope.collectors.traffic import TrafficWatch
+    from hostscope.wire.scores import ScoreBoard
 
 
 class NetworkVerbs:
@@ -22,6 +25,32 @@ class NetworkVerbs:
 
     _host: Host
     _exit: Exit
+
+    def sockets(
+        self, request: SocketRequest | None = None, targets: tuple[str, ...] = (), resolve: bool = False
+    ) -> Answer[Socket]:
+        """Every socket with its owners, in no order.
+
+        Args:
+            targets: pids, names, ``:PORT`` (at either end) or keys; all sockets when empty.
+            resolve: asks the host's resolvers for the names of the other ends, which sends packets.
+
+        Raises:
+            UsageError: there is no such method, or it is no target.
+            Gone: a pid, key or name means no process. Denied, Mismatch, Unsupported
+        """
+        from hostscope.collectors import sockets
+
+        return sockets.find(self._host, request or SocketRequest(), targets, resolve)
+
+    def socket_looks(
+        self, stop: threading.Event, interval_s: float, request: SocketRequest, targets: tuple[str, ...] = (),
+        resolve: bool = False,
+    ) -> Iterator[Answer[Socket]]:  # fmt: skip
+        """Every socket again and again until `stop` is set."""
+        from hostscope.collectors import sockets
+
+        return sockets.looks(self._host, stop, interval_s, request, targets, resolve)
 
     def interfaces(self, between_ns: int | None = None) -> Answer[Interface]:
         """Every interface of every network namespace; with `between_ns` two looks so far apart, for `rates`."""
@@ -67,3 +96,31 @@ class NetworkVerbs:
         from hostscope.collectors.traffic import watch
 
         return watch(self._host, request or TrafficRequest(), targets=targets)
+
+    def resolvers(self) -> Answer[Resolver]:
+        """Every configured resolver, in the order in which it is asked."""
+        from hostscope.collectors import dns
+
+        return dns.collect(self._host)
+
+    def dns_queries(self, request: DnsRequest, stop: threading.Event, board: "ScoreBoard") -> Answer[DnsQuery]:
+        """Every question that passes until `stop` is set, when it has ended; `board` counts along.
+
+        Raises:
+            UsageError: an interface does not exist; with the first row.
+            Denied, Unsupported, Unavailable
+        """
+        from hostscope.collectors import dns
+
+        return dns.observe(self._host, request, stop, board)
+
+    def dns_file(self, path: str, request: DnsRequest, board: "ScoreBoard") -> Answer[DnsQuery]:
+        """The same from a capture file, which knows no processes.
+
+        Raises:
+            UsageError: no such file, or not a capture file; with the first row.
+            Denied
+        """
+        from hostscope.collectors import dns
+
+        return dns.read(path, request, board)

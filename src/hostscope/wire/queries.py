@@ -42,6 +42,8 @@ class Exchange:
     server: Endpoint
     transport: str
     owner: SocketOwner | Gap | None = None
+    settled: bool = False
+    """Nothing more will be learnt of the owner."""
     server_owner: SocketOwner | None = None
     """Of a server on this host."""
     last_ns: int = 0
@@ -133,7 +135,7 @@ class QueryTable:
             return
         exchange = Exchange(packet.at_ns, question, packet.source, packet.destination, packet.transport)
         exchange.last_ns = packet.at_ns
-        exchange.owner = self.owner_of(_protocol(packet.transport), packet.source, packet.destination, packet.at_ns)
+        exchange.owner = self.owner_of(protocol_of(packet.transport), packet.source, packet.destination, packet.at_ns)
         self._open[key] = exchange
         self._waiting.setdefault(key[:2], {})[key] = None
         self.on_ask(exchange)
@@ -217,5 +219,6 @@ def _asked_by(message: DnsMessage) -> tuple[Question, ...]:
     return tuple(dict.fromkeys(Question(each.name, each.type) for each in message.answers))
 
 
-def _protocol(transport: str) -> str:
+def protocol_of(transport: str) -> str:
+    """What carries DNS messages of a transport."""
     return "tcp" if transport == "tcp" else "udp"

@@ -32,8 +32,15 @@ def is_loopback(address: str) -> bool:
 class StubLinks:
     """Turns finished exchanges into rows, those of local resolvers with who asked them."""
 
-    def __init__(self, is_local: Callable[[str], bool] = is_loopback, hold_ns: int = HOLD_NS) -> None:
+    def __init__(
+        self,
+        is_local: Callable[[str], bool] = is_loopback,
+        hold_ns: int = HOLD_NS,
+        settle: Callable[[Exchange], None] = lambda exchange: None,
+    ) -> None:
+        """`settle` looks for owners once more, before a row is made: what counts traffic knows ended processes."""
         self._is_local = is_local
+        self._settle = settle
         self._hold_ns = hold_ns
         self._asked: OrderedDict[Question, deque[Exchange]] = OrderedDict()
         self._held: deque[tuple[int, Exchange]] = deque()
@@ -63,6 +70,9 @@ class StubLinks:
             yield self._row(self._held.popleft()[1])
 
     def _row(self, exchange: Exchange) -> DnsQuery:
+        for each in (exchange, *self._asked.get(exchange.question, ())):
+            if not each.settled:
+                self._settle(each)
         askers = self._askers(exchange)
         return _linked(exchange, askers) if askers else _plain(exchange)
 
