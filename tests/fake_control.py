@@ -1,16 +1,22 @@
 """Acting on a host in memory: states change, nothing else does."""
 
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
 
 from msgspec.structs import replace as changed
 
-from hostscope.errors import Denied, Gone, Mismatch
+from hostscope.errors import Denied, Gone, Mismatch, Unsupported
 from hostscope.model.container import Container
+from hostscope.model.event import Event
 from hostscope.model.key import ProcessKey
+from hostscope.model.memory import ThreadState
 from hostscope.model.process import Process
 from hostscope.model.response import Identity, Role
+from hostscope.model.syscall import TraceRequest
 from hostscope.platforms.base import Host
+from hostscope.platforms.tally import Tally
 
 
 @dataclass
@@ -76,6 +82,15 @@ class FakeControl:
             self.sent.append(("group", member.pid))
             self.rows[:] = [row for row in self.rows if row.container is None or row.container.id != container.id]
         return self.kernel_kills_containers
+
+    def freeze(self, key: ProcessKey) -> AbstractContextManager[tuple[ThreadState, ...]]:
+        raise Unsupported("a made-up process has no threads")
+
+    def registers(self, key: ProcessKey) -> tuple[ThreadState, ...]:
+        raise Unsupported("a made-up process has no threads")
+
+    def trace(self, request: TraceRequest, stop: threading.Event, tally: Tally) -> Iterator[Event]:
+        raise Unsupported("a made-up process makes no calls")
 
     def _signal(self, name: str, key: ProcessKey) -> None:
         if self._row(key).state == "zombie":

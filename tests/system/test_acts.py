@@ -305,6 +305,12 @@ def test_evidence_is_there_before_the_deed(session: LocalSession, tmp_path: Path
         assert document["inspection"]["process"]["state"] == "sleeping"
         assert document["inspection"]["process"]["key"]["pid"] == target.pid
         assert document["inspection"]["detail"]["open_files"]
+        images = [Path(file.path) for file in done.evidence if file.path.endswith(".core")]
+        (image,) = images
+        assert image.read_bytes()[:4] == b"\x7fELF"
+        assert image.stat().st_mode & 0o777 == 0o600
+        manifest = image.with_name(image.name + ".json")
+        assert [str(manifest)] == [file.path for file in done.evidence if file.sha256 and ".core" in file.path]
         assert target.wait() == 7
 
 

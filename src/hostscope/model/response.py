@@ -136,7 +136,8 @@ class Preserved(Struct, frozen=True):
     """One file of evidence."""
 
     path: str
-    sha256: str
+    sha256: str | None
+    """None for an image of memory: its manifest has one for each region."""
     size_bytes: int
     of: ProcessKey | None = None
 

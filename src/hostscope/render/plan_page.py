@@ -76,7 +76,14 @@ def render_act(act: Act, style: Style = PLAIN) -> str:
             ),
             style,
         ),
-        section("Evidence", [sanitise(f"{file.path}  sha256 {file.sha256}") for file in act.evidence], style),
+        section(
+            "Evidence",
+            [
+                sanitise(f"{file.path}  sha256 {file.sha256 or 'of each region in its manifest'}")
+                for file in act.evidence
+            ],
+            style,
+        ),
         section("Notes", [sanitise(note) for note in act.notes], style),
     ]
     return "".join(text for part in parts for text in part).lstrip("\n")

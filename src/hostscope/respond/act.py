@@ -12,7 +12,7 @@ from hostscope.model.inspection import ProcessInspection
 from hostscope.model.key import ProcessKey
 from hostscope.model.response import RESUME, SUSPEND, TERMINATE, Act, Outcome, Plan, Preserved, Step
 from hostscope.platforms.base import Control, Host
-from hostscope.respond.evidence import preserve
+from hostscope.respond.evidence import Preserving
 from hostscope.respond.guard import CONFIRMATION, EVIDENCE, Subject, stands
 from hostscope.respond.plan import STOPPED, plan_for
 from hostscope.respond.scene import Scene, look_round
@@ -113,9 +113,16 @@ def _preserve(deed: Deed, treat: Treat) -> tuple[tuple[Preserved, ...], list[str
     request = deed.plan.request
     if request.evidence is None:
         return (), []
-    found = preserve(deed.host, deed.control, deed.subjects, request.evidence, treat)
+    record = partial(deed.trail.note, deed.plan, EVIDENCE)
+    preserving = Preserving(deed.host, deed.control, request.evidence, request.reason, treat, record)
+    found = preserving.preserve(deed.subjects)
     for file in found.files:
-        deed.trail.note(deed.plan, EVIDENCE, f"{file.path} {file.size_bytes} bytes sha256 {file.sha256}", "done")
+        deed.trail.note(
+            deed.plan,
+            EVIDENCE,
+            f"{file.path} {file.size_bytes} bytes sha256 {file.sha256 or 'in its manifest'}",
+            "done",
+        )
     if found.failures and EVIDENCE not in request.overrides:
         deed.trail.note(deed.plan, EVIDENCE, request.evidence, f"failed: {'; '.join(found.failures)}")
         raise Incomplete(

@@ -59,7 +59,8 @@ class Volley:
     def tell(self, subject: Subject, result: str, detail: str | None = None, after: str | None = None) -> None:
         """Records what came of one; the first word stands."""
         key = subject.process.key
-        elapsed_ns = time.monotonic_ns() - self._began_ns.get(key, time.monotonic_ns())
+        began_ns = self._began_ns.get(key)
+        elapsed_ns = time.monotonic_ns() - began_ns if began_ns is not None else 0
         outcome = Outcome(key, subject.process.name, result, detail, subject.process.state, after, elapsed_ns)
         self._outcomes.setdefault(key, outcome)
 

@@ -203,11 +203,11 @@ def test_an_interrupted_tree_runs_again(stage: Stage) -> None:
 
 def test_evidence_that_fails_stops_the_act(stage: Stage) -> None:
     (stage.folder / "case").write_bytes(b"")
-    with pytest.raises(Incomplete, match="nothing was done, because evidence is missing: cannot make"):
+    with pytest.raises(Incomplete, match="nothing was done, because evidence is missing: process 50@50#50050: "):
         stage.act("terminate", 50, evidence=str(stage.folder / "case"))
     assert stage.control.sent == []
     outcomes = [line.outcome for line in stage.lines()]
-    assert outcomes[0] == "begun" and outcomes[1].startswith("failed: cannot make")
+    assert outcomes[0] == "begun" and outcomes[1].startswith("failed: process 50@50#50050: ")
     assert outcomes[2:] == ["skipped: nothing was done about it"]
     assert results(stage.act("terminate", 50, evidence=str(stage.folder / "case"), overrides=("evidence",))) == {
         50: "done"

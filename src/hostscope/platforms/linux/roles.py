@@ -14,7 +14,7 @@ under /tmp, or bind-mount one over /usr/sbin/sshd in a mount namespace of their 
 import os
 import stat
 from fnmatch import fnmatchcase
-from functools import cache
+from functools import cache, lru_cache
 from typing import NamedTuple
 
 from hostscope.model.process import Process
@@ -142,13 +142,18 @@ def recognise(process: Process, image: Image | None) -> Role | None:
     """The role, or None for everything that is not proven; a process in a container has none for the host."""
     if image is None or process.exe is None or process.exe.memfd or process.container or not image.trusted:
         return None
-    path = process.exe.path.removeprefix("/usr")
-    for known in KNOWN:
-        if any(fnmatchcase(path, pattern) for pattern in known.paths) and _runs_as(process, known.users):
-            role = _as(known, process, image)
-            if role:
-                return role
+    for known in _candidates(process.exe.path):
+        role = _as(known, process, image) if _runs_as(process, known.users) else None
+        if role:
+            return role
     return None
+
+
+@lru_cache(maxsize=1024)
+def _candidates(path: str) -> tuple[Known, ...]:
+    """What a file at this path may be; a tree is judged while it forks, so this must be quick."""
+    below = path.removeprefix("/usr")
+    return tuple(known for known in KNOWN if any(fnmatchcase(below, pattern) for pattern in known.paths))
 
 
 def _as(known: Known, process: Process, image: Image) -> Role | None:
