@@ -56,17 +56,33 @@ class Namespaces(NamedTuple):
     """Processes whose namespace could not be told."""
 
 
-def find() -> Namespaces:
+class Member(NamedTuple):
+    """A process, and the namespaces that it is in."""
+
+    pid: int
+    net: int
+    mount: int
+
+
+def find(members: Iterable[Member] | None = None) -> Namespaces:
     """The namespaces that processes are in and that mounts hold, ours first.
+
+    Args:
+        members: at least one process of each network and mount namespace, where the kernel's iterator told them; else
+            every process is looked at.
 
     Source: /proc/PID/ns/net (3.0), /proc/PID/mountinfo.
     Needs: CAP_SYS_PTRACE for the numbers of others' namespaces; without it processes still show their tables, and
         namespaces are told apart by those.
-    Cost: two system calls a process, and one mountinfo for each mount namespace.
+    Cost: without `members` two system calls a process; and one mountinfo for each mount namespace.
     """
     search = _Search()
-    for pid in list_pids():
-        search.add_process(pid)
+    if members is None:
+        for pid in list_pids():
+            search.add_process(pid)
+    else:
+        for member in members:
+            search.add_member(member)
     for pid in search.mount_namespaces.values():
         search.add_mounts(pid)
     return Namespaces(tuple(search.found.values()), search.unread)
@@ -106,6 +122,10 @@ class _Search:
             self._add(inode, NetNamespace(inode, f"/proc/{pid}/ns/net", pid))
         with suppress(OSError):
             self.mount_namespaces.setdefault(os.readlink(f"/proc/{pid}/ns/mnt"), pid)
+
+    def add_member(self, member: Member) -> None:
+        self._add(member.net, NetNamespace(member.net, f"/proc/{member.pid}/ns/net", member.pid))
+        self.mount_namespaces.setdefault(f"mnt:[{member.mount}]", member.pid)
 
     def _add(self, inode: int, namespace: NetNamespace) -> None:
         known = self.found.setdefault(inode, namespace)
@@ -190,8 +210,11 @@ def inside(namespace: NetNamespace, make: Callable[[], Made]) -> Made:
 
 @contextmanager
 def _opened(namespace: NetNamespace) -> Iterator[int]:
-    """A descriptor of the namespace. The place may be in a hostile mount namespace: it is looked at before it is opened,
-    because opening a device or pipe does things."""
+    """A descriptor of the namespace.
+
+    The place may be in a hostile mount namespace: it is looked at before it is opened, because opening a device or a
+    pipe does things.
+    """
     place = os.open(namespace.path, os.O_PATH | os.O_CLOEXEC)
     try:
         found, mine = os.stat(place), os.stat(OURS)
@@ -216,7 +239,7 @@ def _in_thread(fd: int, make: Callable[[], Made]) -> Made:
         try:
             libc.enter_network(fd)
             made.append(make())
-        except BaseException as error:  # noqa: BLE001 - raised again in the thread that asked
+        except BaseException as error:  # raised again in the thread that asked
             failed.append(error)
 
     thread = threading.Thread(target=run, name="in-namespace")

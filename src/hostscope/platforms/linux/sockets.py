@@ -1,122 +1,338 @@
-"""Who owns a port: the socket tables of every network namespace, joined with every process's descriptors."""
+"""Every socket of a Linux host with its owners, by the best of three methods."""
 
-import os
-from collections.abc import Iterable, Iterator
+import socket
+from collections.abc import Iterator, Mapping
+from typing import NamedTuple
 
-from hostscope.errors import NativeError, Unsupported
-from hostscope.model.socket import Socket, SocketRequest
-from hostscope.platforms.base import Privileges
-from hostscope.platforms.linux.parse_detail import parse_named_inode
-from hostscope.platforms.linux.parse_net import TABLES, Endpoint
-from hostscope.platforms.linux.privileges import READ_OTHERS
-from hostscope.platforms.linux.read import list_pids, read_file
-from hostscope.platforms.linux.translate import REFUSED, VANISHED
+from hostscope.errors import Error, Unsupported, UsageError
+from hostscope.model.container import Container
+from hostscope.model.gap import Gap, Reason
+from hostscope.model.socket import Socket, SocketOwner, SocketRequest
+from hostscope.platforms.linux import net_namespaces, translate
+from hostscope.platforms.linux.clock import Boot
+from hostscope.platforms.linux.containers import Containers
+from hostscope.platforms.linux.method import LOAD_PROGRAMS
+from hostscope.platforms.linux.names import Accounts
+from hostscope.platforms.linux.net_namespaces import Member, NetNamespace
+from hostscope.platforms.linux.privileges import READ_OTHERS, Privileges
+from hostscope.platforms.linux.socket_facts import Facts
+from hostscope.platforms.linux.socket_holders import Owners, owners_of, walk
+from hostscope.platforms.linux.socket_iterator import Counts, HeldRows, HeldSockets, SocketIterator
+from hostscope.platforms.linux.socket_records import Records
+from hostscope.platforms.linux.socket_sources import Batch, Before, NamespaceSockets, has_gone, is_closed
 from hostscope.platforms.tally import Tally
 
-PORT_TABLES = ("tcp", "tcp6", "udp", "udp6")
-TABLE_LIMIT = 1 << 26
-_WAITING = {"listen": 0, "unconnected": 0}
-"""States of sockets that wait for peers: TCP listeners, and UDP sockets that take datagrams from anyone."""
+METHODS = ("iterator", "diag", "proc")
+"""Best first."""
+EFFECT = "an eBPF program in the kernel for the sweep"
+NO_AGE = Gap("age_ns", Reason.UNAVAILABLE, "Linux does not keep when a socket was made")
+_NO_COUNTS = Counts(0, {})
+_NOBODY: dict[int, int] = {}
+_INET = frozenset({"inet", "inet6"})
 
 
 class Sockets:
     """Implements `hostscope.platforms.base.Sockets`."""
 
-    def __init__(self, privileges: Privileges | None = None) -> None:
+    def __init__(self, boot: Boot, containers: Containers, privileges: Privileges) -> None:
+        self._boot = boot
+        self._containers = containers
         self._privileges = privileges
+        self._accounts = Accounts()
 
     def sweep(self, request: SocketRequest, tally: Tally) -> Iterator[Socket]:
-        raise Unsupported("listing sockets is not built yet")
+        """Every socket; `tally` is whole at the end.
+
+        Everything is read when the first row is asked for, with privileges that are given back before it comes:
+        directions and owners can only be told when all sockets are known.
+
+        Raises:
+            UsageError: `request.method` is no method of this system.
+            Unsupported, Denied: the named method cannot be used here; with the first row.
+        """
+        if request.method is not None and request.method not in METHODS:
+            raise UsageError(f"there is no method {request.method!r}", f"methods here: {', '.join(METHODS)}")
+        return self._rows(request, tally)
+
+    def _rows(self, request: SocketRequest, tally: Tally) -> Iterator[Socket]:
+        names: tuple[str, ...] = READ_OTHERS + net_namespaces.ENTER
+        if request.method in (None, "iterator"):
+            names += LOAD_PROGRAMS
+        sweep = _Sweep(request, tally, self._accounts, Owners(self._boot, self._containers))
+        try:
+            with self._privileges.using(names, "list sockets and who holds them"):
+                rows = sweep.collect()
+        finally:
+            for note in self._privileges.notes:
+                tally.note(note)
+        for tally.seen, row in enumerate(rows, 1):
+            yield row
+        if request.age and tally.seen:
+            tally.count_gaps((NO_AGE,))
 
     def owners(self, port: int) -> tuple[int, ...]:
-        """Pids with a TCP or UDP socket on this local port, listeners first, then by pid.
+        """Pids with a socket on this local port (TCP, UDP and their like), listeners first, then by pid.
 
-        Covers the network namespaces of all processes that can be looked into, ours always. A namespace without
-        processes (kept by a mount or a descriptor) is not seen. Processes of other users show with CAP_SYS_PTRACE
-        and CAP_DAC_READ_SEARCH only.
+        Covers every network namespace that can be found. Processes of other users show with CAP_SYS_PTRACE and
+        CAP_DAC_READ_SEARCH only.
 
-        Cost: one system call a process for its namespace, four tables a namespace, and, when the port is in use,
-            two and one a descriptor for each process: 80 ms for 1,000 processes of twelve descriptors, 17 ms when
-            the port is free.
+        Cost: two system calls a process and the tables of each namespace; when the port is in use, one system call
+            more for each descriptor of the host.
         """
-        if self._privileges is None:
-            return self._owners(port)
-        with self._privileges.using(READ_OTHERS, f"find the owners of port {port}"):
-            return self._owners(port)
-
-    def _owners(self, port: int) -> tuple[int, ...]:
-        ranks = _ranks(self._bound(port))
-        if not ranks:
-            return ()
-        owned = (
-            (min(ranks[inode] for inode in held), pid) for pid in list_pids() if (held := _held(pid) & ranks.keys())
-        )
-        return tuple(pid for _, pid in sorted(owned))
-
-    def _bound(self, port: int) -> Iterator[Endpoint]:
-        for pid in _one_of_each_namespace():
-            for protocol in PORT_TABLES:
-                yield from (row for row in _table(pid, protocol) if row.port == port and row.inode)
+        request = SocketRequest(tcp_details=False, method="diag")
+        tally = Tally()
+        with self._privileges.using(READ_OTHERS + net_namespaces.ENTER, f"find the owners of port {port}"):
+            sweep = _Sweep(request, tally, self._accounts, Owners(self._boot, self._containers))
+            ranks = _ranks(sweep.all_facts(), port)
+            held = walk(ranks.keys()).sockets if ranks else {}
+        found: dict[int, int] = {}
+        for inode, pids in held.items():
+            for pid in pids:
+                found[pid] = min(ranks[inode], found.get(pid, 1))
+        return tuple(sorted(found, key=lambda pid: (found[pid], pid)))
 
 
-def _ranks(rows: Iterable[Endpoint]) -> dict[int, int]:
-    """Socket inode -> 0 for those that wait for peers, 1 for the others."""
-    return {row.inode: _WAITING.get(row.state or "", 1) for row in rows}
+def _ranks(rows: Iterator[Facts], port: int) -> dict[int, int]:
+    """Inode -> 0 for sockets that wait for peers, 1 for the others, of those on a port."""
+    return {
+        facts.inode: 0 if facts.listens else 1
+        for facts in rows
+        if facts.local_port == port and facts.inode and facts.has_port
+    }
 
 
-def _one_of_each_namespace() -> list[str]:
-    """A process for each network namespace; ``self`` for ours."""
-    found = {os.readlink("/proc/self/ns/net"): "self"}
-    for pid in list_pids():
-        try:
-            found.setdefault(os.readlink(f"/proc/{pid}/ns/net"), str(pid))
-        except OSError as failed:
-            _excuse("readlink", failed)
-    return list(found.values())
+class _Loose(NamedTuple):
+    """Sockets that no process was seen to hold."""
+
+    facts: Facts
+    from_proc: bool
 
 
-def _table(pid: str, protocol: str) -> Iterator[Endpoint]:
-    try:
-        raw = read_file(f"/proc/{pid}/net/{protocol}", TABLE_LIMIT)
-    except OSError as failed:
-        _excuse("read", failed)  # no IPv6, or the process has gone
-        return
-    yield from TABLES[protocol](raw[: raw.rfind(b"\n") + 1], protocol)
+_Owned = tuple[tuple[SocketOwner, ...] | None, Container | None]
 
 
-def _held(pid: int) -> set[int]:
-    """Inodes of the sockets that a process has open; empty when it may not be looked into or has gone."""
-    try:
-        links = [os.readlink(b"/proc/%d/fd/%s" % (pid, fd)) for fd in os.listdir(b"/proc/%d/fd" % pid)]
-    except OSError as failed:
-        return _held_one_by_one(pid) if failed.errno in VANISHED else set(_excuse("readlink", failed))
-    return _socket_inodes(links)
+class _Joined(NamedTuple):
+    """Sockets, and who holds them by inode."""
+
+    batch: Batch
+    owned: Mapping[int, _Owned]
 
 
-def _held_one_by_one(pid: int) -> set[int]:
-    """Like `_held`, for a process that opens and closes while it is read."""
-    links = []
-    try:
-        for fd in os.listdir(b"/proc/%d/fd" % pid):
+class _Sweep:
+    """One sweep."""
+
+    def __init__(self, request: SocketRequest, tally: Tally, accounts: Accounts, owners: Owners) -> None:
+        self._request = request
+        self._tally = tally
+        self._owners = owners
+        self._namespaces: list[NetNamespace] = []
+        self._devices: dict[int | None, dict[int, str] | Gap] = {}
+        self._records = Records(request, accounts, self._device_name)
+
+    def collect(self) -> Iterator[Socket]:
+        """Reads everything by the method of choice; what it returns only makes records of it."""
+        if self._request.method in (None, "iterator"):
             try:
-                links.append(os.readlink(b"/proc/%d/fd/%s" % (pid, fd)))
+                return self._by_iterator()
+            except (Error, OSError) as failed:
+                if self._request.method == "iterator":
+                    raise failed if isinstance(failed, Error) else translate.error("read sockets", failed) from failed
+                self._tally.method_reason = f"the iterator cannot be used: {failed}"
+        else:
+            self._tally.method_reason = "asked for by --method"
+        self._tally.method = "proc" if self._request.method == "proc" else "diag"
+        self._find_namespaces()
+        return self._by_tables()
+
+    def all_facts(self) -> Iterator[Facts]:
+        """Every socket of every namespace, by sock_diag where that can be, without owners."""
+        self._find_namespaces()
+        self._tally.method = "diag"
+        for batch in self._read_tables(self._namespaces):
+            yield from batch.rows
+
+    # Namespaces ---------------------------------------------------------------------------------------------------
+
+    def _find_namespaces(self, members: list[Member] | None = None) -> None:
+        if not self._request.all_namespaces:
+            self._namespaces = [net_namespaces.ours()]
+            return
+        found = net_namespaces.find(members)
+        self._namespaces = list(found.found)
+        if found.unread:
+            self._tally.note(f"the network namespaces of {found.unread} processes could not be told")
+
+    def _add_held_namespaces(self, descriptors: Iterator[tuple[int, int]]) -> list[NetNamespace]:
+        """Those that nothing but a descriptor leads to."""
+        if not self._request.all_namespaces:
+            return []
+        new = list(net_namespaces.of_descriptors(descriptors, [one.inode for one in self._namespaces]))
+        self._namespaces += new
+        return new
+
+    def _device_name(self, net_ns: int | None, index: int) -> str | Gap:
+        if net_ns not in self._devices:
+            self._devices[net_ns] = self._read_devices(net_ns)
+        devices = self._devices[net_ns]
+        if isinstance(devices, Gap):
+            return devices
+        return devices.get(index) or Gap("interface", Reason.GONE, f"interface {index} is not there any more")
+
+    def _read_devices(self, net_ns: int | None) -> dict[int, str] | Gap:
+        namespace = next((one for one in self._namespaces if one.inode == net_ns), None)
+        if namespace is None:
+            return Gap("interface", Reason.UNAVAILABLE, "its network namespace was not found")
+        try:
+            return dict(net_namespaces.inside(namespace, socket.if_nameindex))
+        except OSError as failed:
+            return translate.gap("interface", failed)
+
+    # By the iterator ----------------------------------------------------------------------------------------------
+
+    def _by_iterator(self) -> Iterator[Socket]:
+        other_families = bool(self._request.families & {"unix", "packet"})
+        with SocketIterator(only_inet=not other_families) as iterator:
+            self._find_namespaces(iterator.members())
+            before = [(namespace, self._before(namespace)) for namespace in self._namespaces]
+            held = HeldSockets(iterator.chunks())
+            late = self._add_held_namespaces(iter(held.namespaces()))
+            before += [(namespace, self._before(namespace)) for namespace in late]
+            loose = self._loose([seen.batches for _, seen in before if seen], held)
+            claims = [(one, _NOBODY) for one in loose] + self._claims(iterator, self._after(before, held))
+        self._tally.method = "iterator"
+        self._tally.effects.append(EFFECT)
+        if iterator.cache_note:  # somebody may have changed it
+            self._tally.note(f"eBPF programs: {iterator.cache_note}")
+        others = self._other_families(held) if other_families else []
+        only = None if self._request.all_namespaces else self._namespaces[0].inode
+        rows = HeldRows(held, self._records, self._owners, only)
+        return self._told(rows, others, claims)
+
+    def _before(self, namespace: NetNamespace) -> Before | None:
+        if not self._request.families & {"inet", "inet6"}:
+            return None
+        try:
+            return self._source(namespace, _INET).before()
+        except (OSError, ValueError) as failed:
+            self._cannot_look(namespace, failed, "sockets without a process")
+            return None
+
+    def _after(self, before: list[tuple[NetNamespace, Before | None]], held: HeldSockets) -> list[_Loose]:
+        counts, found = held.counts(), list[list[Batch]]()
+        for namespace, seen in before:
+            if seen is None:
+                continue
+            try:
+                source = self._source(namespace, _INET)
+                found.append(source.after(seen.counted, counts.get(namespace.inode or 0, _NO_COUNTS)))
             except OSError as failed:
-                _excuse("readlink", failed)
-    except OSError as failed:
-        _excuse("listdir", failed)
-    return _socket_inodes(links)
+                self._cannot_look(namespace, failed, "sockets without a process")
+        return self._loose(found, held)
 
+    def _loose(self, found: list[list[Batch]], held: HeldSockets) -> list[_Loose]:
+        """Those that the pass did not meet. Sockets of one inode may be several, with MPTCP."""
+        rows = [_Loose(facts, batch.from_proc) for batches in found for batch in batches for facts in batch.rows]
+        claimed = held.claimed({one.facts.inode for one in rows if one.facts.inode})
+        return [one for one in rows if (one.facts.protocol, one.facts.inode) not in claimed]
 
-def _socket_inodes(links: list[bytes]) -> set[int]:
-    return {inode for link in links if link.startswith(b"socket:") and (inode := parse_named_inode(link)) is not None}
+    def _claims(self, iterator: SocketIterator, loose: list[_Loose]) -> list[tuple[_Loose, dict[int, int]]]:
+        """Who holds them after all: what was opened since the pass is found in a second one."""
+        strangers = {one.facts.inode for one in loose if one.facts.inode}
+        holders: dict[int, dict[int, int]] = {}
+        if strangers:
+            again = HeldSockets(iterator.chunks_of(strangers))
+            HeldRows(again, self._records, self._owners)  # makes their owners known
+            holders = again.holders(others=False)
+        return [(one, holders.get(one.facts.inode, _NOBODY) if one.facts.inode else _NOBODY) for one in loose]
 
+    def _other_families(self, held: HeldSockets) -> list[_Joined]:
+        families = self._request.families & {"unix", "packet"}
+        owned = {inode: owners_of(pids, self._owners) for inode, pids in held.holders(others=True).items()}
+        return [_Joined(batch, owned) for batch in self._read_tables(self._namespaces, families)]
 
-def _excuse(call: str, failed: OSError) -> tuple[()]:
-    """Passes over what a sweep meets anyway: processes of others, and what has ended.
+    def _told(
+        self, rows: HeldRows, others: list[_Joined], claims: list[tuple[_Loose, dict[int, int]]]
+    ) -> Iterator[Socket]:
+        """Everything that takes privileges is read here; the iterator only makes records."""
+        rows.note()
+        for one, _ in claims:
+            self._records.note([one.facts], one.from_proc)
+        for joined in others:
+            self._records.note(joined.batch.rows, joined.batch.from_proc)
+        nobody: _Owned = ((), None)
+        loose = [(one, owners_of(pids, self._owners) if pids else nobody) for one, pids in claims]
+        return self._tell(rows, others, loose)
 
-    Raises:
-        NativeError: anything else.
-    """
-    if failed.errno not in REFUSED | VANISHED:
-        raise NativeError(call, failed.errno or 0, failed.strerror or str(failed)) from failed
-    return ()
+    def _tell(self, rows: HeldRows, others: list[_Joined], loose: list[tuple[_Loose, _Owned]]) -> Iterator[Socket]:
+        yield from rows.sockets()
+        for one, owned in loose:
+            yield from self._row(one.facts, one.from_proc, *owned)
+        yield from self._rows_of(others, ())
+
+    # By tables ----------------------------------------------------------------------------------------------------
+
+    def _by_tables(self) -> Iterator[Socket]:
+        batches = list(self._read_tables(self._namespaces))
+        held = walk()
+        batches += self._read_tables(self._add_held_namespaces(iter(held.namespaces)))
+        if held.denied:
+            self._tally.note(f"the descriptors of {held.denied} processes may not be looked at")
+        owned = {inode: owners_of(pids, self._owners) for inode, pids in held.sockets.items()}
+        for batch in batches:
+            self._records.note(batch.rows, batch.from_proc)
+            for facts in batch.rows:
+                if facts.inode in owned:
+                    self._records.place(facts.net_ns, owned[facts.inode][1])
+        return self._rows_of([_Joined(batch, owned) for batch in batches], None if held.denied else ())
+
+    def _rows_of(self, joined: list[_Joined], nobody: tuple[SocketOwner, ...] | None) -> Iterator[Socket]:
+        """`nobody` is what stands for the owners of a socket that no process is known to hold."""
+        for batch, owned in joined:
+            for facts in batch.rows:
+                owners, container = owned.get(facts.inode, (nobody, None)) if facts.inode else ((), None)
+                yield from self._row(facts, batch.from_proc, owners, container)
+
+    def _row(
+        self, facts: Facts, from_proc: bool, owners: tuple[SocketOwner, ...] | None, container: Container | None
+    ) -> Iterator[Socket]:
+        shape = self._records.shape_of(facts, from_proc)
+        if shape.wanted:
+            yield self._records.build(facts, shape, owners, container)
+
+    def _read_tables(self, namespaces: list[NetNamespace], families: frozenset[str] | None = None) -> Iterator[Batch]:
+        for namespace in namespaces:
+            source = self._source(namespace, self._request.families if families is None else families)
+            try:
+                yield from self._read_namespace(source, namespace)
+            except OSError as failed:
+                self._cannot_look(namespace, failed, "its sockets")
+
+    def _read_namespace(self, source: NamespaceSockets, namespace: NetNamespace) -> list[Batch]:
+        if self._tally.method == "proc":
+            return source.by_proc()
+        try:
+            return source.by_diag()
+        except OSError as failed:
+            if self._request.method == "diag" and namespace.ours:
+                raise Unsupported(f"sock_diag cannot be used here: {failed.strerror}") from failed
+            if namespace.ours:
+                self._tally.method = "proc"
+                self._tally.method_reason = f"{self._tally.method_reason}; sock_diag neither: {failed.strerror}"
+            elif namespace.pid is not None:
+                self._tally.note("network namespaces that may not be entered were read from /proc")
+            return source.by_proc()
+
+    def _source(self, namespace: NetNamespace, families: frozenset[str]) -> NamespaceSockets:
+        return NamespaceSockets(namespace, families, self._request.tcp_details, self._tally)
+
+    def _cannot_look(self, namespace: NetNamespace, failed: Exception, what: str) -> None:
+        if isinstance(failed, OSError) and has_gone(failed):
+            self._tally.vanished += 1
+            return
+        name = namespace.name or namespace.inode or namespace.path
+        if isinstance(failed, OSError) and is_closed(failed):
+            self._tally.denied += 1
+            self._tally.note(f"network namespace {name} may not be entered (CAP_SYS_ADMIN): {what} do not show")
+            return
+        self._tally.failed += 1
+        self._tally.note(f"network namespace {name}: {failed}: {what} do not show")
