@@ -23,8 +23,8 @@ class Readable(Protocol):
 class Feed:
     """Reads ahead in pieces. Not a map of the file: that proved slower, and a file that is cut meanwhile would kill us.
 
-    Each piece has an array of its own as long as anybody holds the piece, so batches that are kept stay true. Arrays that
-    nobody holds are used again: fresh memory of this size costs more to get than to fill.
+    Each piece has an array of its own as long as anybody holds the piece, so batches that are kept stay true. Arrays
+    that nobody holds are used again: fresh memory of this size costs more to get than to fill.
     """
 
     def __init__(self, file: Readable, piece: int = PIECE) -> None:

@@ -44,8 +44,8 @@ class ScopeColumns(NamedTuple):
 
 def is_short(out: Decoded, index: I64, scope: Scope) -> Mask:
     """Which packets `short_keys` is for."""
-    four: Mask = out.family[index] == 4
-    return four & (out.tunnel[index] == 0) if scope.tunnel else four
+    four: Mask = out.family.take(index) == 4
+    return four & (out.tunnel.take(index) == 0) if scope.tunnel else four
 
 
 def take_scope_apart(word: U64) -> ScopeColumns:
@@ -59,8 +59,8 @@ def take_scope_apart(word: U64) -> ScopeColumns:
 
 def short_keys(batch: PacketBatch, out: Decoded, index: I64, scope: Scope) -> Keys:
     """Keys of IPv4 packets without a tunnel."""
-    source = (out.source_low[index] << _PORT) | out.source_port[index]
-    destination = (out.destination_low[index] << _PORT) | out.destination_port[index]
+    source = (out.source_low.take(index) << _PORT) | out.source_port.take(index)
+    destination = (out.destination_low.take(index) << _PORT) | out.destination_port.take(index)
     ends = [np.minimum(source, destination), np.maximum(source, destination)]
     return Keys([*ends, _scope(batch, out, index, scope)], source > destination)
 
@@ -68,15 +68,15 @@ def short_keys(batch: PacketBatch, out: Decoded, index: I64, scope: Scope) -> Ke
 def long_keys(batch: PacketBatch, out: Decoded, index: I64, scope: Scope) -> Keys:
     """Keys of any packets."""
     high, low, port = (
-        (out.source_high[index], out.destination_high[index]),
-        (out.source_low[index], out.destination_low[index]),
-        (out.source_port[index], out.destination_port[index]),
+        (out.source_high.take(index), out.destination_high.take(index)),
+        (out.source_low.take(index), out.destination_low.take(index)),
+        (out.source_port.take(index), out.destination_port.take(index)),
     )
     backward = (high[0] > high[1]) | (
         (high[0] == high[1]) & ((low[0] > low[1]) | ((low[0] == low[1]) & (port[0] > port[1])))
     )
     lower_port, upper_port = _ordered(port, backward)
-    number = out.tunnel_id[index].astype(np.uint64) if scope.tunnel else np.zeros(len(index), np.uint64)
+    number = out.tunnel_id.take(index).astype(np.uint64) if scope.tunnel else np.zeros(len(index), np.uint64)
     ports = (lower_port << _PORT) | upper_port
     words = [*_ordered(high, backward), _scope(batch, out, index, scope), *_ordered(low, backward), ports, number]
     return Keys(words, backward)
@@ -89,13 +89,13 @@ def _ordered(pair: tuple[U64 | U16, U64 | U16], backward: Mask) -> tuple[U64, U6
 
 def _scope(batch: PacketBatch, out: Decoded, index: I64, scope: Scope) -> U64:
     """Family, protocol and what `Scope` asks for, in separate bits; the form of the key follows from them."""
-    word = out.protocol[index].astype(np.uint64) << _PROTOCOL
-    word |= out.family[index] >> 1  # 4 and 6 become 2 and 3
-    if scope.tunnel:
-        word |= out.tunnel[index].astype(np.uint64) << _TUNNEL
-    if scope.vlan:
-        word |= (out.vlan_inner[index] + 1).astype(np.uint64) << _INNER
-        word |= (out.vlan_outer[index] + 1).astype(np.uint64) << _OUTER
+    word = out.protocol.take(index).astype(np.uint64) << _PROTOCOL
+    word |= out.family.take(index) >> 1  # 4 and 6 become 2 and 3
+    if scope.tunnel and out.tunnel.any():
+        word |= out.tunnel.take(index).astype(np.uint64) << _TUNNEL
+    if scope.vlan and (out.vlan_outer >= 0).any():
+        word |= (out.vlan_inner.take(index) + 1).astype(np.uint64) << _INNER
+        word |= (out.vlan_outer.take(index) + 1).astype(np.uint64) << _OUTER
     if scope.interface:
-        word |= batch.interface[index].astype(np.uint64) << _INTERFACE
+        word |= batch.interface.take(index).astype(np.uint64) << _INTERFACE
     return word

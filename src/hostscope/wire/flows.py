@@ -194,11 +194,11 @@ class FlowTable:
         ways, order = ranked >> _PLACE, index[ranked & ((1 << _PLACE) - 1)]
         starts = np.flatnonzero(np.concatenate([[True], ways[1:] != ways[:-1]]))
         stops = np.append(starts[1:], len(ways))
-        way, ends, at_ns = ways[starts], self.ends, batch.at_ns[order]
+        way, ends, at_ns = ways[starts], self.ends, batch.at_ns.take(order)
         ends.packets[way] += stops - starts
-        ends.wire_bytes[way] += _sums(batch.lengths[order], starts, stops)
-        ends.payload_bytes[way] += _sums(out.payload_bytes[order], starts, stops)
-        ends.seen[way] |= np.bitwise_or.reduceat(_seen(out.tcp_flags[order]), starts)
+        ends.wire_bytes[way] += _sums(batch.lengths.take(order), starts, stops)
+        ends.payload_bytes[way] += _sums(out.payload_bytes.take(order), starts, stops)
+        ends.seen[way] |= np.bitwise_or.reduceat(_seen(out.tcp_flags.take(order)), starts)
         ends.first_ns[way] = np.minimum(ends.first_ns[way], np.minimum.reduceat(at_ns, starts))
         ends.last_ns[way] = np.maximum(ends.last_ns[way], np.maximum.reduceat(at_ns, starts))
         return self._look(out, way, starts, stops, order)

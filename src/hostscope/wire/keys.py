@@ -103,11 +103,11 @@ class KeyIndex:
         return rows
 
     def _equal(self, key: Words, rows: I64) -> Mask:
-        """Whether each row holds the key; the row -1 is some row, whose answer nobody uses."""
+        """Whether each row holds the key; the row -1 is the first, whose answer nobody uses."""
         first, *others = zip(key, self.words, strict=False)
-        same: Mask = first[1].take(rows, mode="wrap") == first[0]
+        same: Mask = first[1].take(rows, mode="clip") == first[0]
         for asked, known in others:
-            same &= known.take(rows, mode="wrap") == asked
+            same &= known.take(rows, mode="clip") == asked
         return same
 
     def _insert(self, key: Words, hashes: U64, now: int) -> None:

@@ -36,7 +36,7 @@ def network(run: Decoding, link: int) -> Cursor:
 def ethernet(run: Decoding, cursor: Cursor, note_vlans: bool) -> Cursor:
     """Past the Ethernet header and VLAN tags. Tags inside a tunnel are not noted: the columns describe the frame."""
     cursor = run.reach(cursor, cursor.at + 14)
-    kind = be16(run.window(run.offsets[cursor.index] + cursor.at + 12, 2), 0)
+    kind = run.window(run.offsets[cursor.index] + cursor.at + 12, 2).view(">u2")[:, 0].astype(np.int64)
     return only_ip(run, _untagged(run, cursor.next(cursor.at + 14, kind), note_vlans))
 
 
