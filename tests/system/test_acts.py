@@ -15,9 +15,7 @@ import pytest
 
 from hostscope.audit import AuditTrail, Entry, default_path
 from hostscope.errors import Gone, Incomplete, Mismatch, Refused, UsageError
-from hostscope.model.container import Container
 from hostscope.model.response import Act, ActRequest
-from hostscope.platforms.linux import container_group
 from hostscope.platforms.linux.host import open_host
 from hostscope.platforms.linux.parse import parse_stat
 from hostscope.session.local import LocalSession
@@ -346,59 +344,3 @@ def test_what_is_not_there(session: LocalSession) -> None:
         session.plan(ActRequest("terminate", container="no-such-container"))
     with pytest.raises(UsageError):
         session.plan(ActRequest("terminate"))
-
-
-# Containers ----------------------------------------------------------------------------------------------------------
-
-ID = "5e" * 31 + "07"
-
-
-@pytest.fixture
-def group() -> Iterator[Path]:
-    """A control group of the unified hierarchy that is a container's by its name."""
-    mount = next((path for path in container_group.UNIFIED if os.path.exists(f"{path}/cgroup.procs")), None)
-    if mount is None or not os.access(mount, os.W_OK):
-        pytest.skip("needs the unified hierarchy, and root")
-    path = Path(mount, f"docker-{ID[:-4]}{os.getpid() % 10000:04d}.scope")
-    path.mkdir()
-    try:
-        yield path
-    finally:
-        until(lambda: not (path / "cgroup.procs").read_text())
-        path.rmdir()
-
-
-@pytest.mark.root
-def test_a_container_is_ended_by_the_kernel_at_once(session: LocalSession, group: Path) -> None:
-    name = group.name.removeprefix("docker-").removesuffix(".scope")
-    with child(*shell(f"echo $$ > {group}/cgroup.procs; {FORKS}")) as target:
-        until(lambda: len(members(target.pid)) > 10)
-        found = container_group.find(target.pid, Container("docker", name))
-        assert found == f"/{group.name}"
-        done = act(session, "terminate", container=name)
-        assert {outcome.result for outcome in done.outcomes} <= {"done", "gone"}
-        assert members(target.pid) == []
-        assert target.wait() == -signal.SIGKILL
-
-
-@pytest.mark.root
-def test_a_container_without_such_a_group_is_looked_through(
-    session: LocalSession, group: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(container_group, "find", lambda *_: None)
-    name = group.name.removeprefix("docker-").removesuffix(".scope")
-    with child(*shell(f"echo $$ > {group}/cgroup.procs; {FORKS}")) as target:
-        until(lambda: len(members(target.pid)) > 10)
-        assert act(session, "suspend", container=name[:12]).complete
-        assert {state(pid) for pid in members(target.pid)} == {"stopped"}
-        done = act(session, "terminate", container=name)
-        assert done.complete
-        assert members(target.pid) == []
-
-
-@pytest.mark.root
-def test_a_group_that_is_not_the_container_s_is_left_alone(group: Path) -> None:
-    with child(*shell("echo; sleep 60")) as target:
-        assert not container_group.kill("/" + group.name, target.pid), "it does not hold the member"
-        assert not container_group.kill("/", target.pid), "it holds us"
-        assert target.poll() is None
