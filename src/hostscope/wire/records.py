@@ -9,7 +9,7 @@ import struct
 
 import numpy as np
 
-from hostscope.wire.batch import I64, U8, Mask
+from hostscope.wire.batch import I64, U8
 from hostscope.wire.feed import MAX_RECORD
 
 HEADER = 16

@@ -118,6 +118,29 @@ def test_small_pieces_give_the_same_packets() -> None:
             assert [(at, data) for at, data, *_ in found] == [(at // 1000 * 1000, data) for at, data in packets]
 
 
+def test_batches_that_are_kept_stay_true() -> None:
+    """Pieces share memory only with pieces that nobody holds any more."""
+    packets = [(AT, random.Random(n).randbytes(500)) for n in range(400)]
+    feed = Feed(io.BytesIO(pcap(packets)), 4096)
+    feed.more(0)
+    kept = []
+    for number, batch in enumerate(PcapFile(feed).batches()):
+        if number % 3:  # the others' memory is used again
+            kept.append((batch, [batch.packet(place) for place in range(len(batch))]))
+    assert len(kept) > 20
+    for batch, seen in kept:
+        assert [batch.packet(place) for place in range(len(batch))] == seen
+    assert len({batch.data.ctypes.data for batch, _ in kept}) == len(kept)
+
+
+def test_memory_that_nobody_holds_is_used_again() -> None:
+    feed = Feed(io.BytesIO(bytes(1 << 20)), 4096)
+    places = set()
+    while feed.more(0):
+        places.add(feed.data.ctypes.data)
+    assert len(places) <= 3
+
+
 def truth(raw: bytes, start: int) -> list[int]:
     places, at = [], start
     while at + 16 <= len(raw):
