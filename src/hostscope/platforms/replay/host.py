@@ -37,7 +37,7 @@ def open_host(path: str) -> Host:
         packages=Packages(recording),
         containers=Containers(recording),
         services=Services(recording),
-        sockets=Sockets(),
+        sockets=Sockets(recording),
         traffic=Traffic(),
         capture=Capture(),
         interfaces=Interfaces(),

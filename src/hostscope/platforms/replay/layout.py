@@ -20,6 +20,7 @@ from hostscope.model.package import FileOwner
 from hostscope.model.process import Digest, Process
 from hostscope.model.security import HostSecurity
 from hostscope.model.service import ServiceState
+from hostscope.model.socket import SOCKET_SCHEMA, Socket
 
 RECORDING_SCHEMA = "hostscope.recording/1"
 FAILURE_SCHEMA = "hostscope.failure/1"
@@ -87,6 +88,8 @@ SERVICES: Call[tuple[ServiceState, ...]] = Call("services.services", service.SCH
 CONTAINERS: Call[tuple[Container, ...]] = Call(
     "containers.containers", container.SCHEMA, Decoder(tuple[Container, ...])
 )
+SOCKET_SWEEP = Call("sockets.sweep", SOCKET_SCHEMA, Decoder(Socket))
+SOCKET_COVERAGE = Call("sockets.coverage", "hostscope.coverage/1", Decoder(Coverage))
 DIGEST = Call("files.digest", "hostscope.digest/1", Decoder(Digest))
 OWNER: Call[FileOwner | None] = Call("packages.owner", "hostscope.file_owner/1", Decoder(FileOwner | None))
 
@@ -100,7 +103,12 @@ CALLS: tuple[Call[Any], ...] = (
     ABILITIES,
     SERVICES,
     CONTAINERS,
+    SOCKET_SWEEP,
+    SOCKET_COVERAGE,
     DIGEST,
     OWNER,
 )
 """Everything a recording may hold."""
+
+ROWS = frozenset({SWEEP.name, SOCKET_SWEEP.name})
+"""Calls whose answers are many lines, which are read again for every sweep instead of being kept."""

@@ -41,23 +41,12 @@ class Processes:
             raise UsageError(f"method {request.method!r} is not in this recording", f"it was made by: {method}")
         tally.method = method
         if recorded:
-            _restore(tally, recorded)
-        self._describe(tally)
+            restore(tally, recorded)
+        describe(self._recording, tally)
         return self._rows(self._selection(request), tally, recorded is None)
 
     def _coverage(self) -> Coverage | None:
         return self._recording.answer(SWEEP_COVERAGE) if self._recording.has(SWEEP_COVERAGE) else None
-
-    def _describe(self, tally: Tally) -> None:
-        recording = self._recording
-        made = datetime.fromtimestamp(recording.header.created_at_ns // 10**9, UTC)
-        tally.note(f"recorded at {made:%Y-%m-%dT%H:%M:%SZ} by hostscope {recording.header.tool}")
-        if recording.header.masked:
-            tally.note("secrets in arguments were masked when it was recorded")
-        if recording.unknown:
-            tally.note(f"{recording.unknown} lines of the recording are of kinds this version does not know")
-        if recording.cut:
-            tally.hidden = recording.cut
 
     def _selection(self, request: ProcessRequest) -> Selection:
         header = self._recording.header
@@ -110,7 +99,7 @@ class Processes:
         raise not_recorded("views of the process list")
 
 
-def _restore(tally: Tally, recorded: Coverage) -> None:
+def restore(tally: Tally, recorded: Coverage) -> None:
     """What was counted then; rows and their gaps are counted again."""
     tally.method_reason = recorded.method_reason
     tally.seen, tally.denied, tally.vanished = recorded.seen, recorded.denied, recorded.vanished
@@ -120,3 +109,15 @@ def _restore(tally: Tally, recorded: Coverage) -> None:
         tally.note(note)
     for effect in recorded.effects:
         tally.note(f"when it was recorded: {effect}")
+
+
+def describe(recording: Recording, tally: Tally) -> None:
+    """When and how the recording was made, and what it lacks."""
+    made = datetime.fromtimestamp(recording.header.created_at_ns // 10**9, UTC)
+    tally.note(f"recorded at {made:%Y-%m-%dT%H:%M:%SZ} by hostscope {recording.header.tool}")
+    if recording.header.masked:
+        tally.note("secrets in arguments were masked when it was recorded")
+    if recording.unknown:
+        tally.note(f"{recording.unknown} lines of the recording are of kinds this version does not know")
+    if recording.cut:
+        tally.hidden = recording.cut

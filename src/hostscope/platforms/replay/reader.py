@@ -11,7 +11,7 @@ from typing import Any, BinaryIO, TypeVar, cast
 from hostscope.errors import UsageError
 from hostscope.model.process import Process
 from hostscope.platforms.replay import translate
-from hostscope.platforms.replay.layout import SWEEP, Call, Failure, Header, Line
+from hostscope.platforms.replay.layout import ROWS, SWEEP, Call, Failure, Header, Line
 from hostscope.platforms.replay.parse import (
     MAX_LINE_BYTES,
     parse_answer,
@@ -67,21 +67,25 @@ class Recording:
         Raises:
             UsageError: the file cannot be read any more.
         """
+        return self.rows_of(SWEEP)
+
+    def rows_of(self, call: Call[Body]) -> Iterator[Body | str]:
+        """The recorded rows of a sweep; see `rows`."""
         with closing(read_lines(self.path)) as lines:
             next(lines, None)
             for number, raw in lines:
                 try:
                     line = parse_line(raw)
-                    if parse_kind(line) is SWEEP:
-                        yield _parse_row(line)
+                    if parse_kind(line) is call:
+                        yield _parse_row(call, line)
                 except ValueError as failed:
                     # A last line without its end was cut off; `cut` tells.
                     if raw.endswith(b"\n"):
                         yield f"{self.path}:{number}: {failed}"
 
 
-def _parse_row(line: Line) -> Process:
-    row = parse_answer(SWEEP, line)
+def _parse_row(call: Call[Body], line: Line) -> Body:
+    row = parse_answer(call, line)
     if isinstance(row, Failure):
         raise ValueError(f"{row.error}: {row.message}")
     return row
@@ -182,7 +186,7 @@ class _Scan:
         kind = parse_kind(line)
         if kind is None:
             self.unknown += 1
-        elif kind is not SWEEP:
+        elif kind.name not in ROWS:
             self._kept_bytes += len(bytes(line.body))
             if self._kept_bytes > MAX_KEPT_BYTES:
                 raise ValueError(f"more than {MAX_KEPT_BYTES >> 20} MiB of answers beside the rows")

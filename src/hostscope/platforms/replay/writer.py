@@ -18,6 +18,7 @@ from hostscope.model.coverage import Coverage
 from hostscope.model.host import HostInfo
 from hostscope.model.process import Process
 from hostscope.model.request import ProcessRequest
+from hostscope.model.socket import FAMILIES, SocketRequest
 from hostscope.platforms.base import Host
 from hostscope.platforms.replay.layout import (
     ABILITIES,
@@ -32,6 +33,8 @@ from hostscope.platforms.replay.layout import (
     RECORDING_SCHEMA,
     SECURITY,
     SERVICES,
+    SOCKET_COVERAGE,
+    SOCKET_SWEEP,
     SWEEP,
     SWEEP_COVERAGE,
     Call,
@@ -57,7 +60,7 @@ WHOLE: tuple[tuple[Call[Any], Callable[[Host], Any]], ...] = (
 
 
 def record(host: Host, path: str, request: ProcessRequest, reveal: bool = False) -> Coverage:
-    """Writes every process of the host, and what the host says of itself, to a file that appears whole or not at all.
+    """Writes processes and sockets, and what a host says of itself, to a file that appears whole or not at all.
 
     All processes are recorded, whatever `request` limits or leaves out: evidence is cut when it is read. Digests and
     packages are recorded when `request` wants ``digest``. Secrets in arguments are masked unless `reveal`. The file
@@ -73,6 +76,7 @@ def record(host: Host, path: str, request: ProcessRequest, reveal: bool = False)
         for call, ask in WHOLE:
             writer.answer(call, partial(ask, host))
         coverage = writer.sweep(host, request, (lambda process: process) if reveal else mask_process)
+        writer.sockets(host)
         writer.end()
     return coverage
 
@@ -114,6 +118,19 @@ class _Writer:
         for owned in sorted({exe.path for _, exe in running}):
             self.answer(OWNER, partial(host.packages.owner, owned), owned)
         return coverage
+
+    def sockets(self, host: Host) -> None:
+        """Every socket of every family, and their coverage; or why there are none."""
+        tally = Tally()
+        try:
+            for socket in host.sockets.sweep(SocketRequest(families=FAMILIES), tally):
+                self._line(SOCKET_SWEEP.schema, SOCKET_SWEEP.name, socket)
+                tally.rows += 1
+                tally.count_gaps(socket.gaps)
+        except Error as error:
+            self._line(FAILURE_SCHEMA, SOCKET_COVERAGE.name, failure(error))
+        else:
+            self._line(SOCKET_COVERAGE.schema, SOCKET_COVERAGE.name, tally.coverage())
 
     def end(self) -> None:
         self._line(END_SCHEMA, "end", self._lines)

@@ -1,6 +1,7 @@
 """A small host whose every answer the tests know."""
 
 from collections.abc import Iterator
+from dataclasses import fields
 from typing import Any
 
 from hostscope.errors import Denied, Error, Unavailable, Unsupported
@@ -14,6 +15,7 @@ from hostscope.model.process import Account, Cpu, Digest, Executable, Memory, Pr
 from hostscope.model.request import FULL, ProcessRequest
 from hostscope.model.security import HostSecurity
 from hostscope.model.service import Service, ServiceState
+from hostscope.model.socket import Endpoint, Socket, SocketOwner, SocketRequest, TcpState
 from hostscope.platforms.base import Host
 from hostscope.platforms.tally import Tally
 
@@ -70,6 +72,20 @@ OF_A_USER = ServiceState("cron.service", "systemd --user", state="active", user=
 ABILITY = Ability("iterator", False, "needs CAP_BPF", "run as root")
 
 
+HTTPS = Endpoint("192.0.2.7", 443)
+LISTENER = Socket(
+    "inet6", "stream", "tcp", "listen", Endpoint("::", 3306), None, 11, 4026531840,
+    owners=(SocketOwner(key(70, 900), "mysql", 4),), direction="listening", backlog=0, backlog_limit=128,
+)  # fmt: skip
+TALK = Socket(
+    "inet", "stream", "tcp", "established", Endpoint("10.0.0.2", 3306), HTTPS, 12, 4026531840,
+    owners=(SocketOwner(key(1, 2), "systemd", 5), SocketOwner(key(70, 900), "mysql", 6)),
+    tcp=TcpState(1_000_000, 500_000, 1, 10, 9, 8, 10, 1448), direction="inbound",
+)  # fmt: skip
+PIPE = Socket("unix", "stream", None, "connected", None, Endpoint("/run/a\U0010eeff"), 13, 4026531840, owners=())
+SOCKETS = (LISTENER, TALK, PIPE)
+
+
 class Known:
     """Every Protocol but Processes in one: each answer is a constant, or an error that is raised."""
 
@@ -108,9 +124,6 @@ class Known:
     def changes(self, stop: Any, interval_s: float) -> Any:
         raise AssertionError("a recorder does not wait")
 
-    def owners(self, port: int) -> tuple[int, ...]:
-        raise AssertionError("a recorder has no port to ask for")
-
     def read(self) -> HostCounters:
         return self._give("read")
 
@@ -125,6 +138,24 @@ class Known:
 
     def using(self, names: tuple[str, ...], why: str) -> Any:
         raise AssertionError("the recorder itself needs no privilege")
+
+
+class KnownSockets:
+    """Sockets that are known, or the error in their place."""
+
+    def __init__(self, rows: tuple[Socket, ...] | Error) -> None:
+        self._rows = rows
+
+    def sweep(self, request: SocketRequest, tally: Tally) -> Iterator[Socket]:
+        if isinstance(self._rows, Error):
+            raise self._rows
+        tally.method, tally.effects = "iterator", ["an eBPF program"]
+        for row in self._rows:
+            tally.seen += 1
+            yield row
+
+    def owners(self, port: int) -> tuple[int, ...]:
+        raise AssertionError("a recorder has no port to ask for")
 
 
 class Rows:
@@ -170,7 +201,7 @@ def known_host(rows: tuple[Process, ...] = ROWS, failure: BaseException | None =
         held=("sys_ptrace",),
         abilities=(ABILITY,),
     )
-    return Host("linux", Rows(rows, failure), known, known, known, known, known, known, known, known, known)
+    return host_of(known, Rows(rows, failure), KnownSockets(SOCKETS))
 
 
 def unable_host() -> Host:
@@ -179,4 +210,10 @@ def unable_host() -> Host:
     known = Known(
         state=no, containers=no, services=(SSH, OF_A_USER), read=no, info=no, held=no, abilities=no, digest=no, owner=no
     )
-    return Host("linux", Rows(ROWS, None), known, known, known, known, known, known, known, known, known)
+    return host_of(known, Rows(ROWS, None), KnownSockets(no))
+
+
+def host_of(known: Known, rows: Rows, sockets: KnownSockets) -> Host:
+    """A host of three parts; `known` answers for all others."""
+    parts: dict[str, Any] = {field.name: known for field in fields(Host) if field.name not in ("name", "gaps")}
+    return Host(**(parts | {"name": "linux", "processes": rows, "sockets": sockets}))

@@ -114,7 +114,6 @@ def test_what_was_not_asked_is_not_in_the_recording(tmp_path: Path) -> None:
         host.processes.detail(SECRET.key, frozenset({"maps"}))
     for ask in (
         host.processes.views,
-        lambda: host.sockets.owners(80),
         lambda: host.services.changes(threading.Event(), 1.0),
         lambda: host.privileges.using(("sys_ptrace",), "test"),
     ):
