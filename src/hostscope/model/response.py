@@ -22,6 +22,8 @@ class Role(Struct, frozen=True):
     """It carries logins or terminals."""
     because: str
     """The facts, in one line."""
+    clients: bool = False
+    """What it carries is shown by other processes of the same program (a terminal multiplexer)."""
 
 
 class Identity(Struct, frozen=True):

@@ -67,7 +67,7 @@ def _clients(
     servers = {
         (row.exe.path, row.owner.id)
         for row in chain
-        if (role := roles[row.key]) and role.session and not role.service and row.exe and row.owner
+        if (role := roles[row.key]) and role.clients and row.exe and row.owner
     }
     ours = {row.key for row in chain}
     return [

@@ -20,6 +20,7 @@ from hostscope.respond.guard import Subject
 
 FIELDS = frozenset({"state", "exe", "argv", "owner", "session", "cgroup", "namespaces"})
 """What plans show and the guard needs."""
+HASH_LENGTH = 64
 MARGIN_NS = 20_000_000
 """Two of Linux' clock ticks."""
 _BARE_KEY = re.compile(r"\d+@\d+")
@@ -98,9 +99,14 @@ def members_of(container: Container) -> Members:
     """The processes of one container, the namespace's first one first."""
 
     def members(rows: list[Process], known: Collection[ProcessKey]) -> dict[ProcessKey, int]:
-        return {row.key: 0 for row in rows if row.container and row.container.id == container.id}
+        return {row.key: 0 for row in rows if row.container and is_same(row.container, container)}
 
     return members
+
+
+def is_same(one: Container, other: Container) -> bool:
+    """Whether both are one container; names (LXC, runc) count within one runtime only, hashes everywhere."""
+    return one.id == other.id and (len(one.id) == HASH_LENGTH or one.runtime == other.runtime)
 
 
 def load(host: Host, control: Control, keys: dict[ProcessKey, int]) -> Iterator[Subject]:

@@ -14,7 +14,7 @@ from tests.unit.respond.stage import OURS, Stage
 SHOP = Container("docker", "c0ffee" * 10 + "beef", "shop")
 SERVER = Role("ssh server", True, True, "runs /usr/sbin/sshd, which only root can write, as root, in ssh.service")
 CARRIER = Role("ssh server", False, True, "runs /usr/sbin/sshd, which only root can write, as root")
-MULTIPLEXER = Role("terminal multiplexer", False, True, "runs /usr/bin/tmux, which only root can write, as alice")
+MULTIPLEXER = Role("terminal multiplexer", False, True, "runs /usr/bin/tmux, which only root can write, as alice", True)
 
 
 @pytest.fixture
@@ -33,6 +33,7 @@ def stage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Stage:
             process(25, "tmux", 1, user=ALICE),
             process(30, "bash", 25, user=ALICE),
             process(OURS, "hostscope", 30, user=ALICE),
+            process(41, "sshd", 20),
             process(50, "daemon", 1, argv=("daemon", "--password=hunter2")),
             process(51, "worker", 50),
             process(52, "worker", 51),
@@ -42,6 +43,6 @@ def stage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Stage:
         ],
         tmp_path,
     )
-    made.control.roles = {20: SERVER, 21: CARRIER, 22: MULTIPLEXER, 25: MULTIPLEXER}
+    made.control.roles = {20: SERVER, 21: CARRIER, 41: CARRIER, 22: MULTIPLEXER, 25: MULTIPLEXER}
     made.host.containers.answers.containers = [SHOP]  # type: ignore[attr-defined]
     return made

@@ -19,6 +19,7 @@ from tests.unit.respond.stage import OURS, Stage
         (25, {"session"}),
         (22, {"session"}),
         (21, {"session"}),
+        (41, set()),
         (20, {"session", "critical-service"}),
         (60, {"container-init"}),
         (61, set()),

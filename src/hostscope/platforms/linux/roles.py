@@ -51,6 +51,8 @@ class Known(NamedTuple):
     session: bool = False
     """It carries logins or terminals."""
     service: bool = True
+    clients: bool = False
+    """As in `Role`."""
 
 
 _LIBEXEC = ("/lib", "/libexec", "/lib64")
@@ -89,7 +91,7 @@ KNOWN: tuple[Known, ...] = (
     Known("login", (*_in(_BIN, "login", "agetty"),), ("getty@*.service", "serial-getty@*.service", "console-getty*"),
           session=True),
     Known("terminal multiplexer", _in(_BIN, "tmux", "screen", "zellij", "dtach", "abduco", "mosh-server"), (), ANYONE,
-          session=True, service=False),
+          session=True, service=False, clients=True),
     Known("remote shell", _in(_BIN, "su", "sudo", "doas"), (), ANYONE, session=True, service=False),
     Known("display server", (*_in((*_BIN, *_LIBEXEC, "/lib/xorg"), "Xorg", "X", "Xwayland", "gnome-shell",
           "kwin_wayland", "kwin_x11", "sway", "weston", "mutter", "cosmic-comp", "Hyprland", "labwc"),), (), ANYONE),
@@ -166,7 +168,7 @@ def _as(known: Known, process: Process, image: Image) -> Role | None:
     exe = process.exe.path if process.exe else ""
     facts = [f"runs {exe}, which only root can write", f"as {_user(process)}"]
     facts += [f"in {unit}"] if unit else []
-    return Role(known.role, service, known.session, ", ".join(facts))
+    return Role(known.role, service, known.session, ", ".join(facts), known.clients)
 
 
 def _is_service(known: Known, process: Process, unit: str | None) -> bool:
