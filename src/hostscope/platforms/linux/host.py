@@ -24,21 +24,23 @@ from hostscope.platforms.linux.traffic import Traffic
 def open_host() -> Host:
     """This host."""
     boot, privileges, security, containers = read_boot(), Privileges(), Security(), Containers()
+    processes = Processes(boot, containers, security, privileges)
+    sockets = Sockets(boot, containers, privileges)
     return Host(
         name="linux",
-        processes=Processes(boot, containers, security, privileges),
+        processes=processes,
         security=security,
         files=Files(privileges=privileges),
         packages=Packages(),
         containers=containers,
         services=Services(privileges=privileges),
-        sockets=Sockets(boot, containers, privileges),
-        traffic=Traffic(boot, privileges),
+        sockets=sockets,
+        traffic=Traffic(boot, sockets, privileges),
         capture=Capture(privileges),
         interfaces=Interfaces(privileges),
         resolvers=Resolvers(containers=containers, privileges=privileges),
         memory=Memory(privileges=privileges),
-        events=Events(),
+        events=Events(boot, privileges, processes, containers, sockets),
         syscalls=Syscalls(),
         counters=Counters(),
         system=System(),

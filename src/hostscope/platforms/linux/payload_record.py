@@ -4,7 +4,6 @@ import struct
 from socket import AF_INET, AF_INET6, inet_ntop
 from typing import NamedTuple
 
-from hostscope.model.key import ProcessKey
 from hostscope.model.socket import Endpoint
 from hostscope.model.text import decode
 from hostscope.model.traffic import Counts, Flow
@@ -12,8 +11,7 @@ from hostscope.platforms.linux.clock import TICK_NS, Boot
 from hostscope.platforms.linux.names import Accounts
 
 KEY, USAGE = struct.Struct("=QQII"), struct.Struct("=7Q16sHxx16sHxxIIHHHH16s")
-COUNTERS = struct.Struct("=5Q")
-KERNEL = 1
+KERNEL, INBOUND, OUTBOUND = 1, 2, 4
 _RAW, _MAPPED = 3, b"\0" * 10 + b"\xff\xff"
 PROTOCOLS = {
     0: "ip", 1: "icmp", 2: "igmp", 6: "tcp", 17: "udp", 33: "dccp", 41: "ipv6", 47: "gre", 50: "esp", 51: "ah",
@@ -84,6 +82,7 @@ def flow_of(key: bytes, value: bytes, boot: Boot, accounts: Accounts, tick_ns: i
         name=decode(usage.name.partition(b"\0")[0]),
         unknown="kernel" if kernel else None,
         user=accounts.user(usage.uid),
+        direction="inbound" if usage.flags & INBOUND else "outbound" if usage.flags & OUTBOUND else None,
         net_ns=usage.net_ns,
         cookie=cookie,
         payload=counts_of(usage),
@@ -95,8 +94,3 @@ def flow_of(key: bytes, value: bytes, boot: Boot, accounts: Accounts, tick_ns: i
 def _end(address: bytes, port: int, usage: Usage) -> Endpoint:
     has_port = usage.protocol in _WITH_PORTS and usage.type != _RAW
     return Endpoint(address_text(address, usage.family), port if has_port else None)
-
-
-def process_of(flow: Flow) -> ProcessKey | str:
-    """Whose a flow is, or why it is nobody's."""
-    return flow.key or flow.unknown or "gone"

@@ -3,24 +3,36 @@
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 
+from msgspec.structs import replace
+
 from hostscope.errors import Denied, Unsupported, UsageError
+from hostscope.model.socket import Socket, SocketRequest
 from hostscope.model.traffic import TrafficRequest
-from hostscope.platforms.base import Meter, Privileges
-from hostscope.platforms.linux import iterator
+from hostscope.platforms.base import Meter, Privileges, Sockets
+from hostscope.platforms.linux import iterator, net_namespaces
 from hostscope.platforms.linux.clock import Boot
+from hostscope.platforms.linux.interface_counts import read_links
 from hostscope.platforms.linux.loader import Programs
-from hostscope.platforms.linux.payload_meter import MISSES, PROGRAMS, PayloadMeter
+from hostscope.platforms.linux.net_namespaces import NetNamespace
+from hostscope.platforms.linux.packet_counter import PacketCounter
+from hostscope.platforms.linux.packet_counters import PacketCounters
+from hostscope.platforms.linux.payload_meter import MISSES, PayloadMeter
+from hostscope.platforms.linux.privileges import READ_OTHERS
 from hostscope.platforms.linux.program_cache import load_image
+from hostscope.platforms.linux.wire_meter import MISSES as WIRE_MISSES
+from hostscope.platforms.linux.wire_meter import WireMeter
 from hostscope.platforms.tally import Tally
 
 LOAD_PROGRAMS = ("bpf", "perfmon")
+COUNT_PACKETS = ("bpf", "net_raw")
+_HINT = "needs root, or CAP_BPF, CAP_PERFMON and CAP_NET_RAW"
 
 
 class Traffic:
     """Implements `hostscope.platforms.base.Traffic`."""
 
-    def __init__(self, boot: Boot, privileges: Privileges | None = None) -> None:
-        self._boot, self._privileges = boot, privileges
+    def __init__(self, boot: Boot, sockets: Sockets, privileges: Privileges | None = None) -> None:
+        self._boot, self._sockets, self._privileges = boot, sockets, privileges
 
     @contextmanager
     def open(self, request: TrafficRequest, tally: Tally) -> Iterator[Meter]:
@@ -42,7 +54,7 @@ class Traffic:
             yield meter
 
     def _methods(self, asked: str | None) -> "list[tuple[str, _Make]]":
-        methods: dict[str, _Make] = {"accounting": self._accounting}
+        methods: dict[str, _Make] = {"accounting": self._accounting, "wire": self._wire}
         if asked is None:
             return list(methods.items())
         if asked not in methods:
@@ -50,19 +62,58 @@ class Traffic:
         return [(asked, methods[asked])]
 
     def _accounting(self, request: TrafficRequest, tally: Tally, stack: ExitStack) -> Meter:
+        meter = self._payload_meter(request, tally, stack)
+        tally.note(f"counts {MISSES}")
+        return meter
+
+    def _payload_meter(self, request: TrafficRequest, tally: Tally, stack: ExitStack) -> PayloadMeter:
+        """Raises: Denied, Unsupported; nothing stays open then."""
         if obstacle := iterator.obstacle():
             raise Unsupported(obstacle)
         found = load_image("traffic")
-        programs = stack.enter_context(Programs(found.image, entries={"usages": request.max_flows}))
-        with self._raised(LOAD_PROGRAMS, "count what processes send and receive"):
-            meter = PayloadMeter(programs, self._boot, request.interfaces)
-            for name in PROGRAMS:
-                programs.attach(name)
+        with ExitStack() as failed:
+            programs = failed.enter_context(Programs(found.image, entries={"usages": request.max_flows}))
+            with self._raised(LOAD_PROGRAMS, "count what processes send and receive"):
+                meter = PayloadMeter(programs, self._boot, request.interfaces)
+            stack.push(failed.pop_all())
         if found.note:
             tally.note(f"eBPF programs: {found.note}")
         tally.effects.append("eBPF programs on the tracepoints sock_send_length and sock_recv_length")
-        tally.note(f"counts {MISSES}")
         return meter
+
+    def _wire(self, request: TrafficRequest, tally: Tally, stack: ExitStack) -> Meter:
+        """Without the tracepoints of Linux 6.3, sockets that are shorter than a look stay without a process."""
+        try:
+            payload = self._payload_meter(replace(request, interfaces=()), tally, stack)
+        except Unsupported as lacking:
+            payload = None
+            tally.note(f"sockets that live shorter than a second may be missed: {lacking}")
+        image = load_image("packets").image
+
+        def opened(namespace: NetNamespace) -> PacketCounter:
+            return PacketCounter(image, namespace, request.max_flows)
+
+        read_links(request.interfaces)
+        with self._raised(COUNT_PACKETS, "count packets of all interfaces"):
+            try:
+                ours = opened(net_namespaces.ours())
+            except PermissionError as failed:
+                raise Denied(f"packets cannot be counted: {failed.strerror}", _HINT) from failed
+        counters = PacketCounters(ours, self._namespaces, opened, self._raised_inside, tally)
+        stack.callback(counters.close)
+        tally.effects.append("an eBPF filter on a packet socket in each network namespace, which it keeps alive")
+        tally.note(f"counts {WIRE_MISSES}")
+        return WireMeter(self._boot, counters, payload, self._list_sockets, request.interfaces)
+
+    def _namespaces(self) -> tuple[NetNamespace, ...]:
+        with self._raised(READ_OTHERS, "find network namespaces"):
+            return net_namespaces.find().found
+
+    def _list_sockets(self) -> Iterator[Socket]:
+        return self._sockets.sweep(SocketRequest(tcp_details=False), Tally())
+
+    def _raised_inside(self, why: str) -> AbstractContextManager[None]:
+        return self._raised((*COUNT_PACKETS, *net_namespaces.ENTER, *READ_OTHERS), why)
 
     def _raised(self, names: tuple[str, ...], why: str) -> AbstractContextManager[None]:
         return self._privileges.using(names, why) if self._privileges else nullcontext()

@@ -18,6 +18,7 @@ static u64 (*bpf_get_current_uid_gid)(void) = (void *)15;
 static long (*bpf_get_current_comm)(void *to, u32 size) = (void *)16;
 static long (*bpf_skb_load_bytes)(const void *skb, u32 offset, void *to, u32 size) = (void *)26;
 static u64 (*bpf_get_socket_cookie)(void *context) = (void *)46;
+static long (*bpf_skb_load_bytes_relative)(const void *skb, u32 offset, void *to, u32 size, u32 from) = (void *)68;
 static u64 (*bpf_get_current_cgroup_id)(void) = (void *)80;
 static void *(*bpf_sk_storage_get)(void *map, void *sock, void *value, u64 flags) = (void *)107;
 static long (*bpf_probe_read_user)(void *to, u32 size, const void *from) = (void *)112;                   /* 5.5 */
@@ -56,4 +57,7 @@ struct __sk_buff {
 	u32 len, pkt_type, mark, queue_mapping, protocol, vlan_present, vlan_tci, vlan_proto, priority;
 	u32 ingress_ifindex, ifindex, tc_index, cb[5], hash, tc_classid, data, data_end, napi_id;
 	u32 family, remote_ip4, local_ip4, remote_ip6[4], local_ip6[4], remote_port, local_port;
+	u32 data_meta;
+	u64 flow_keys, tstamp;
+	u32 wire_len, gso_segs;
 };

@@ -5,7 +5,7 @@
 #include "helpers.h"
 
 enum { STREAM = 1, INET = 2, INET6 = 10, PEEK = 2, ERROR_QUEUE = 0x2000, KERNEL_THREAD = 0x00200000 };
-enum { KERNEL = 1 };
+enum { KERNEL = 1, INBOUND = 2, OUTBOUND = 4 };
 
 #pragma clang attribute push(__attribute__((preserve_access_index)), apply_to = record)
 typedef struct { u32 val; } kuid_t;
@@ -31,6 +31,7 @@ struct sock {
 	struct sock_common __sk_common;
 	u16 sk_type, sk_protocol;
 	kuid_t sk_uid;
+	u32 sk_max_ack_backlog;
 };
 struct sock___kernel { u32 sk_kern_sock : 1; };
 #pragma clang attribute pop
@@ -98,6 +99,9 @@ static __attribute__((noinline)) struct usage *begin(struct sock *sk, struct tas
 	usage.net_ns = sk->__sk_common.skc_net.net->ns.inum;
 	READ_BIT_FIELD(&kernel, (struct sock___kernel *)sk, sk_kern_sock);
 	usage.flags = (kernel || leader->flags & KERNEL_THREAD) ? KERNEL : 0;
+	/* What was accepted still has the limit of the listener that it was cloned from. */
+	if (usage.type == STREAM)
+		usage.flags |= sk->sk_max_ack_backlog ? INBOUND : OUTBOUND;
 	read_ends(&usage, &sk->__sk_common);
 	READ(&usage.name, &leader->comm);
 	bpf_map_update_elem(&usages, key, &usage, ONLY_NEW);
