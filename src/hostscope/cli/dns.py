@@ -110,9 +110,10 @@ def _watch(wish: Wish) -> int:
 
 
 def _streams(wish: Wish) -> bool:
-    """Whether each row is shown when it comes."""
-    plain = wish.choices.sort is None and wish.choices.columns is None
-    return wish.read is None and plain and wish.choices.format in ("table", "ndjson")
+    """Whether each row is shown when it comes; a file's as a table, because all of them are there at once."""
+    if wish.choices.sort is not None or wish.choices.columns is not None:
+        return False
+    return wish.choices.format == "ndjson" or (wish.choices.format == "table" and wish.read is None)
 
 
 def _asked(session: LocalSession, wish: Wish, stop: threading.Event, board: ScoreBoard) -> Answer[DnsQuery]:

@@ -21,12 +21,13 @@ from hostscope.model.socket import Endpoint, SocketOwner
 from hostscope.model.traffic import TrafficRequest
 from hostscope.platforms.base import Host, PacketSource
 from hostscope.platforms.tally import Tally
+from hostscope.wire.dns import DnsPacket
 from hostscope.wire.queries import Exchange, Oddities, OwnerOf, QueryTable, protocol_of
 from hostscope.wire.scores import ScoreBoard
 from hostscope.wire.stubs import StubLinks
 
 if TYPE_CHECKING:
-    from hostscope.wire.dns_packets import DnsPacket, DnsPackets
+    from hostscope.wire.dns_packets import DnsPackets
 
 TICK_S = 0.1
 LAG_NS = 500_000_000
@@ -189,7 +190,7 @@ class Matching:
             self._table.owner_of = owners.early
             self._links = StubLinks(owners.is_local, settle=owners.late)
 
-    def feed(self, packet: "DnsPacket", now_ns: int) -> Iterator[DnsQuery]:
+    def feed(self, packet: DnsPacket, now_ns: int) -> Iterator[DnsQuery]:
         """Takes one message."""
         for exchange in self._table.feed(packet):
             self._links.ended(exchange, now_ns)
@@ -237,10 +238,10 @@ def _lines(odd: Oddities, unreadable: int, dropped: int) -> Iterator[str]:
         "packets without a readable message": unreadable,
         "TCP connections that could not be put together": dropped,
     }
-    return (f"{count} {what}" for what, count in counts.items() if count)
+    return (f"{what}: {count}" for what, count in counts.items() if count)
 
 
-Batch = list["DnsPacket"]
+Batch = list[DnsPacket]
 
 
 class _Reader:

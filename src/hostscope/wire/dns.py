@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from msgspec import Struct
 
 from hostscope.model.dns import DnsAnswer
+from hostscope.model.socket import Endpoint
 
 if TYPE_CHECKING:
     from dns.message import Message
@@ -52,6 +53,17 @@ class DnsMessage(Struct, frozen=True):
     """There was more than is kept here."""
     problem: str | None = None
     """Why it could not be read to its end."""
+
+
+class DnsPacket(Struct, frozen=True):
+    """One message on its way."""
+
+    at_ns: int
+    source: Endpoint
+    destination: Endpoint
+    transport: str
+    """``udp tcp mdns llmnr``."""
+    message: DnsMessage
 
 
 def parse_message(payload: bytes) -> DnsMessage | None:

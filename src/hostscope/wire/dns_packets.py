@@ -5,13 +5,12 @@ from collections.abc import Iterator
 from ipaddress import IPv4Address, IPv6Address
 
 import numpy as np
-from msgspec import Struct
 
 from hostscope.model.socket import Endpoint
 from hostscope.wire.batch import U8, PacketBatch
 from hostscope.wire.decode import decode
 from hostscope.wire.decoded import Decoded, Fragment
-from hostscope.wire.dns import DnsMessage, parse_message
+from hostscope.wire.dns import DnsPacket, parse_message
 from hostscope.wire.fragments import FragmentTable
 from hostscope.wire.plain import TCP, UDP
 from hostscope.wire.stream import Stream
@@ -24,17 +23,6 @@ MAX_STREAM_BYTES = 1 << 17
 _FIN, _SYN, _RST = 1, 2, 4
 
 _Way = tuple[Endpoint, Endpoint]
-
-
-class DnsPacket(Struct, frozen=True):
-    """One message on its way."""
-
-    at_ns: int
-    source: Endpoint
-    destination: Endpoint
-    transport: str
-    """``udp tcp mdns llmnr``."""
-    message: DnsMessage
 
 
 class _Direction:

@@ -11,8 +11,7 @@ from dataclasses import dataclass, field
 from hostscope.model.dns import DnsAnswer
 from hostscope.model.gap import Gap
 from hostscope.model.socket import Endpoint, SocketOwner
-from hostscope.wire.dns import DnsMessage, Question
-from hostscope.wire.dns_packets import DnsPacket
+from hostscope.wire.dns import DnsMessage, DnsPacket, Question
 
 MAX_OPEN = 65_536
 """Unanswered questions; of more the oldest are reported as they are."""
@@ -42,8 +41,6 @@ class Exchange:
     server: Endpoint
     transport: str
     owner: SocketOwner | Gap | None = None
-    settled: bool = False
-    """Nothing more will be learnt of the owner."""
     server_owner: SocketOwner | None = None
     """Of a server on this host."""
     last_ns: int = 0
@@ -54,6 +51,8 @@ class Exchange:
     truncated: bool = False
     cut: bool = False
     timed_out: bool = False
+    settled: bool = False
+    """Nothing more will be learnt of the owner."""
 
     @property
     def latency_ns(self) -> int | None:
