@@ -1,6 +1,7 @@
 """What commands write on this host is what docs/schemas says."""
 
 import json
+import os
 import subprocess
 import sys
 from functools import cache
@@ -19,6 +20,7 @@ SCHEMAS = Path(__file__).parents[2] / "docs" / "schemas"
 MAY_END = {
     "ps": {0}, "tree": {0}, "inspect": {0}, "doctor": {0}, "counters": {0}, "containers": {0},
     "hidden": {0, 8, 10, 11}, "services": {0, 4, 6},
+    "kill": {7}, "suspend": {7}, "resume": {0}, "audit": {0},
 }  # fmt: skip
 """Exit codes; where systemd is not the init there are no services."""
 
@@ -54,6 +56,11 @@ def output(*arguments: str) -> str:
         ("containers",),
         ("services",),
         ("hidden",),
+        ("kill", "--dry-run", "1"),
+        ("suspend", "--dry-run", "1"),
+        ("resume", "--yes", str(os.getpid())),
+        ("audit", "verify"),
+        ("audit", "show", "--limit", "40"),
     ],
     ids=" ".join,
 )

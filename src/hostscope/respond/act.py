@@ -14,7 +14,7 @@ from hostscope.model.response import RESUME, SUSPEND, TERMINATE, Act, Outcome, P
 from hostscope.platforms.base import Control, Host
 from hostscope.respond.evidence import Preserving
 from hostscope.respond.guard import CONFIRMATION, EVIDENCE, Subject, stands
-from hostscope.respond.plan import STOPPED, plan_for
+from hostscope.respond.plan import STOPPED, check, plan_for
 from hostscope.respond.scene import Scene, look_round
 from hostscope.respond.signals import KILL_WAIT_S, Volley
 from hostscope.respond.subjects import descent, find_container, load, members_of, sweep
@@ -25,6 +25,7 @@ Treat = Callable[[ProcessInspection], ProcessInspection]
 """Masks what leaves the session."""
 RESCAN_S = 0.1
 """Between two looks for new children during the grace of a tree."""
+LATE = "processes appeared faster than they could be stopped: look again, or name their container"
 MOST_SWEEPS = 20
 """Times that a container is looked through for processes that came in the meantime."""
 
@@ -53,10 +54,12 @@ def apply(host: Host, control: Control, plan: Plan, trail: Trail, treat: Treat, 
     """Does what a plan says. The guard judges again, before everything else.
 
     Raises:
+        UsageError: the plan makes no sense.
         Refused: by the guard, or not confirmed; recorded, and nothing was done.
         Unavailable: it cannot be recorded; nothing was done.
         Incomplete: evidence could not be preserved; nothing else was done.
     """
+    check(plan.request)
     if plan.request.dry_run:
         raise Refused("a dry run is not for doing", "dry-run", "plan it again without dry_run")
     deed = _renewed(host, control, plan, trail)
@@ -72,12 +75,8 @@ def apply(host: Host, control: Control, plan: Plan, trail: Trail, treat: Treat, 
     finally:  # however it ended: what was done stands in the trail
         outcomes = _in_order(deed, plan)
         note = trail.came(deed.plan, outcomes)
-    late = (
-        []
-        if complete
-        else ["processes appeared faster than they could be stopped: look again, or name their container"]
-    )
-    return Act(deed.plan, outcomes, evidence, complete, (*notes, *late, *([note] if note else [])))
+    notes += [] if complete else [LATE]
+    return Act(deed.plan, outcomes, evidence, complete, (*notes, *filter(None, [note])))
 
 
 def _renewed(host: Host, control: Control, plan: Plan, trail: Trail) -> Deed:

@@ -14,6 +14,7 @@ from hostscope.respond.trail import Trail
 
 GRACE_S = 5.0
 """Between asking one process to end and forcing it."""
+MOST_GRACE_S = 3600
 STOPPED = "stopped"
 
 
@@ -43,6 +44,8 @@ def check(request: ActRequest) -> None:
         raise UsageError("name processes, or one container", "give targets, or --container ID")
     if request.container is not None and request.tree:
         raise UsageError("a container is whole already", "leave --tree out")
+    if request.grace_s is not None and not 0 <= request.grace_s <= MOST_GRACE_S:
+        raise UsageError(f"a grace of {request.grace_s} s", f"give 0 to {MOST_GRACE_S} seconds")
     for name in request.overrides:
         if name not in OVERRIDABLE:
             raise UsageError(f"{name!r} cannot be overridden", f"rules that can: {', '.join(OVERRIDABLE)}")

@@ -177,6 +177,20 @@ def test_nothing_is_done_without_confirmation_or_trail(stage: Stage) -> None:
     assert stage.control.sent == []
 
 
+def test_a_plan_that_somebody_wrote_is_checked_like_a_request(stage: Stage) -> None:
+    from msgspec.structs import replace
+
+    plan = stage.plan("terminate", 50)
+    for request in (replace(plan.request, action="vanish"), replace(plan.request, overrides=("init",))):
+        with pytest.raises(UsageError):
+            stage.apply(replace(plan, request=request))
+    steps = (*plan.steps, replace(plan.steps[0], key=key(1)))
+    with pytest.raises(Refused) as refused:
+        stage.apply(replace(plan, steps=steps))
+    assert refused.value.rule == "init"
+    assert stage.control.sent == []
+
+
 def test_an_interrupted_act_says_what_was_done(stage: Stage) -> None:
     def interrupt(signal: str, pid: int) -> None:
         if pid == 51:
@@ -221,6 +235,8 @@ def test_evidence_that_fails_stops_the_act(stage: Stage) -> None:
         ActRequest("terminate"),
         ActRequest("terminate", ("1",), container="c"),
         ActRequest("terminate", container="c", tree=True),
+        ActRequest("terminate", ("1",), grace_s=-1),
+        ActRequest("terminate", ("1",), grace_s=float("nan")),
     ],
 )
 def test_requests_that_make_no_sense(request_: ActRequest) -> None:
