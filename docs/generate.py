@@ -114,6 +114,9 @@ def render_commands() -> str:
             raise LookupError(f"{name} is listed, but has no command")
         context = click.Context(command, top, name, **settings)
         parts.append(_help(f"hostscope {name}", command.get_help(context)))
+        for below, subcommand in getattr(command, "commands", {}).items():
+            inner = click.Context(subcommand, context, below, **settings)
+            parts.append(_help(f"hostscope {name} {below}", subcommand.get_help(inner)))
     return "\n".join([*parts, _field_groups()])
 
 

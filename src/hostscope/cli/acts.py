@@ -21,6 +21,10 @@ show it). A pid becomes a key when the plan is made; the key is compared again, 
 moment of acting, so a process that took over the pid is never hit."""
 
 CODES = """\b
+Rules of the guard: init, kernel-thread (never overridden), self, session, ancestor, container-init, critical-service
+(--override names each that applies); --override evidence acts although evidence could not be preserved.
+
+\b
 Exit codes: 0 all done; 3 they had ended before; 4 denied; 5 the pid is another process now; 7 refused by the guard or
 not confirmed; 8 only a part was done. One refused process stops the whole plan: nothing is done then."""
 

@@ -9,6 +9,7 @@ from hostscope.audit import AuditTrail
 from hostscope.cli.acts import exit_code
 from hostscope.model.response import Act, ActRequest, Outcome, Plan
 from hostscope.platforms.base import Host
+from hostscope.respond.guard import OVERRIDABLE, RULES
 from tests.fake import key
 from tests.fake_control import FakeControl, control_of
 from tests.unit.cli.conftest import Run
@@ -63,6 +64,12 @@ def test_the_guard_speaks_before_the_confirmation(hostscope: Run, control: FakeC
     assert found.code == 7
     assert "(rule init)" in found.err and "confirmed" not in found.err
     assert hostscope("kill", "--yes", "1").code == 7
+
+
+def test_help_names_every_rule(hostscope: Run) -> None:
+    text = hostscope("kill", "--help").out
+    rules = text[text.index("Rules of the guard: ") :].partition("Exit codes")[0]
+    assert all(name in rules for name in (*RULES, *OVERRIDABLE))
 
 
 def test_json(hostscope: Run, control: FakeControl) -> None:
