@@ -11,6 +11,7 @@ import pytest
 from hostscope.errors import Gone
 from hostscope.model.detail import OpenFile, ProcessDetail
 from hostscope.model.gap import Reason
+from hostscope.model.socket import Socket
 from hostscope.platforms.linux.detail import PARTS, read_detail
 from tests.system.told_child import run_told, told_child
 
@@ -128,6 +129,10 @@ open("/proc/self/task/%d/comm" % told[0], "w").write("a) R (b\\n")
     assert threads[pid].user_ns + threads[pid].system_ns >= 80_000_000
 
 
+def by_descriptor(detail: ProcessDetail) -> dict[int | None, Socket]:
+    return {one.owners[0].fd: one for one in detail.sockets or () if one.owners}
+
+
 def test_sockets() -> None:
     script = """
 import os, socket
@@ -140,24 +145,30 @@ link = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, 0); link.bind((0, 0))
 unbound = socket.socket()
 port = lambda one: one.getsockname()[1]
 told = {
-    "listener": [listener.fileno(), "tcp", "listen", "127.0.0.1:%d" % port(listener), "0.0.0.0:0"],
+    "listener": [listener.fileno(), "tcp", "listen", "127.0.0.1:%d" % port(listener), None],
     "client": [client.fileno(), "tcp", "established", "127.0.0.1:%d" % port(client), "127.0.0.1:%d" % port(listener)],
     "served": [served.fileno(), "tcp", "established", "127.0.0.1:%d" % port(listener), "127.0.0.1:%d" % port(client)],
-    "six": [six.fileno(), "udp6", "unconnected", "[::1]:%d" % port(six), "[::]:0"],
-    "pair": [pair[0].fileno(), "unix", "connected", None, None],
-    "named": [named.fileno(), "unix", "listen", "@hostscope %d" % os.getpid(), None],
-    "netlink": [link.fileno(), "netlink", None, "route:%d" % link.getsockname()[0], None],
-    "unbound": [unbound.fileno(), "tcp", None, None, None],
+    "six": [six.fileno(), "udp", "unconnected", "[::1]:%d" % port(six), None],
+    "pair": [pair[0].fileno(), None, "connected", None, None],
+    "named": [named.fileno(), None, "listen", "@hostscope %d" % os.getpid(), None],
+    "netlink": [link.fileno(), "route", None, ":%d" % link.getsockname()[0], None],
+    "unbound": [unbound.fileno(), None, None, None, None],
 }
 """
     with told_child(script) as (pid, told):
         detail = read_detail(pid, frozenset({"sockets"}))
         inodes = {fd: os.stat(f"/proc/{pid}/fd/{fd}").st_ino for fd, *_ in told.values()}
-    found = {one.fd: [one.fd, one.protocol, one.state, one.local, one.remote] for one in detail.sockets or ()}
-    assert {name: found[row[0]] for name, row in told.items()} == told
-    assert {one.fd: one.inode for one in detail.sockets or ()} == inodes | {
-        one.fd: one.inode for one in detail.sockets or () if one.fd not in inodes
+    sockets = by_descriptor(detail)
+    found = {
+        fd: [fd, one.protocol, one.state, one.local and str(one.local), one.remote and str(one.remote)]
+        for fd, one in sockets.items()
     }
+    assert {name: found[row[0]] for name, row in told.items()} == told
+    assert {fd: one.inode for fd, one in sockets.items() if fd in inodes} == inodes
+    assert {owner.key.pid for one in sockets.values() for owner in one.owners or ()} == {pid}
+    directions = {name: sockets[row[0]].direction for name, row in told.items()}
+    assert [directions[name] for name in ("listener", "client", "served")] == ["listening", "outbound", "inbound"]
+    assert sockets[told["unbound"][0]].family == "tcp"
     # A TCP socket that was never bound is in no table; the kernel still names its protocol.
     assert [(gap.reason, (gap.detail or "")[:9]) for gap in detail.gaps] == [(Reason.UNAVAILABLE, "1 sockets")]
 
@@ -172,10 +183,11 @@ server = socket.create_server(("0.0.0.0", 0))
 told = [packet.fileno(), raw.fileno(), server.fileno(), server.getsockname()[1]]
 """
     with told_child(script, prefix=["unshare", "--net"]) as (pid, (packet, raw, server, port)):
-        found = {one.fd: one for one in read_detail(pid, frozenset({"sockets"})).sockets or ()}
-    assert (found[packet].protocol, found[packet].local) == ("packet", "1:88cc")
-    assert (found[raw].protocol, found[raw].local) == ("raw", "0.0.0.0:1")
-    assert (found[server].protocol, found[server].local, found[server].state) == ("tcp", f"0.0.0.0:{port}", "listen")
+        found = by_descriptor(read_detail(pid, frozenset({"sockets"})))
+    assert (found[packet].family, found[packet].protocol) == ("packet", "0x88cc")
+    assert (found[raw].kind, found[raw].protocol, str(found[raw].local)) == ("raw", "icmp", "0.0.0.0")
+    assert (found[server].protocol, found[server].state) == ("tcp", "listen")
+    assert str(found[server].local) == f"0.0.0.0:{port}"
 
 
 def test_environment() -> None:
@@ -221,7 +233,7 @@ ctypes.CDLL(None).syscall(ctypes.c_long({exit_thread}), 0)
     assert [thread.state for thread in found.threads or ()].count("zombie") == 1
     assert by_fd(found)[fd].kind == "socket"
     assert found.maps and found.environment
-    assert [one.local for one in found.sockets or () if one.fd == fd] == [f"127.0.0.1:{port}"]
+    assert str(by_descriptor(found)[fd].local) == f"127.0.0.1:{port}"
     assert found.gaps == ()
 
 

@@ -14,7 +14,7 @@ NOBODY = 65534
 # user is not dumpable, which would hide it from itself; one that started as that user is.
 _DROP = f"""
 import ctypes, encodings.idna, hashlib, json, os, sys
-from hostscope.platforms.linux import abilities, counters, detail, privileges, sockets, system, views
+from hostscope.platforms.linux import abilities, counters, detail, host, privileges, sockets, system, views
 from hostscope.platforms.linux.native import libc
 os.setgroups([]); os.setresgid({NOBODY}, {NOBODY}, {NOBODY}); os.setresuid({NOBODY}, {NOBODY}, {NOBODY})
 ctypes.CDLL(None).prctl(4, 1, 0, 0, 0)

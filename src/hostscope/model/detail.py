@@ -3,6 +3,7 @@
 from msgspec import Struct
 
 from hostscope.model.gap import Gap
+from hostscope.model.socket import Socket
 
 
 class OpenFile(Struct, frozen=True):
@@ -47,20 +48,6 @@ class Thread(Struct, frozen=True):
     last_cpu: int | None
 
 
-class Socket(Struct, frozen=True):
-    """One socket of a process. Source: /proc/PID/net/{tcp,udp,…}, joined by inode."""
-
-    fd: int
-    protocol: str
-    """``tcp tcp6 udp udp6 unix raw raw6 packet netlink``."""
-    inode: int
-    state: str | None
-    local: str | None
-    """``address:port``; brackets around IPv6; a path for UNIX sockets (``@`` for abstract)."""
-    remote: str | None
-    user: int | None = None
-
-
 class Variable(Struct, frozen=True):
     """One entry of the environment."""
 
@@ -75,5 +62,7 @@ class ProcessDetail(Struct, frozen=True):
     maps: tuple[MemoryMap, ...] | None = None
     threads: tuple[Thread, ...] | None = None
     sockets: tuple[Socket, ...] | None = None
+    """One for each descriptor; `owners` names only this process, with that descriptor. Linux: without what
+    /proc/PID/net does not tell; ``hostscope net PID`` tells more."""
     environment: tuple[Variable, ...] | None = None
     gaps: tuple[Gap, ...] = ()

@@ -9,6 +9,7 @@ from hostscope.model.inspection import ProcessInspection
 from hostscope.model.process import Account, Executable, Process, UnixIds
 from hostscope.render.columns import render_command
 from hostscope.render.page import Fact, describe, facts, grid, missing, section
+from hostscope.render.socket_columns import render_protocol
 from hostscope.render.table import PLAIN, Style
 from hostscope.render.units import render_bytes, render_duration, render_instant, render_ratio
 
@@ -222,8 +223,18 @@ def _open_files(inspection: ProcessInspection) -> list[str]:
 
 def _sockets(inspection: ProcessInspection) -> list[str]:
     sockets = inspection.detail.sockets or ()
-    rows = [(str(s.fd), s.protocol, s.state or "-", s.local or "-", s.remote or "-") for s in sockets]
-    return grid(("FD", "PROTOCOL", "STATE", "LOCAL", "REMOTE"), rows, MOST_ROWS)
+    rows = [
+        (
+            str(socket.owners[0].fd) if socket.owners else "-",
+            render_protocol(socket),
+            socket.state or "-",
+            str(socket.local or "-"),
+            str(socket.remote or "-"),
+            socket.direction or "-",
+        )
+        for socket in sockets
+    ]
+    return grid(("FD", "PROTOCOL", "STATE", "LOCAL", "REMOTE", "DIRECTION"), rows, MOST_ROWS)
 
 
 def _maps(inspection: ProcessInspection) -> list[str]:

@@ -49,10 +49,12 @@ def _fds(socket: Socket) -> Value:
     return tuple("?" if owner.fd is None else str(owner.fd) for owner in socket.owners)
 
 
-def _protocol(socket: Socket) -> Value:
-    """As people write it: ``tcp``, ``tcp6``, ``unix-stream``."""
+def render_protocol(socket: Socket) -> str:
+    """As people write it: ``tcp``, ``tcp6``, ``unix-stream``, ``raw:icmp``."""
     if socket.family in ("unix", "packet"):
         return f"{socket.family}-{socket.kind}" if socket.kind else socket.family
+    if socket.family == "netlink":
+        return f"netlink:{socket.protocol}"
     six = "6" if socket.family == "inet6" and not (socket.protocol or "").endswith("6") else ""
     return f"raw{six}:{socket.protocol}" if socket.kind == "raw" else f"{socket.protocol or socket.family}{six}"
 
@@ -66,7 +68,7 @@ SOCKETS = Layout(
     SOCKET_SCHEMA,
     Socket,
     (
-        Column("proto", "PROTO", "text", "protocol", None, "protocol; 6 at the end for IPv6", _protocol),
+        Column("proto", "PROTO", "text", "protocol", None, "protocol; 6 at the end for IPv6", render_protocol),
         Column("state", "STATE", "text", "state", None, "listen, established, unconnected, ...", lambda s: s.state),
         Column("local", "LOCAL", "text", "local", None, "our end", _local),
         Column("remote", "REMOTE", "text", "remote", None, "the other end, with its name where known", _remote),

@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from hostscope.model.container import Container
-from hostscope.model.detail import MemoryMap, OpenFile, ProcessDetail, Socket, Thread, Variable
+from hostscope.model.detail import MemoryMap, OpenFile, ProcessDetail, Thread, Variable
 from hostscope.model.gap import Gap, Reason
 from hostscope.model.host import Ability, DiskCounters, HostInfo, Pressure
 from hostscope.model.inspection import HostInspection, ProcessInspection
@@ -13,6 +13,7 @@ from hostscope.model.linux import Capabilities, LinuxContext, Namespaces
 from hostscope.model.process import Activity, Digest, Executable, Io, Process, Schedule, Session
 from hostscope.model.security import HostSecurity, Power, Security
 from hostscope.model.service import Service, ServiceState
+from hostscope.model.socket import Endpoint, Socket, SocketOwner
 from hostscope.render.host_page import render_counters, render_host
 from hostscope.render.process_page import render_process
 from hostscope.render.table import Style
@@ -53,7 +54,20 @@ DETAIL = ProcessDetail(
     ),
     maps=(MemoryMap(4096, 8192, "rwxp", 0, "00:00", 0, None), MemoryMap(8192, 16384, "r-xp", 0, "8:1", 3, "/srv/web")),
     threads=(Thread(20, "web", "sleeping", 10**9, 0, BOOTED_AT_NS, 0),),
-    sockets=(Socket(1, "tcp", 7, "listen", "0.0.0.0:80", None),),
+    sockets=(
+        Socket(
+            "inet",
+            "stream",
+            "tcp",
+            "listen",
+            Endpoint("0.0.0.0", 80),
+            None,
+            7,
+            1,
+            owners=(SocketOwner(key(20), "web", 1),),
+            direction="listening",
+        ),
+    ),
     environment=(Variable("TOKEN", "***"),),
 )
 INSPECTION = ProcessInspection(

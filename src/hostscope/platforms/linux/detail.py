@@ -10,11 +10,13 @@ from contextlib import contextmanager, suppress
 from typing import TypeVar
 
 from hostscope.errors import UsageError
-from hostscope.model.detail import MemoryMap, OpenFile, ProcessDetail, Socket, Thread, Variable
+from hostscope.model.detail import MemoryMap, OpenFile, ProcessDetail, Thread, Variable
 from hostscope.model.gap import Gap, Reason
+from hostscope.model.socket import Socket, SocketOwner, SocketRequest
 from hostscope.model.text import decode, encode
 from hostscope.platforms.linux import translate
-from hostscope.platforms.linux.clock import TICK_NS
+from hostscope.platforms.linux.clock import TICK_NS, read_boot
+from hostscope.platforms.linux.names import Accounts
 from hostscope.platforms.linux.parse import PF_KTHREAD, parse_stat
 from hostscope.platforms.linux.parse_detail import (
     DELETED,
@@ -28,8 +30,10 @@ from hostscope.platforms.linux.parse_detail import (
     split_deleted,
     whole_lines,
 )
-from hostscope.platforms.linux.parse_net import TABLES, Endpoint
 from hostscope.platforms.linux.read import LIMIT, PATH_ONLY, list_at, read_at
+from hostscope.platforms.linux.socket_facts import FAMILIES, Facts
+from hostscope.platforms.linux.socket_records import Records
+from hostscope.platforms.linux.socket_tables import TABLES
 from hostscope.platforms.linux.system import read_booted_at_ns
 
 PARTS = ("open_files", "maps", "threads", "sockets", "environment")
@@ -39,6 +43,7 @@ MAPS_LIMIT = 1 << 25
 TABLE_LIMIT = 1 << 26
 """Bytes of one socket table: about 400,000 TCP sockets."""
 ENDED = ("zombie", "dead")
+_NO_DEVICE = Gap("interface", Reason.UNSUPPORTED, "only its index is in /proc/PID/net")
 _SEEKABLE = ("file", "memfd", "device", "directory")
 
 Part = TypeVar("Part")
@@ -248,12 +253,19 @@ class _Reader:
         held = list(self._held_sockets())
         if not held:
             return ()
-        known = self._endpoints({inode for _, inode in held})
+        known, waiting = self._endpoints({inode for _, inode in held})
         strangers = sum(inode not in known for _, inode in held)
         if strangers:
             where = "in no table of its network namespace: of another family or namespace, or never bound"
             self._gaps.append(Gap("sockets", Reason.UNAVAILABLE, f"{strangers} sockets are {where}"))
-        return tuple(self._socket(fd, inode, known.get(inode)) for fd, inode in held)
+        request = SocketRequest(families=frozenset(FAMILIES.values()), tcp_details=False)
+        records = Records(request, Accounts(), lambda net_ns, index: _NO_DEVICE)
+        records.note((*known.values(), *waiting), from_proc=True)
+        stat = parse_stat(read_at(self._process, "stat"))
+        key, name = read_boot().key(stat.pid, stat.start), decode(stat.name)
+        return tuple(
+            self._socket(SocketOwner(key, name, fd), fd, inode, known.get(inode), records) for fd, inode in held
+        )
 
     def _held_sockets(self) -> Iterator[tuple[int, int]]:
         for fd in self._listed("fd", "sockets"):
@@ -267,15 +279,18 @@ class _Reader:
             if inode is not None and link.startswith(b"socket:"):
                 yield fd, inode
 
-    def _endpoints(self, wanted: set[int]) -> dict[int, Endpoint]:
-        """Rows of the namespace's tables for these inodes."""
-        found: dict[int, Endpoint] = {}
+    def _endpoints(self, wanted: set[int]) -> tuple[dict[int, Facts], list[Facts]]:
+        """Rows of the tables for these inodes, and of all listeners there, whose connections they may be."""
+        found: dict[int, Facts] = {}
+        waiting: list[Facts] = []
         for protocol in TABLES:
             if len(found) < len(wanted):
-                found |= {row.inode: row for row in self._table(protocol) if row.inode in wanted}
-        return found
+                rows = self._table(protocol)
+                found |= {row.inode: row for row in rows if row.inode in wanted}
+                waiting += (row for row in rows if row.listens)
+        return found, waiting
 
-    def _table(self, protocol: str) -> list[Endpoint]:
+    def _table(self, protocol: str) -> list[Facts]:
         """One table; a kernel without the protocol has none."""
         try:
             raw = read_records(self._directory, f"net/{protocol}", TABLE_LIMIT)
@@ -286,12 +301,12 @@ class _Reader:
         text, cut = whole_lines(raw, TABLE_LIMIT)
         if cut:
             self._gaps.append(Gap("sockets", Reason.TRUNCATED, f"table {protocol} is longer than {TABLE_LIMIT} bytes"))
-        return list(TABLES[protocol](text, protocol))
+        return list(TABLES[protocol](text, protocol, None))
 
-    def _socket(self, fd: int, inode: int, row: Endpoint | None) -> Socket:
-        if row is None:
-            return Socket(fd, self._protocol(fd), inode, None, None, None)
-        return Socket(fd, row.protocol, inode, row.state, row.local, row.remote, row.user)
+    def _socket(self, owner: SocketOwner, fd: int, inode: int, row: Facts | None, records: Records) -> Socket:
+        if row is not None:
+            return records.build(row, records.shape_of(row, from_proc=True), (owner,), None)
+        return Socket(self._protocol(fd), None, None, None, None, None, inode, None, owners=(owner,))
 
     def _protocol(self, fd: int) -> str:
         """The name of a socket's protocol by itself: ``vsock``, ``alg``… (sockfs, Linux 2.6.38).
