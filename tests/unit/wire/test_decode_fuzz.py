@@ -33,6 +33,7 @@ GOOD = [
     f.ethernet(0x86DD, f.ipv6(44, f.fragment_header(17, 5, False, 98) + b"later")),
     f.ethernet(0x0800, f.ipv4(17, f.udp(17, 18, b"first", 3000), field=0x2000)),
     f.ethernet(0x0800, f.ipv4(6, f.tcp(19, 20, b"segment" * 20), total=0)),
+    f.ethernet(0x0800, f.ipv4(6, f.tcp(21, 22, b"first"), field=0x2000)),
     f.ethernet(0x0806, bytes(28)),
 ]  # fmt: skip
 
@@ -125,6 +126,17 @@ def test_batches_that_lie_about_where_packets_are(data: bytes, spans: list[tuple
     out = decode(batch)
     held = out.payload_captured > 0
     assert (out.payload_offset[held] + out.payload_captured[held] <= len(data)).all()
+
+
+def test_lengths_that_are_wrong_by_a_little() -> None:
+    """One byte more or less than the frame has, in every length field of every packet."""
+    packets = [
+        packet[:place] + bytes([(packet[place] + change) & 0xFF]) + packet[place + 1 :]
+        for packet in GOOD
+        for place in range(14, len(packet))
+        for change in (-1, 1)
+    ]
+    check(packets, Link.ETHERNET, [len(packet) for packet in packets], b"")
 
 
 def test_what_lies_around_a_packet_changes_nothing() -> None:

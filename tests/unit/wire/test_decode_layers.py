@@ -198,6 +198,13 @@ def test_a_tunnel_that_carries_something_else_is_a_flow_itself() -> None:
     assert out.tunnel[0] == Tunnel.NONE
 
 
+@pytest.mark.parametrize("flags", [0x4000, 0x0001, 0x0002, 0x0004])
+def test_gre_that_is_not_followed(flags: int) -> None:
+    """Source routing, and versions but 0."""
+    out = one(f.ethernet(0x0800, f.ipv4(47, flags.to_bytes(2, "big") + b"\x08\0" + INNER)))
+    assert (out.protocol[0], out.tunnel[0], out.problem[0]) == (47, Tunnel.NONE, Problem.NONE)
+
+
 def fragments_of(number: int) -> list[bytes]:
     """A datagram of three fragments."""
     first = f.ipv4(17, f.udp(500, 600, b"a" * 8, 32), number=number, field=0x2000)

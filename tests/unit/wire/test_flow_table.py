@@ -96,14 +96,14 @@ def test_vlans_and_tunnels_keep_flows_apart_or_not() -> None:
     inner = f.ipv4(17, f.udp(1, 2, b"x"))
     packets = [
         f.ethernet(0x0800, inner),
-        f.ethernet(0x0800, inner, ((0x8100, 5),)),
+        f.ethernet(0x0800, inner, ((0x8100, 4095),)),
         f.ethernet(0x0800, inner, ((0x8100, 5), (0x8100, 6))),
         f.ethernet(0x0800, f.ipv4(4, inner)),
         f.ethernet(0x0800, f.ipv4(47, f.gre(0x0800, inner, key=1), "172.16.0.1", "172.16.0.2")),
         f.ethernet(0x0800, f.ipv4(47, f.gre(0x0800, inner, key=2))),
     ]
     flows = list(records(fed(packets)))
-    assert [flow.vlans for flow in flows] == [(), (5,), (5, 6), (), (), ()]
+    assert [flow.vlans for flow in flows] == [(), (4095,), (5, 6), (), (), ()]
     assert [(flow.tunnel, flow.tunnel_id) for flow in flows[3:]] == [("ip", None), ("gre", 1), ("gre", 2)]
     assert flows[4].outer == ("172.16.0.1", "172.16.0.2")
     assert {(flow.initiator, flow.responder) for flow in flows} == {(Endpoint("10.0.0.1", 1), Endpoint("10.0.0.2", 2))}
@@ -249,12 +249,12 @@ def test_the_index_forgets_only_the_oldest(rounds: list[list[int]]) -> None:
     last: dict[int, int] = {}
     for now, keys in enumerate(rounds, 1):
         index.place([np.array(keys, np.uint64)], now)
+        last.update(dict.fromkeys(keys, now))
         oldest_kept = min((last[key] for key in last if key not in gone), default=0)
         assert all(last[key] <= oldest_kept for key in gone)
         for key in gone:
             last.pop(key, None)
         gone.clear()
-        last.update(dict.fromkeys(keys, now))
         live = set(index.words[0][index.live].tolist())
         assert live == set(last)
         assert (index.find([np.array(keys, np.uint64)]) >= 0).all()
