@@ -1,8 +1,11 @@
 """YARA rules over the memory and executables of running processes."""
 
 import os
+import threading
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+
+from msgspec.structs import replace
 
 from hostscope import log
 from hostscope.collectors.errors import reason_of
@@ -119,18 +122,34 @@ class Scanner:
 
 
 def _of(match: RuleMatch, process: Process) -> RuleMatch:
-    from msgspec.structs import replace
-
     return replace(match, pid=process.key.pid, key=process.key, name=process.name)
+
+
+class _Coming:
+    """A part that is being read. The scanner keeps Python's lock while it works, so reading has to begin before it."""
+
+    def __init__(self, reader: ThreadPoolExecutor, space: AddressSpace, address: int, size: int) -> None:
+        self.address = address
+        self._begun = threading.Event()
+        self._content = reader.submit(self._read, space, size)
+        self._begun.wait()
+
+    def content(self) -> bytes:
+        """When it is there. Raises as `AddressSpace.read`."""
+        return self._content.result()
+
+    def _read(self, space: AddressSpace, size: int) -> bytes:
+        self._begun.set()
+        return space.read_bytes(self.address, size)
 
 
 def _ahead(reader: ThreadPoolExecutor, space: AddressSpace, region: Region) -> Iterable[tuple[int, bytes]]:
     """The parts of a region; the next one is read while one is scanned."""
-    parts = cut_parts(space.resident(region))
-    part = next(parts, None)
-    coming = reader.submit(space.read_bytes, *part) if part else None
-    while part and coming:
-        address, content = part[0], coming.result()
-        part = next(parts, None)
-        coming = reader.submit(space.read_bytes, *part) if part else None
-        yield address, content
+    coming: _Coming | None = None
+    for address, size in cut_parts(space.resident(region)):
+        ready, content = coming, coming.content() if coming else b""
+        coming = _Coming(reader, space, address, size)
+        if ready:
+            yield ready.address, content
+    if coming:
+        yield coming.address, coming.content()

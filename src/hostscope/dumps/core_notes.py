@@ -17,7 +17,7 @@ NT_X86_XSTATE, NT_SIGINFO, NT_FILE = 0x202, 0x5349_4749, 0x4649_4C45
 REGISTER_BYTES = {"x86_64": 27 * 8, "aarch64": 34 * 8}
 """Size of elf_gregset_t; a thread in 32-bit mode has fewer, and no place in a 64-bit core."""
 _STATUS = struct.Struct("<3ih2xQQ4i8Q")
-_PROCESS = struct.Struct("<4bQIIiiii16s80s")
+_PROCESS = struct.Struct("<4b4xQII4i16s80s")
 _STATES = {"running": "R", "sleeping": "S", "disk-sleep": "D", "stopped": "T", "tracing-stop": "t", "zombie": "Z"}
 _LETTERS = "RSDTZW"
 

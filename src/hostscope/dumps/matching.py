@@ -15,7 +15,7 @@ Range = tuple[int, int]
 def cut_parts(ranges: Iterable[Range]) -> Iterator[Range]:
     """Address and size of the parts of ranges; those of one range overlap."""
     for start, end in ranges:
-        last = max(start + 1, end - OVERLAP_BYTES)  # what remains behind it is in the part before
+        last = max(min(start + 1, end), end - OVERLAP_BYTES)  # what remains behind it is in the part before
         for first in range(start, last, PART_BYTES - OVERLAP_BYTES):
             yield first, min(PART_BYTES, end - first)
 

@@ -1,0 +1,77 @@
+"""Dumps are foreign bytes: whatever they hold, reading them ends, in an answer or a `UsageError`."""
+
+import tempfile
+from pathlib import Path
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from hostscope.binaries.elf import ET_CORE, HEADER, MAGIC, SEGMENT, build_note
+from hostscope.collectors.analysis import AnalysisRequest, analyze
+from hostscope.dumps.core_file import open_core, parse_files
+from hostscope.dumps.manifest import parse_manifest
+from hostscope.errors import UsageError
+
+WORD = st.one_of(st.integers(0, 1 << 20), st.integers(0, (1 << 64) - 1))
+SEGMENTS = st.lists(
+    st.tuples(st.sampled_from([1, 1, 4, 2]), st.integers(0, 7), WORD, WORD, st.just(0), WORD, WORD, st.just(4096)),
+    max_size=6,
+)
+NOTES = st.lists(
+    st.tuples(st.just(b"CORE"), st.sampled_from([1, 3, 6, 0x46494C45]), st.binary(max_size=400)), max_size=5
+)
+
+
+def core_of(segments: list[tuple[int, ...]], notes: list[tuple[bytes, int, bytes]], rest: bytes) -> bytes:
+    raw = b"".join(build_note(*note) for note in notes)
+    count = len(segments) + 1
+    at = HEADER.size + SEGMENT.size * count
+    head = HEADER.pack(MAGIC, 2, 1, 1, 0, 0, ET_CORE, 62, 1, 0, 64, 0, 0, 64, SEGMENT.size, count, 0, 0, 0)
+    table = SEGMENT.pack(4, 0, at, 0, 0, len(raw), 0, 4) + b"".join(SEGMENT.pack(*one) for one in segments)
+    return head + table + raw + rest
+
+
+@given(SEGMENTS, NOTES, st.binary(max_size=2000))
+def test_any_core_is_analysed_or_refused(
+    segments: list[tuple[int, ...]], notes: list[tuple[bytes, int, bytes]], rest: bytes
+) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder, "core")
+        path.write_bytes(core_of(segments, notes, rest))
+        try:
+            found = analyze(str(path), AnalysisRequest())
+        except UsageError:
+            return
+        assert all(one.start < one.end for one in found.regions)
+        msgspec.json.encode(found)
+
+
+@given(st.binary(max_size=300))
+def test_any_file_is_a_dump_or_not(raw: bytes) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder, "core")
+        path.write_bytes(raw)
+        with pytest.raises(UsageError), open_core(str(path)):
+            pass
+
+
+@given(st.binary(max_size=400))
+def test_any_manifest_is_one_or_not(raw: bytes) -> None:
+    with pytest.raises(UsageError):
+        parse_manifest(raw)
+
+
+@given(st.binary(max_size=200))
+def test_any_list_of_files(raw: bytes) -> None:
+    assert len(parse_files(raw)) <= len(raw) // 24
+
+
+def test_a_program_is_no_dump() -> None:
+    with pytest.raises(UsageError, match="a program"), open_core("/bin/sh"):
+        pass
+    with pytest.raises(UsageError, match="directory"), open_core("/"):
+        pass
+    with pytest.raises(UsageError, match="cannot read"), open_core("/nowhere/core"):
+        pass

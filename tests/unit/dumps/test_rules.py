@@ -1,0 +1,67 @@
+"""YARA rules: errors with their place, matches across borders, each once."""
+
+from pathlib import Path
+
+import pytest
+
+from hostscope.dumps import matching
+from hostscope.dumps.matching import cut_parts, file_matches, region_matches
+from hostscope.dumps.rules import compile_rules
+from hostscope.errors import RuleError
+from tests.unit.dumps.spaces import region
+
+RULE = 'rule needle : tag { strings: $a = "needle" condition: $a }\nrule always { condition: true }\n'
+
+
+def test_errors_name_path_line_and_column(tmp_path: Path) -> None:
+    (tmp_path / "bad.yar").write_text('rule x {\n strings: $a = "x"\n condition: $b\n}')
+    with pytest.raises(RuleError, match=r"bad\.yar:3:13: unknown pattern"):
+        compile_rules(str(tmp_path / "bad.yar"))
+    with pytest.raises(RuleError, match="cannot read"):
+        compile_rules(str(tmp_path / "none.yar"))
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(RuleError, match="no rules in"):
+        compile_rules(str(tmp_path / "empty"))
+    (tmp_path / "latin.yar").write_bytes(b"\xff")
+    with pytest.raises(RuleError, match="not UTF-8 at byte 0"):
+        compile_rules(str(tmp_path / "latin.yar"))
+
+
+def test_a_directory_has_a_namespace_for_each_file(tmp_path: Path) -> None:
+    for name in ("one.yar", "two.yara"):
+        (tmp_path / name).write_text(RULE)
+    (tmp_path / "notes.txt").write_text("no rule")
+    found = compile_rules(str(tmp_path)).scan(b"..needle..")
+    assert [(one.namespace, one.rule, one.pattern, one.offset) for one in found] == [
+        ("one", "needle", "$a", 2), ("one", "always", None, 0), ("two", "needle", "$a", 2), ("two", "always", None, 0),
+    ]  # fmt: skip
+    assert found[0].tags == ("tag",)
+
+
+def test_what_crosses_a_border_is_found_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(matching, "PART_BYTES", 64)
+    monkeypatch.setattr(matching, "OVERLAP_BYTES", 16)
+    (tmp_path / "r.yar").write_text(RULE)
+    rules = compile_rules(str(tmp_path / "r.yar"))
+    raw = bytearray(400)
+    places = [0, 45, 58, 100, 394]
+    for place in places:
+        raw[place : place + 6] = b"needle"
+    where = region(1, 1)
+    parts = [(at, bytes(raw[at - 4096 : at - 4096 + size])) for at, size in cut_parts([(4096, 4096 + 400)])]
+    assert sum(len(part) for _, part in parts) >= 400 and all(len(part) <= 64 for _, part in parts)
+    found = region_matches(rules, where, parts, 7, "x")
+    assert [one.offset for one in found if one.pattern] == places
+    assert [one.rule for one in found].count("always") == 1
+    assert {(one.pid, one.name, one.place) for one in found} == {(7, "x", "memory")}
+
+
+def test_many_matches_are_counted(tmp_path: Path) -> None:
+    (tmp_path / "r.yar").write_text(RULE)
+    found = file_matches(compile_rules(str(tmp_path / "r.yar")), "/bin/x", [(0, b"needle" * 150)])
+    listed = [one for one in found if one.pattern]
+    assert (len(listed), listed[-1].more, listed[0].more, listed[0].address) == (100, 50, 0, None)
+
+
+def test_parts_of_small_and_odd_ranges() -> None:
+    assert list(cut_parts([(0, 10), (50, 51), (60, 60)])) == [(0, 10), (50, 1)]
