@@ -94,12 +94,13 @@ class AddressSpace:
             raise NativeError("pagemap", failed.errno or 0, failed.strerror or "") from failed
 
     def check(self) -> None:
-        """Looks whether all that was read is of one program.
+        """Looks whether all that was read is of one program; of one that has ended since, each read was looked after.
 
         Raises:
-            Gone: it ended, or runs another program now.
+            Gone: it runs another program now.
         """
-        if self._read_stack() != self._stack:
+        now = self._read_stack()
+        if now and now != self._stack:
             raise Gone(f"process {self._task} runs another program now")
 
     def _read_direct(self, address: int, into: memoryview) -> int:
@@ -146,16 +147,16 @@ class AddressSpace:
     def _read_stack(self) -> bytes:
         """Where its program's stack and arguments began: fields 28 and 48 to 51 of stat, new with every exec.
 
-        Raises:
-            Gone
+        Empty when it has ended, or was reaped.
         """
         from hostscope.platforms.linux.read import read_at
 
         try:
             fields = read_at(self._directory, "stat").rpartition(b")")[2].split()
         except OSError:
-            raise self._gone() from None
-        return b" ".join([fields[25], *fields[45:49]])
+            return b""
+        places = b" ".join([fields[25], *fields[45:49]])
+        return b"" if not places.strip(b" 0") else places
 
 
 def _allocates(region: Region) -> bool:

@@ -11,7 +11,7 @@ from hostscope.model.memory import Region
 from hostscope.platforms.linux import translate
 from hostscope.platforms.linux.address_space import AddressSpace
 from hostscope.platforms.linux.clock import Boot, read_boot
-from hostscope.platforms.linux.detail import living_thread, read_records
+from hostscope.platforms.linux.detail import ENDED, living_thread, read_records
 from hostscope.platforms.linux.pagemap import Pagemap
 from hostscope.platforms.linux.parse import PF_KTHREAD, parse_stat
 from hostscope.platforms.linux.parse_memory import parse_regions, parse_smaps
@@ -67,6 +67,8 @@ class Memory:
                 try:
                     mem = os.open("mem", os.O_RDONLY | os.O_CLOEXEC, dir_fd=directory)
                 except OSError as failed:
+                    if failed.errno in translate.VANISHED:
+                        raise self._without_memory(key, directory) from failed
                     raise translate.error("mem", failed, key.pid) from failed
                 closing.callback(os.close, mem)
                 pagemap = self._pagemap(directory, closing)
@@ -138,6 +140,8 @@ class Memory:
         try:
             stat = parse_stat(read_at(directory, "stat"))
         except OSError:
+            stat = None
+        if stat is None or not (stat.flags & PF_KTHREAD or stat.state in ENDED):
             return Gone(f"process {key.pid}: there is no such process")
         what = "a kernel thread" if stat.flags & PF_KTHREAD else "a zombie: it ended, and its memory with it"
         return Unavailable(f"process {key.pid} has no memory: it is {what}")
