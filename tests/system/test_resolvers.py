@@ -13,9 +13,12 @@ from hostscope.platforms.linux.containers import Containers
 from hostscope.platforms.linux.resolvers import Resolvers, _read_inside
 from hostscope.platforms.tally import Tally
 from tests.system.commands import need
+from tests.system.test_containers import rootfs, runc
 from tests.system.test_services import CONFIGURATION, stream
 
 pytestmark = pytest.mark.system
+
+__all__ = ["rootfs", "runc"]
 
 Start = Callable[..., None]
 
@@ -162,6 +165,28 @@ def test_looking_through_a_process_follows_no_link(tmp_path: Path) -> None:
             _read_inside(os.getpid())
     else:
         assert _read_inside(os.getpid()) == Path("/etc/resolv.conf").read_bytes()
+
+
+@pytest.mark.root
+def test_files_of_containers(rootfs: Path, request: pytest.FixtureRequest) -> None:
+    (rootfs / "etc/resolv.conf").write_text("nameserver 192.0.2.77\nsearch inside.example\n")
+    pid: int = request.getfixturevalue("runc")
+    tally = Tally()
+    rows = [row for row in Resolvers(containers=Containers()).resolvers(tally) if row.container]
+    mine = next(row for row in rows if row.address == "192.0.2.77")
+    assert (mine.search, mine.path) == (("inside.example",), f"/proc/{pid}/root/etc/resolv.conf")
+    assert mine.net_ns == os.stat(f"/proc/{pid}/ns/net").st_ino != os.stat("/proc/self/ns/net").st_ino
+
+
+@pytest.mark.root
+def test_a_container_whose_file_is_a_link_is_said(rootfs: Path, request: pytest.FixtureRequest) -> None:
+    (rootfs / "etc/resolv.conf").unlink(missing_ok=True)
+    (rootfs / "etc/resolv.conf").symlink_to("/etc/passwd")
+    request.getfixturevalue("runc")
+    tally = Tally()
+    rows = [row for row in Resolvers(containers=Containers()).resolvers(tally) if row.container]
+    assert rows == [] and tally.coverage().failed == 1
+    assert "/etc/resolv.conf: " in " ".join(tally.coverage().notes)
 
 
 def test_the_host_answers() -> None:

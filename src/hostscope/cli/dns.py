@@ -1,8 +1,8 @@
 """`hostscope dns`: how names are resolved, what is asked, and how well servers answer."""
 
 import threading
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from typing import Any
 
 import click
@@ -46,6 +46,7 @@ class Wish:
     servers: bool
     read: str | None
     request: DnsRequest
+    resolve: bool
 
 
 @click.command("dns", epilog=EPILOG)
@@ -58,6 +59,7 @@ class Wish:
 @click.option(
     "--port", "ports", multiple=True, type=click.IntRange(1, 65_535), metavar="N", help="Ports of servers. [53]"
 )
+@click.option("--resolve", is_flag=True, help="Ask the resolvers for the servers' names: this sends packets.")
 @options(*COMMON)
 def command(
     config: bool,
@@ -66,6 +68,7 @@ def command(
     interfaces: tuple[str, ...],
     timeout: float,
     ports: tuple[int, ...],
+    resolve: bool,
     **given: Any,
 ) -> int:
     """Show how names are resolved; with --watch each question, with the process that asked and the answer."""
@@ -73,24 +76,30 @@ def command(
     if config and watching:
         raise UsageError("--config shows what is configured, the others what is asked", "leave one of them out")
     if not watching:
-        return _configuration(Choices(**given))
+        return _configuration(Choices(**given), resolve)
     if read and (interfaces or given["watch"] or given["duration"] is not None):
         raise UsageError("--read is instead of watching", "leave --interface, --watch and --duration out")
+    if resolve and not servers:
+        raise UsageError("--resolve is about servers", "add --servers, or leave --watch and --read out")
     if servers and not read and not given["watch"] and given["duration"] is None:
         given["duration"] = SERVERS_DURATION_S
     choices = Choices(**(given | {"watch": True}))
     request = DnsRequest(interfaces, timeout, ports or (53,))
-    return _watch(Wish(choices, servers, read, request))
+    return _watch(Wish(choices, servers, read, request, resolve))
 
 
-def _configuration(choices: Choices) -> int:
+def _configuration(choices: Choices, resolve: bool) -> int:
+    if resolve and choices.columns is None and choices.format not in ("json", "ndjson"):
+        choices = replace(choices, columns="+name")
     query = parse_query(choices, RESOLVERS)
     with open_session(choices.replay, lower=True) as session:
-        return show(session, query, session.resolvers())
+        return show(session, query, session.resolvers(resolve))
 
 
 def _watch(wish: Wish) -> int:
     choices, board = wish.choices, ScoreBoard()
+    if wish.resolve and choices.columns is None and choices.format not in ("json", "ndjson"):
+        choices = replace(choices, columns="+name")
     query: Query = parse_query(choices, SCORES if wish.servers else QUERIES)
     with (
         open_session(choices.replay, lower=True) as session,
@@ -99,7 +108,7 @@ def _watch(wish: Wish) -> int:
     ):
         answer = _asked(session, wish, stop, board)
         if wish.servers:
-            code = show(session, query, _scores(answer, board))
+            code = show(session, query, session.dns_scores(answer, board, wish.resolve))
         elif _streams(wish):
             code = _stream(session, query, answer, board, stop)
         else:
@@ -120,17 +129,6 @@ def _asked(session: LocalSession, wish: Wish, stop: threading.Event, board: Scor
     if wish.read is not None:
         return session.dns_file(wish.read, wish.request, board)
     return session.dns_queries(wish.request, stop, board)
-
-
-def _scores(answer: Answer[DnsQuery], board: ScoreBoard) -> Answer[Any]:
-    """The board, once everything was counted; covering what the questions cover."""
-
-    def rows() -> Iterator[Any]:
-        for _ in answer:
-            pass
-        yield from board.rows()
-
-    return Answer(rows(), lambda: answer.coverage)
 
 
 def _stream(

@@ -2,19 +2,21 @@
 
 import queue
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing, contextmanager, suppress
 from time import time_ns
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from msgspec.structs import replace
 
 from hostscope.collectors.meter_owners import MeterOwners
+from hostscope.collectors.reverse_names import ReverseNames
 from hostscope.collectors.socket_owners import SocketOwners
 from hostscope.errors import Denied, HostError
 from hostscope.model.answer import Answer
 from hostscope.model.capture import CaptureRequest
-from hostscope.model.dns import DnsQuery, DnsRequest, Resolver
+from hostscope.model.coverage import Coverage
+from hostscope.model.dns import DnsQuery, DnsRequest, Resolver, ResolverScore
 from hostscope.model.gap import Gap
 from hostscope.model.request import ProcessRequest
 from hostscope.model.socket import Endpoint, SocketOwner
@@ -29,6 +31,8 @@ from hostscope.wire.stubs import StubLinks
 if TYPE_CHECKING:
     from hostscope.wire.dns_packets import DnsPackets
 
+Named = TypeVar("Named", Resolver, ResolverScore)
+
 TICK_S = 0.1
 LAG_NS = 500_000_000
 """Packets come out of the capture so much later at most; what looks unanswered until then may not be."""
@@ -36,6 +40,7 @@ _RING_BYTES = 8 << 20
 _WAITING = 256
 """Batches of messages that may wait to be matched; the capture's own ring holds what comes then."""
 ENCRYPTED = "questions over TLS or HTTPS are encrypted: they cannot be seen, only that there is a connection"
+ASKED_NAMES = "servers' addresses were sent to the host's resolvers"
 _ANYONE = Endpoint("", None)
 
 
@@ -53,6 +58,31 @@ def _resolvers(host: Host, tally: Tally) -> Iterator[Resolver]:
         tally.rows += 1
         tally.count_gaps(row.gaps)
         yield row
+
+
+def with_names(answer: Answer[Named], address_of: Callable[[Named], str]) -> Answer[Named]:
+    """The rows with the names of their servers, which the host's own resolvers are asked for: this sends packets."""
+
+    def rows() -> Iterator[Named]:
+        found = list(answer)
+        known = ReverseNames().of(map(address_of, found))
+        yield from (replace(row, name=known.get(address_of(row))) for row in found)
+
+    def coverage() -> Coverage:
+        return replace(answer.coverage, effects=(*answer.coverage.effects, ASKED_NAMES))
+
+    return Answer(rows(), coverage)
+
+
+def scores(answer: Answer[DnsQuery], board: ScoreBoard) -> Answer[ResolverScore]:
+    """The board, once every question was counted; it covers what the questions cover."""
+
+    def rows() -> Iterator[ResolverScore]:
+        for _ in answer:
+            pass
+        yield from board.rows()
+
+    return Answer(rows(), lambda: answer.coverage)
 
 
 def _with_listener(resolver: Resolver, owners: SocketOwners) -> Resolver:

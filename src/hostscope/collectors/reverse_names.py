@@ -33,6 +33,12 @@ class ReverseNames:
         """The answer with `Socket.domain` filled; its rows are all read before the first one is given."""
         return Answer(self._rows(answer), lambda: self._noted(answer.coverage))
 
+    def of(self, addresses: Iterable[str]) -> dict[str, str]:
+        """The names of those addresses that have one."""
+        wanted = list(dict.fromkeys(addresses))
+        self._ask([address for address in wanted if address not in self._asked and _is_sensible(address)])
+        return {address: name for address in wanted if (name := self._names.get(address))}
+
     def _rows(self, answer: Answer[Socket]) -> Iterator[Socket]:
         rows = list(answer)
         addresses = dict.fromkeys(row.remote.address for row in rows if row.remote and row.family.startswith("inet"))

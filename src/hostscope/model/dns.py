@@ -18,6 +18,8 @@ class Resolver(Struct, frozen=True):
     port: int
     source: str
     """``resolv.conf systemd-resolved networkmanager``."""
+    name: str | None = None
+    """Of the address; only when reverse look-ups were asked for."""
     interface: str | None = None
     """The link that it was configured for; None for all of them."""
     search: tuple[str, ...] = ()
@@ -124,6 +126,7 @@ class ResolverScore(Struct, frozen=True):
     """How one server answered."""
 
     server: str
+    """Address and port."""
     queries: int
     answered: int
     failures: int
@@ -134,3 +137,5 @@ class ResolverScore(Struct, frozen=True):
     latency_median_ns: int | None
     latency_p95_ns: int | None
     latency_max_ns: int | None
+    name: str | None = None
+    """Of the server's address; only when reverse look-ups were asked for."""

@@ -21,6 +21,7 @@ RESOLVERS = Layout(
     Resolver,
     (
         Column("address", "SERVER", "text", "address", None, "address", lambda r: r.address),
+        Column("name", "NAME", "text", "name", None, "name of the address (--resolve)", lambda r: r.name),
         Column("port", "PORT", "int", "port", None, "port", lambda r: r.port),
         Column("protocol", "PROTOCOL", "text", "protocol", None, "dns or dns-over-tls", lambda r: r.protocol),
         Column("source", "SOURCE", "text", "source", None, "what says so", lambda r: r.source),
@@ -99,6 +100,7 @@ SCORES = Layout(
     ResolverScore,
     (
         Column("server", "SERVER", "text", "server", None, "address and port", lambda s: s.server),
+        Column("name", "NAME", "text", "name", None, "name of the address (--resolve)", lambda s: s.name),
         Column("queries", "QUERIES", "int", "queries", None, "questions", lambda s: s.queries),
         Column("answered", "ANSWERED", "int", "answered", None, "answers of any kind", lambda s: s.answered),
         Column("failures", "FAILURES", "int", "failures", None, "SERVFAIL, REFUSED and the like",

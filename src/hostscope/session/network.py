@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from hostscope.model.answer import Answer
 from hostscope.model.capture import CaptureOutput, CaptureRequest, CaptureSummary
-from hostscope.model.dns import DnsQuery, DnsRequest, Resolver
+from hostscope.model.dns import DnsQuery, DnsRequest, Resolver, ResolverScore
 from hostscope.model.interface import Interface
 from hostscope.model.socket import Socket, SocketRequest
 from hostscope.model.traffic import TrafficRequest
@@ -97,11 +97,23 @@ class NetworkVerbs:
 
         return watch(self._host, request or TrafficRequest(), targets=targets)
 
-    def resolvers(self) -> Answer[Resolver]:
-        """Every configured resolver, in the order in which it is asked."""
+    def resolvers(self, resolve: bool = False) -> Answer[Resolver]:
+        """Every configured resolver, in the order in which it is asked.
+
+        Args:
+            resolve: asks for the names of their addresses, which sends packets.
+        """
         from hostscope.collectors import dns
 
-        return dns.collect(self._host)
+        found = dns.collect(self._host)
+        return dns.with_names(found, lambda row: row.address) if resolve else found
+
+    def dns_scores(self, asked: Answer[DnsQuery], board: "ScoreBoard", resolve: bool = False) -> Answer[ResolverScore]:
+        """How each server answered, once all that was `asked` is through."""
+        from hostscope.collectors import dns
+
+        found = dns.scores(asked, board)
+        return dns.with_names(found, lambda row: row.server.rpartition(":")[0].strip("[]")) if resolve else found
 
     def dns_queries(self, request: DnsRequest, stop: threading.Event, board: "ScoreBoard") -> Answer[DnsQuery]:
         """Every question that passes until `stop` is set, when it has ended; `board` counts along.

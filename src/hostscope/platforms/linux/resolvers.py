@@ -105,26 +105,31 @@ class Resolvers:
         yield from found
 
     def _of_containers(self, containers: Containers, tally: Tally) -> Iterator[Resolver]:
-        """Files that are not this host's, each once; of a process that is in no container they are not looked at."""
+        """The file of each container; of its processes the first that has not ended shows it."""
+        done: set[str] = set()
         with self._raised():
-            for container, pid in _of_each(containers, tally):
-                path = f"/proc/{pid}/root/etc/{FILE}"
+            for container, pid in _inside(containers, tally):
+                if container.id in done:
+                    continue
                 try:
                     raw = _read_inside(pid)
                     net_ns = parse_link(os.readlink(f"/proc/{pid}/ns/net"))
                 except OSError as failed:
+                    if failed.errno in VANISHED and not os.path.exists(f"/proc/{pid}/root/"):  # ended, perhaps a zombie
+                        continue
                     _count(tally, container, failed)
+                    done.add(container.id)
                     continue
-                yield from _of_file(parse_resolv_conf(raw), path, container, net_ns, tally)
+                done.add(container.id)
+                yield from _of_file(parse_resolv_conf(raw), f"/proc/{pid}/root/etc/{FILE}", container, net_ns, tally)
 
     def _raised(self) -> AbstractContextManager[None]:
         why = "read how containers resolve names"
         return self._privileges.using(READ_OTHERS, why) if self._privileges else nullcontext()
 
 
-def _of_each(containers: Containers, tally: Tally) -> Iterator[tuple[Container, int]]:
-    """Each container with one of its processes, in the order of pids."""
-    seen: set[str] = set()
+def _inside(containers: Containers, tally: Tally) -> Iterator[tuple[Container, int]]:
+    """The processes that are in a container, in the order of pids."""
     for pid in list_pids():
         try:
             container = _container(containers, read_file(f"/proc/{pid}/cgroup"))
@@ -133,8 +138,7 @@ def _of_each(containers: Containers, tally: Tally) -> Iterator[tuple[Container, 
                 raise
             tally.denied += failed.errno in REFUSED
             continue
-        if container is not None and container.id not in seen:
-            seen.add(container.id)
+        if container is not None:
             yield container, pid
 
 
@@ -172,13 +176,12 @@ def _say(tally: Tally, name: str, failed: HostError | Denied) -> None:
 
 
 def _count(tally: Tally, container: Container, failed: OSError) -> None:
-    if failed.errno in VANISHED:
-        tally.vanished += 1
-    elif failed.errno in REFUSED:
+    if failed.errno in REFUSED:
         tally.denied += 1
-    else:
-        tally.failed += 1
-        tally.note(f"container {container.name or container.id[:12]}: /etc/{FILE}: {failed.strerror}")
+        return
+    tally.failed += failed.errno not in VANISHED
+    why = "there is none" if failed.errno in VANISHED else failed.strerror
+    tally.note(f"container {container.name or container.id[:12]}: /etc/{FILE}: {why}")
 
 
 def _of_file(

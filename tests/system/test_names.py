@@ -1,0 +1,101 @@
+"""Names on the wire: what curl and a browser's library really send, captured on loopback."""
+
+import http.server
+import ssl
+import subprocess
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from hostscope.model.capture import CaptureRequest
+from hostscope.model.dns import Name
+from hostscope.model.socket import Endpoint
+from hostscope.platforms.linux.capture import Capture
+from hostscope.platforms.tally import Tally
+from hostscope.wire.decode import decode
+from hostscope.wire.decoded import Decoded
+from hostscope.wire.names import Flow, NameTable
+from tests.system.commands import need
+
+pytestmark = [pytest.mark.system, pytest.mark.root]
+
+
+class Silent(http.server.BaseHTTPRequestHandler):
+    def do_GET(self) -> None:
+        self.send_response(200)
+        self.send_header("Content-Length", "0")
+        self.end_headers()
+
+    def log_message(self, format: str, *args: object) -> None:
+        """Says nothing."""
+
+
+@contextmanager
+def served(context: ssl.SSLContext | None) -> Iterator[int]:
+    """The port of a server that runs meanwhile."""
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Silent) as server:
+        if context:
+            server.socket = context.wrap_socket(server.socket, server_side=True)
+        thread = threading.Thread(target=server.serve_forever, daemon=True)
+        thread.start()
+        yield server.server_address[1]
+        server.shutdown()
+        thread.join()
+
+
+@pytest.fixture(scope="module")
+def certified(tmp_path_factory: pytest.TempPathFactory) -> ssl.SSLContext:
+    folder: Path = tmp_path_factory.mktemp("certificate")
+    made = ("-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "2")
+    files = ("-keyout", "key.pem", "-out", "cert.pem", "-subj", "/CN=shop.example")
+    command = [need("openssl", "openssl"), "req", *made, *files]
+    subprocess.run(command, cwd=folder, check=True, capture_output=True, timeout=60)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(folder / "cert.pem", folder / "key.pem")
+    return context
+
+
+def curl(scheme: str, name: str, port: int) -> None:
+    command = [need("curl", "curl"), "--silent", "--insecure", "--noproxy", "*", "--max-time", "10", "--resolve",
+               f"{name}:{port}:127.0.0.1", f"{scheme}://{name}:{port}/"]  # fmt: skip
+    subprocess.run(command, check=True, timeout=20)
+
+
+def learnt(port: int, act: object) -> list[Name]:
+    """Names that a table learns from the packets of one port while something is done."""
+    names, found, stop = NameTable(), list[Name](), threading.Event()
+    with Capture().open(CaptureRequest(("lo",), f"tcp port {port}", ring_bytes=1 << 20), Tally()) as source:
+        act()  # type: ignore[operator]
+        stop.set()
+        for batch in source.batches(stop):
+            decoded = decode(batch)
+            for index in range(len(batch)):
+                start, size = int(decoded.payload_offset[index]), int(decoded.payload_captured[index])
+                if size and decoded.destination_port[index] == port:
+                    header = int(decoded.transport_offset[index])
+                    sequence = int.from_bytes(batch.data[header + 4 : header + 8].tobytes(), "big")
+                    payload = batch.data[start : start + size].tobytes()
+                    name = names.learn_hello(flow(decoded, index), payload, sequence)
+                    found += [name] if name else []
+    return found
+
+
+def flow(decoded: Decoded, index: int) -> Flow:
+    client = Endpoint("127.0.0.1", int(decoded.source_port[index]))
+    return Flow("tcp", client, Endpoint("127.0.0.1", int(decoded.destination_port[index])))
+
+
+def test_curl_over_tls(certified: ssl.SSLContext) -> None:
+    with served(certified) as port:
+        found = learnt(port, lambda: curl("https", "shop.example", port))
+    assert [(name.domain, name.source) for name in found] == [("shop.example", "tls")]
+    assert "http/1.1" in found[0].alpn
+
+
+def test_curl_without_tls() -> None:
+    with served(None) as port:
+        found = learnt(port, lambda: curl("http", "plain.example", port))
+    assert found == [Name("plain.example", "http")]
