@@ -142,7 +142,8 @@ DRAFT = "https://json-schema.org/draft/2020-12/schema"
 def named_records() -> dict[str, Any]:
     """Type of each record that a schema names, by that name."""
     from hostscope import chain
-    from hostscope.model import dump, event, inspection, package, process, response
+    from hostscope.cli.watch import EVENT_SCHEMA
+    from hostscope.model import capture, dump, event, inspection, package, process, response
     from hostscope.platforms.replay.layout import CALLS, FAILURE_SCHEMA, RECORDING_SCHEMA, Failure, Header
     from hostscope.render.audit_columns import AUDIT
     from hostscope.render.dns_columns import QUERIES, SCORES
@@ -157,6 +158,7 @@ def named_records() -> dict[str, Any]:
     return shown | recorded | {
         RECORDING_SCHEMA: Header,
         FAILURE_SCHEMA: Failure,
+        capture.CAPTURE_SCHEMA: capture.CaptureSummary,
         inspection.PROCESS_SCHEMA: inspection.ProcessInspection,
         inspection.HOST_SCHEMA: inspection.HostInspection,
         response.PLAN_SCHEMA: response.Plan,
@@ -166,8 +168,8 @@ def named_records() -> dict[str, Any]:
         dump.ANALYSIS_SCHEMA: dump.DumpAnalysis,
         "hostscope.digest/1": process.Digest,
         "hostscope.file_owner/1": package.FileOwner | None,
-        "hostscope.service_change/1": event.ServiceChange,
-        "hostscope.loss/1": event.Loss,
+        EVENT_SCHEMA: event.Event,
+        **{name: kind for kind, name in event.SCHEMAS.items() if kind is not event.CoverageChange},
     }  # fmt: skip
 
 
@@ -234,6 +236,7 @@ def _shown() -> dict[str, dict[str, Any]]:
 
 def _document() -> dict[str, Any]:
     from hostscope import chain
+    from hostscope.cli.watch import EVENT_SCHEMA
     from hostscope.model import dump, inspection, response
     from hostscope.render.documents import COVERAGE_SCHEMA
 
@@ -246,6 +249,8 @@ def _document() -> dict[str, Any]:
         for name, row in _shown().items()
     ]
     forms += [_object(**{"schema": {"const": name}, place: _reference(name)}) for place, name in pages.items()]
+    events = {"type": "array", "items": _reference(EVENT_SCHEMA)}
+    forms.append(_object(schema={"const": EVENT_SCHEMA}, rows=events, coverage=coverage))
     return {"title": "What --format json writes", "oneOf": forms}
 
 

@@ -1,6 +1,5 @@
 """`hostscope capture`: packets into pcapng files."""
 
-import os
 import sys
 import threading
 from time import gmtime, strftime
@@ -37,6 +36,7 @@ Examples:
     metavar="NAME",
     help="Capture from it; may be repeated. 'any' is all of them in one form. Default: each that is up.",
 )
+@click.option("--namespace", metavar="PID|NAME", help="Capture in the network namespace of a process, or of that name.")
 @click.option("--bpf", metavar="EXPR", help="Filter for the kernel, libpcap's syntax: 'tcp port 80'.")
 @click.option(
     "--snap-length",
@@ -94,6 +94,7 @@ def _request(given: dict[str, Any]) -> CaptureRequest:
         snap_bytes=given["snap_length"],
         ring_bytes=given["ring_bytes"],
         promiscuous=given["promiscuous"],
+        namespace=given["namespace"],
     )
 
 
@@ -107,7 +108,7 @@ def _output(given: dict[str, Any]) -> CaptureOutput:
     several = given["rotate_bytes"] or given["rotate_seconds"] or given["last"]
     if path == STANDARD_OUTPUT and several:
         raise UsageError("standard output is one file", "give --output FILE for --rotate-… and --last")
-    if path == STANDARD_OUTPUT and os.isatty(sys.stdout.fileno()):
+    if path == STANDARD_OUTPUT and sys.stdout.isatty():
         raise UsageError("packets are not for a terminal", "give --output FILE, or a pipe")
     if path == STANDARD_OUTPUT and given["format"] == "json":
         raise UsageError("standard output cannot take packets and a summary", "give --output FILE")

@@ -42,5 +42,5 @@ def ending(stop: threading.Event, told: threading.Event | None = None) -> Iterat
     try:
         yield ended
     finally:
-        for one, handler in before.items():
-            signal.signal(one, handler)
+        for number, handler in before.items():
+            signal.signal(number, handler)

@@ -151,12 +151,10 @@ class CaptureFiles:
         if self._output.rotate_bytes:
             room = self._output.rotate_bytes - file.bytes + int(encoded.starts[first])
             last = int(np.searchsorted(encoded.starts, room, "right")) - 1
-            if last <= first and file.fresh:
-                last = first + 1
         if self._output.rotate_ns:
             late = np.flatnonzero(at_ns[first:last] >= file.began_ns + self._output.rotate_ns)
             last = first + int(late[0]) if len(late) else last
-        return max(first, min(last, len(at_ns)))
+        return max(first + file.fresh, min(last, len(at_ns)))
 
     def _forget(self, path: str) -> None:
         with suppress(FileNotFoundError):

@@ -36,6 +36,8 @@ class CaptureRequest(Struct, frozen=True):
     snap_bytes: int = 262_144
     ring_bytes: int = 64 << 20
     promiscuous: bool = False
+    namespace: str | None = None
+    """Of this network namespace's interfaces: a pid, or a name; ours when None."""
 
 
 class CaptureOutput(Struct, frozen=True):

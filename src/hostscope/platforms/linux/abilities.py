@@ -13,6 +13,7 @@ from collections.abc import Iterable
 from msgspec import Struct
 
 from hostscope.audit import AuditTrail
+from hostscope.errors import Unavailable
 from hostscope.model.host import Ability
 from hostscope.platforms.linux import capabilities
 from hostscope.platforms.linux.read import read_file
@@ -49,6 +50,9 @@ def list_abilities(we: Ourselves, trail: AuditTrail) -> tuple[Ability, ...]:
         _with(we, "full_detail", READ_OTHERS, "open files, maps and links of other users' processes"),
         _with(we, "environment", READ_OTHERS, "environment of other users' processes"),
         _with(we, "digest", READ_OTHERS, "SHA-256 of what other users' processes run"),
+        _with(we, "capture", ("net_raw",), "packets of interfaces, in promiscuous mode too"),
+        _capture_filters(),
+        _with(we, "network_namespaces", ("sys_admin",), "interfaces and sockets of other network namespaces"),
         _every_process(),
         _pidfd(),
         _container_state(we),
@@ -189,6 +193,15 @@ def _package_database() -> Ability:
     if not found:
         return Ability("packages", False, "neither a dpkg nor an rpm database can be read")
     return Ability("packages", True, f"owner packages by {' '.join(found)}")
+
+
+def _capture_filters() -> Ability:
+    from hostscope.platforms.linux.native import pcap
+
+    try:
+        return Ability("capture_filters", True, f"filters for captured packets: {pcap.version()}")
+    except Unavailable as missing:
+        return Ability("capture_filters", False, missing.message, missing.hint)
 
 
 def _pressure() -> Ability:

@@ -1,10 +1,12 @@
 """Packets of interfaces, by packet sockets and their rings."""
 
 import errno
+import os
 import select
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
+from contextlib import AbstractContextManager, ExitStack, closing, contextmanager, nullcontext
+from functools import partial
 from time import monotonic
 from typing import TYPE_CHECKING, TypeVar
 
@@ -13,8 +15,9 @@ from msgspec import Struct
 from hostscope.errors import Denied, NativeError, Unavailable, UsageError
 from hostscope.model.capture import CaptureCounts, CaptureInterface, CaptureRequest
 from hostscope.platforms.base import PacketSource, Privileges
-from hostscope.platforms.linux.net_namespaces import ours
+from hostscope.platforms.linux.net_namespaces import ENTER, NetNamespace, find, inside, ours
 from hostscope.platforms.linux.packet_filter import DLT_LINUX_SLL2, LINKTYPE_RAW, Program, program_for
+from hostscope.platforms.linux.privileges import READ_OTHERS
 from hostscope.platforms.linux.rtnetlink import Link, RouteSocket
 from hostscope.platforms.linux.translate import REFUSED, error
 from hostscope.platforms.tally import Tally
@@ -77,34 +80,58 @@ class Capture:
 
         Raises:
             UsageError: an interface does not exist or is down, or libpcap rejects the filter.
-            Denied: CAP_NET_RAW is missing.
+            Denied: CAP_NET_RAW is missing, for another network namespace CAP_SYS_ADMIN.
+            Gone: the process whose namespace was named has ended.
             Unavailable: there is no libpcap for the filter.
         """
-        places = tuple(places_of(request, _links()))
-        with ExitStack() as stack:
-            rings = self._rings(request, places, stack)
-            tally.method = "packet-ring"
-            tally.effects += _effects(request, places)
-            yield PacketRings(rings, tuple(place.shown for place in places))
-
-    def _rings(self, request: CaptureRequest, places: tuple[_Place, ...], stack: ExitStack) -> "tuple[PacketRing, ...]":
         from hostscope.platforms.linux.packet_ring import PacketRing  # brings NumPy along
 
-        each, found = max(LEAST_RING_BYTES, request.ring_bytes // len(places)), []
-        with self._raised(places):
-            for place in places:
-                cooked = place.shown.link == DLT_LINUX_SLL2
-                ring = _tried(place, PacketRing, each, snap_bytes(request), cooked, place.everywhere, place.loopback)
-                stack.callback(ring.close)
-                found.append(ring)
-            for place, ring in zip(places, found, strict=True):
-                name = None if place.everywhere else place.shown.name
-                _tried(place, ring.start, name, place.shown.index, place.program, request.promiscuous)
-        return tuple(found)
+        rings: list[PacketRing] = []
+        with ExitStack() as stack:
+            with self._raised(request):
+                namespace = namespace_of(request.namespace)
+                places = tuple(places_of(request, _links(namespace), namespace.inode))
+                for place in places:
+                    ring = _tried(place, inside, namespace, partial(PacketRing, *_size(request, place, len(places))))
+                    stack.callback(ring.close)
+                    rings.append(ring)
+                for place, ring in zip(places, rings, strict=True):
+                    name = None if place.everywhere else place.shown.name
+                    _tried(place, ring.start, name, place.shown.index, place.program, request.promiscuous)
+            tally.method = "packet-ring"
+            tally.effects += _effects(request, places)
+            yield PacketRings(tuple(rings), tuple(place.shown for place in places))
 
-    def _raised(self, places: tuple[_Place, ...]) -> AbstractContextManager[None]:
-        why = f"capture packets of {', '.join(place.shown.name for place in places)}"
-        return self._privileges.using(CAPTURING, why) if self._privileges else nullcontext()
+    def _raised(self, request: CaptureRequest) -> AbstractContextManager[None]:
+        names = CAPTURING if request.namespace is None else (*CAPTURING, *ENTER, *READ_OTHERS)
+        why = f"capture packets of {', '.join(request.interfaces) or 'all interfaces'}"
+        return self._privileges.using(names, why) if self._privileges else nullcontext()
+
+
+def _size(request: CaptureRequest, place: _Place, places: int) -> tuple[int, int, bool, bool, int]:
+    """What a ring is made with; the memory is shared equally."""
+    each = max(LEAST_RING_BYTES, request.ring_bytes // places)
+    return each, snap_bytes(request), place.shown.link == DLT_LINUX_SLL2, place.everywhere, place.loopback
+
+
+def namespace_of(wanted: str | None) -> NetNamespace:
+    """The network namespace of a process, or of that name (as ``ip netns`` has it); ours for None.
+
+    Raises:
+        UsageError: there is no such namespace.
+    """
+    if wanted is None:
+        return ours()
+    if wanted.isdecimal():
+        path = f"/proc/{wanted}/ns/net"
+        try:
+            return NetNamespace(os.stat(path).st_ino, path, int(wanted))
+        except OSError as failed:
+            raise error("stat", failed, int(wanted)) from None
+    named = {one.name: one for one in find().found if one.name}
+    if wanted not in named:
+        raise UsageError(f"there is no network namespace {wanted!r}", f"give a pid, or one of: {', '.join(named)}")
+    return named[wanted]
 
 
 class PacketRings:
@@ -150,6 +177,7 @@ class PacketRings:
             batch = ring.take(place, shown.link)
             if batch is not None:
                 yield batch
+                ring.release()  # at once, not after the next wait: the kernel may be short of blocks
 
     def _last(self) -> "Iterator[PacketBatch]":
         """Nothing more is let in; the kernel hands over a block that is not full after a moment."""
@@ -167,7 +195,7 @@ class PacketRings:
                 self._ready.poll(_LAST_POLL_MS)
 
 
-def places_of(request: CaptureRequest, links: list[Link]) -> Iterator[_Place]:
+def places_of(request: CaptureRequest, links: list[Link], net_ns: int | None) -> Iterator[_Place]:
     """What is captured from, each with its filter; nothing has been opened yet.
 
     Raises:
@@ -178,7 +206,6 @@ def places_of(request: CaptureRequest, links: list[Link]) -> Iterator[_Place]:
     wanted = dict.fromkeys(request.interfaces or [link.name for link in links if link.flags & IFF_UP])
     if not wanted:
         raise UsageError("no interface is up", LISTING)
-    net_ns = ours().inode
     for name in wanted:
         shown = _shown(name, named, net_ns)
         yield _Place(shown, program_for(request.bpf, shown.link, snap_bytes(request)), loopback)
@@ -200,15 +227,15 @@ def snap_bytes(request: CaptureRequest) -> int:
     return min(request.snap_bytes, MOST_SNAP_BYTES)
 
 
-def _links() -> list[Link]:
+def _links(namespace: NetNamespace) -> list[Link]:
     try:
-        route = RouteSocket()
+        route = inside(namespace, RouteSocket)
     except OSError as failed:
-        raise error("socket(AF_NETLINK)", failed) from failed
-    try:
+        if failed.errno in REFUSED:
+            raise Denied("may not enter that network namespace", "needs root or CAP_SYS_ADMIN") from None
+        raise error("rtnetlink", failed) from failed
+    with closing(route):
         return route.links()
-    finally:
-        route.close()
 
 
 def _tried(place: _Place, step: Callable[..., Result], *given: object) -> Result:

@@ -63,6 +63,8 @@ class PacketRing:
         # hears them from the first moment, so it drops everything until `start`; making the ring empties its queue.
         self.socket = socket.socket(socket.AF_PACKET, kind | socket.SOCK_CLOEXEC, socket.htons(ETH_P_ALL * everywhere))
         self.received = self.dropped = 0
+        self._untold = 0
+        """Of `dropped`, those that no batch has told of yet."""
         self._cooked, self._snap_bytes, self._loopback = cooked, snap_bytes, loopback
         self._blocks = max(4, ring_bytes // BLOCK_BYTES)
         self._next = 0
@@ -111,12 +113,12 @@ class PacketRing:
         """Closes the socket, which also takes promiscuous mode back. The ring stays while a batch points into it."""
         self.socket.close()
 
-    def count(self) -> int:
-        """Adds up the kernel's statistics, which start again with each question; how many dropped since the last."""
+    def count(self) -> None:
+        """Adds up the kernel's statistics, which start again with each question."""
         passed, dropped, _ = struct.unpack("@3I", self.socket.getsockopt(SOL_PACKET, PACKET_STATISTICS, 12))
         self.received += passed  # dropped ones included, says packet_getsockopt
         self.dropped += dropped
-        return int(dropped)
+        self._untold += dropped
 
     def take(self, interface: int, link: int) -> PacketBatch | None:
         """The packets of the blocks that are filled, up to `MOST_BLOCKS`; None when there are none.
@@ -129,7 +131,9 @@ class PacketRing:
             return None
         self._given = blocks
         starts = self._starts[blocks.first : blocks.first + blocks.count]
-        lost = self.count() if (self._words[starts // 4 + _STATUS] & _LOSING).any() else 0
+        if (self._words[starts // 4 + _STATUS] & _LOSING).any():
+            self.count()
+        lost, self._untold = self._untold, 0
         return self._batch(self._positions(starts), interface, link, lost)
 
     def release(self) -> None:

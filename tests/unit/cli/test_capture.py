@@ -1,0 +1,72 @@
+"""`hostscope capture`: what it refuses, and how signals end it."""
+
+import os
+import signal
+import threading
+
+import pytest
+
+from hostscope.cli.endings import ending
+from hostscope.model.capture import CaptureCounts, CaptureSummary
+from hostscope.render.capture_page import render_progress, render_summary
+from tests.unit.cli.conftest import Run
+
+SUMMARY = CaptureSummary(
+    ("a\x1b.pcapng",), 1200, 5_000, 900, (CaptureCounts("eth0", 1300, 100),), 2_500_000_000, waiting=7, forgotten=3
+)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("--output", "-", "--rotate-bytes", "5000"), "standard output is one file"),
+        (("--output", "-", "--format", "json"), "standard output cannot take packets and a summary"),
+        (("--keep", "3"), "--keep is about several files"),
+        (("--count", "0"), "Invalid value for '--count'"),
+        (("--snap-length", "300000"), "Invalid value for '--snap-length'"),
+    ],
+)
+def test_contradictions_are_one_line(hostscope: Run, arguments: tuple[str, ...], said: str) -> None:
+    result = hostscope("capture", *arguments)
+    assert result.code == 2
+    assert result.err.startswith(f"hostscope: {said}")
+
+
+def test_a_host_without_packets_says_so(hostscope: Run) -> None:
+    result = hostscope("capture", "--output", "/tmp/never.pcapng")
+    assert (result.code, result.err) == (6, "hostscope: a made-up host has no packets\n")
+    assert not os.path.exists("/tmp/never.pcapng")
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_the_first_signal_is_a_request_and_handlers_come_back(number: signal.Signals, code: int) -> None:
+    before, stop, told = signal.getsignal(number), threading.Event(), threading.Event()
+    with ending(stop, told) as ended:
+        signal.raise_signal(signal.SIGUSR1)
+        assert told.is_set()
+        assert not stop.is_set()
+        signal.raise_signal(number)
+        assert stop.is_set()
+        assert signal.getsignal(number) is before, "the second one ends the program"
+    assert ended.code == code
+    assert signal.getsignal(number) is before
+    assert signal.getsignal(signal.SIGUSR1) is signal.SIG_DFL
+
+
+def test_an_ignored_interrupt_stays_ignored() -> None:
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        with ending(threading.Event()):
+            assert signal.getsignal(signal.SIGINT) is signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def test_totals_for_people() -> None:
+    assert render_progress(SUMMARY) == "1,207 packets (7 in memory), 4.9K, 100 dropped, 2.5 s"
+    assert render_summary(SUMMARY).splitlines() == [
+        "1,200 packets written, 900 with a process, 4.9K",
+        "  eth0: 1,300 passed the filter, 100 dropped (7.69%)",
+        "  3 packets were forgotten early: --memory-bytes was too little for --last",
+        r"  a\x1b.pcapng",
+    ]
