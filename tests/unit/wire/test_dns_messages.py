@@ -1,6 +1,7 @@
 """DNS messages, those of a well-kept library and those of nobody."""
 
 import struct
+import time
 
 import dns.flags
 import dns.message
@@ -108,6 +109,20 @@ def test_compression_loops() -> None:
     for pointer in (b"\xc0\x0c", b"\x01a\xc0\x0c", b"\xc0\xff", b"\xff\xff"):
         found = parse_message(head + pointer + b"\0\x01\0\x01" + pointer + b"\0\x01\0\x01\0\0\0\1\0\x04abcd")
         assert found is not None and found.problem is not None and found.questions == ()
+
+
+def test_long_chains_of_pointers_cost_little() -> None:
+    """Sixteen thousand bytes in which each pointer leads to the one before, and many names that begin at the last."""
+    begin = 12 + 1 + 10
+    places = range(begin, 0x3FF0, 2)
+    chain = b"\0\0" + b"".join(struct.pack("!H", 0xC000 | place) for place in places)
+    head = struct.pack("!HHHHHH", 1, 0x8180, 0, MAX_ANSWERS, 0, 0)
+    holder = b"\0" + struct.pack("!HHIH", 65_280, 1, 1, len(chain)) + chain
+    name = struct.pack("!H", 0xC000 | places[-1] + 2 & 0xFFFF) + struct.pack("!HHIH", 1, 1, 1, 4) + b"abcd"
+    began = time.process_time()
+    found = parse_message(head + holder + name * (MAX_ANSWERS - 1))
+    assert time.process_time() - began < 2
+    assert found is not None and found.problem is not None
 
 
 def test_a_cut_message_gives_what_there_was() -> None:
