@@ -23,6 +23,7 @@ COMMANDS: dict[str, str] = {
     "analyze": "Show what a dump tells.",
     "scan": "Look for YARA rules in the memory and executables of processes.",
     "traffic": "Show how much each process sends and receives, and to whom.",
+    "watch": "Show what happens to processes: starts, programs, ends, users, sockets.",
     "kill": "End processes: by identity, never the wrong one.",
     "suspend": "Stop processes where they are.",
     "resume": "Let stopped processes run on.",

@@ -35,6 +35,15 @@ class ProcessChange(Struct, frozen=True, tag="process"):
 
     before: Process | None
     after: Process | None
+    fields: tuple[str, ...] = ()
+    """What differs, where both are one process."""
+
+    @property
+    def what(self) -> str:
+        """``started stopped modified reused``: reused when another process has the pid."""
+        if self.before is None or self.after is None:
+            return "stopped" if self.after is None else "started"
+        return "modified" if self.before.key.same(self.after.key) else "reused"
 
 
 class ProcessStart(Struct, frozen=True, tag="start"):
@@ -45,7 +54,13 @@ class ProcessStart(Struct, frozen=True, tag="start"):
     ancestry: tuple[str, ...] = ()
     """Names of the ancestors, parent first, kept after they are gone."""
     uid: int | None = None
+    """Effective user."""
     container: str | None = None
+    """Id of its container."""
+    cgroup: int | None = None
+    """Id of its group in the unified hierarchy (Linux); None where all processes are in the root of it."""
+    pid: int | None = None
+    """Where `Event.key` is None: it was gone before its start could be read."""
 
 
 class ProcessExec(Struct, frozen=True, tag="exec"):
@@ -53,15 +68,22 @@ class ProcessExec(Struct, frozen=True, tag="exec"):
 
     name: str
     exe: str | None
+    """The program itself; for a script its interpreter."""
     argv: tuple[str, ...] | None
+    file: str | None = None
+    """As it was named: the script, or a relative path."""
     parent: ProcessKey | None = None
     ancestry: tuple[str, ...] = ()
     uid: int | None = None
     memfd: bool = False
     """The program came from memory, not from a file."""
+    deleted: bool = False
+    """The program's file has no name any more."""
     truncated: bool = False
     """`argv` was longer than what was kept of it."""
     container: str | None = None
+    cgroup: int | None = None
+    pid: int | None = None
 
 
 class ProcessExit(Struct, frozen=True, tag="exit"):
@@ -73,8 +95,12 @@ class ProcessExit(Struct, frozen=True, tag="exit"):
     signal: int | None
     core_dumped: bool = False
     run_ns: int | None = None
+    """From its start to its end."""
     cpu_ns: int | None = None
+    """Of all its threads; Linux brings it up to date at every timer tick, so for a short life it is too small."""
     peak_resident_bytes: int | None = None
+    container: str | None = None
+    pid: int | None = None
 
 
 class CredentialChange(Struct, frozen=True, tag="credentials"):
@@ -82,9 +108,11 @@ class CredentialChange(Struct, frozen=True, tag="credentials"):
 
     name: str
     what: str
-    """``uid gid capabilities``."""
+    """``uid gid`` (effective), ``session capabilities``."""
     before: str | None
     after: str
+    """Several capabilities are separated by blanks."""
+    pid: int | None = None
 
 
 class PtraceAttach(Struct, frozen=True, tag="ptrace"):
@@ -93,6 +121,8 @@ class PtraceAttach(Struct, frozen=True, tag="ptrace"):
     name: str
     target: ProcessKey | None
     target_pid: int
+    attached: bool = True
+    """False: it let go of it."""
 
 
 class ModuleLoad(Struct, frozen=True, tag="module"):
@@ -103,7 +133,7 @@ class ModuleLoad(Struct, frozen=True, tag="module"):
 
 
 class SocketEvent(Struct, frozen=True, tag="socket"):
-    """A process connected, accepted or listened."""
+    """A process connected, accepted or listened. `Event.key` is None when nobody knows whose socket it is."""
 
     name: str
     what: str
@@ -112,6 +142,8 @@ class SocketEvent(Struct, frozen=True, tag="socket"):
     local: Endpoint
     remote: Endpoint | None
     failed: bool = False
+    uid: int | None = None
+    net_ns: int | None = None
 
 
 class SystemCall(Struct, frozen=True, tag="syscall"):
@@ -145,11 +177,35 @@ Body = (
 )
 
 
+KINDS = ("start", "exec", "exit", "credentials", "ptrace", "module", "socket")
+
+
+SCHEMAS: dict[type, str] = {
+    Loss: "hostscope.loss/1",
+    CoverageChange: "hostscope.coverage/1",
+    ServiceChange: "hostscope.service_change/1",
+    ProcessChange: "hostscope.process_change/1",
+    ProcessStart: "hostscope.process_start/1",
+    ProcessExec: "hostscope.process_exec/1",
+    ProcessExit: "hostscope.process_exit/1",
+    CredentialChange: "hostscope.credential_change/1",
+    PtraceAttach: "hostscope.ptrace_attach/1",
+    ModuleLoad: "hostscope.module_load/1",
+    SocketEvent: "hostscope.socket_event/1",
+    SystemCall: "hostscope.syscall/1",
+}
+"""Of each body."""
+
+
 class EventRequest(Struct, frozen=True):
     """Which events to watch."""
 
     kinds: frozenset[str] = frozenset({"start", "exec", "exit"})
-    """Tags of bodies: ``start exec exit credentials ptrace module socket``."""
+    """Tags of bodies, of `KINDS`."""
+    capabilities: bool = False
+    """Changes of capabilities, too: a program at the end of every system call of the host."""
+    buffer_bytes: int | None = None
+    """Room for events that nobody took yet: a power of two; None is the system's default."""
     method: str | None = None
     """Linux: ``ring-buffer``, ``proc-connector`` or ``polling``."""
     interval_s: float = 1.0

@@ -1,35 +1,167 @@
 """Events, one line each."""
 
-from hostscope.model.event import CoverageChange, Event, Loss, ProcessChange, ServiceChange
+from collections.abc import Callable
+from signal import Signals
+from time import gmtime, strftime
+from typing import Any
+
+from hostscope.model.event import (
+    CoverageChange,
+    CredentialChange,
+    Event,
+    Loss,
+    ModuleLoad,
+    ProcessChange,
+    ProcessExec,
+    ProcessExit,
+    ProcessStart,
+    PtraceAttach,
+    ServiceChange,
+    SocketEvent,
+    SystemCall,
+)
 from hostscope.model.service import ServiceState
 from hostscope.render.coverage import render_coverage
 from hostscope.render.sanitise import sanitise
-from hostscope.render.units import render_instant
+from hostscope.render.syscalls import render_call
+from hostscope.render.units import render_bytes, render_duration, render_instant
+
+_NEAREST = 4
+"""Ancestors that are shown."""
 
 
 def render_event(event: Event) -> str:
     """When, what, and how it changed, on one line."""
-    return sanitise(f"{render_instant(event.at_ns)}  {_body(event)}") + "\n"
+    at = render_instant if isinstance(event.body, ServiceChange) else render_moment
+    return sanitise(f"{at(event.at_ns)}  {_body(event)}") + "\n"
+
+
+def render_moment(at_ns: int) -> str:
+    """``2026-03-01T12:00:00.123Z``."""
+    return f"{strftime('%Y-%m-%dT%H:%M:%S', gmtime(at_ns // 1_000_000_000))}.{at_ns // 1_000_000 % 1000:03d}Z"
 
 
 def _body(event: Event) -> str:
-    match event.body:
-        case ServiceChange(before=before, after=after):
-            unit = after or before
-            return f"{unit.name if unit else '?'}  {_state(before)} -> {_state(after)}"
-        case ProcessChange(before=before_process, after=after_process):
-            process = after_process or before_process
-            verb = "started" if before_process is None else "ended" if after_process is None else "changed"
-            return f"{process.key if process else '?'} {process.name if process else '?'} {verb}"
-        case Loss(events=events, reason=reason):
-            return f"{events} events lost: {reason}"
-        case CoverageChange(coverage=coverage):
-            return render_coverage(coverage, "events").replace("\n", "; ")
-        case body:
-            return f"{event.key or '?'} {body}"
+    return _BODIES[type(event.body)](event, event.body)
+
+
+def _line(event: Event, word: str, name: str, rest: str, pid: int | None = None) -> str:
+    number = event.key.pid if event.key else "?" if pid is None else pid
+    return f"{word:<11} {number:>7} {name or '?'}  {rest}".rstrip()
+
+
+def _service(event: Event, body: ServiceChange) -> str:
+    unit = body.after or body.before
+    return f"{unit.name if unit else '?'}  {_state(body.before)} -> {_state(body.after)}"
 
 
 def _state(service: ServiceState | None) -> str:
     if service is None:
         return "not loaded"
     return f"{service.state or '?'} ({service.substate})" if service.substate else service.state or "?"
+
+
+def _change(event: Event, body: ProcessChange) -> str:
+    process = body.after or body.before
+    rest = ", ".join(f"{field}: {_short(body.before, field)} -> {_short(body.after, field)}" for field in body.fields)
+    if body.what == "reused" and body.before:
+        rest = f"its pid was {body.before.name}'s ({body.before.key})"
+    elif body.what == "started" and process and process.argv:
+        rest = " ".join(process.argv)
+    return _line(event, body.what, process.name if process else "", rest)
+
+
+def _short(process: Any, field: str) -> str:
+    value = getattr(process, field)
+    if value is None:
+        return "-"
+    if isinstance(value, tuple):
+        return " ".join(map(str, value))
+    return str(getattr(value, "path", None) or getattr(value, "name", None) or getattr(value, "id", None) or value)
+
+
+def _start(event: Event, body: ProcessStart) -> str:
+    return _line(event, "start", body.name, _where(body.ancestry, body.uid, body.container), body.pid)
+
+
+def _exec(event: Event, body: ProcessExec) -> str:
+    marks = [word for word, holds in (("memfd", body.memfd), ("deleted", body.deleted)) if holds]
+    marks += ["arguments cut"] if body.truncated else []
+    told = f" [{', '.join(marks)}]" if marks else ""
+    argv = "(arguments unknown)" if body.argv is None else " ".join(body.argv)
+    where = _where(body.ancestry, body.uid, body.container)
+    return _line(event, "exec", body.exe or body.name, f"{argv}{told}  {where}", body.pid)
+
+
+def _where(ancestry: tuple[str, ...], uid: int | None, container: str | None) -> str:
+    above = "".join(f" < {name}" for name in ancestry[:_NEAREST])
+    parts = [above.strip(), "" if uid is None else f"uid {uid}", f"container {container[:12]}" if container else ""]
+    return "  ".join(part for part in parts if part)
+
+
+def _exit(event: Event, body: ProcessExit) -> str:
+    parts = [f"code {body.code}" if body.signal is None else _signal(body.signal)]
+    parts += ["core dumped"] if body.core_dumped else []
+    parts += [f"ran {render_duration(body.run_ns)}"] if body.run_ns is not None else []
+    parts += [f"cpu {render_duration(body.cpu_ns)}"] if body.cpu_ns is not None else []
+    parts += [f"peak {render_bytes(body.peak_resident_bytes)}"] if body.peak_resident_bytes is not None else []
+    return _line(event, "exit", body.name, ", ".join(parts), body.pid)
+
+
+def _signal(number: int) -> str:
+    try:
+        return f"signal {Signals(number).name}"
+    except ValueError:
+        return f"signal {number}"
+
+
+def _credentials(event: Event, body: CredentialChange) -> str:
+    before = "?" if body.before is None else body.before or "none"
+    return _line(event, body.what, body.name, f"{before} -> {body.after or 'none'}", body.pid)
+
+
+def _ptrace(event: Event, body: PtraceAttach) -> str:
+    verb = "traces" if body.attached else "is not traced any more:"
+    return _line(event, "ptrace", body.name if body.attached else "-", f"{verb} {body.target or body.target_pid}")
+
+
+def _module(event: Event, body: ModuleLoad) -> str:
+    return _line(event, "module", body.name, body.module)
+
+
+def _socket(event: Event, body: SocketEvent) -> str:
+    far = f" {'<-' if body.what == 'accept' else '->'} {body.remote}" if body.remote else ""
+    return _line(event, body.what, body.name, f"{body.protocol} {body.local}{far}{' failed' if body.failed else ''}")
+
+
+def _call(event: Event, body: SystemCall) -> str:
+    return _line(event, "call", render_call(body), "", body.tid)
+
+
+def _loss(event: Event, body: Loss) -> str:
+    return f"{'LOST':<11} {body.events} events: {body.reason}"
+
+
+def _coverage(event: Event, body: CoverageChange) -> str:
+    coverage = body.coverage
+    reason = f"; not better, because {coverage.method_reason}" if coverage.method_reason else ""
+    hidden = f"; incomplete: {coverage.hidden}" if coverage.hidden else ""
+    if not coverage.effects and coverage.rows:
+        return render_coverage(coverage, "events").replace("\n", "; ")
+    return f"{'watching':<11} by {coverage.method}{reason}{hidden}"
+
+
+_BODIES: dict[type, Callable[[Event, Any], str]] = {
+    ServiceChange: _service,
+    ProcessChange: _change,
+    ProcessStart: _start,
+    ProcessExec: _exec,
+    ProcessExit: _exit,
+    CredentialChange: _credentials,
+    PtraceAttach: _ptrace,
+    ModuleLoad: _module,
+    SocketEvent: _socket,
+    SystemCall: _call,
+    Loss: _loss,
+    CoverageChange: _coverage,
+}

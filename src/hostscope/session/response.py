@@ -1,5 +1,6 @@
 """The verbs of a session on this host that preserve, watch and act."""
 
+import threading
 from collections.abc import Sequence
 from itertools import chain
 from pathlib import Path
@@ -10,6 +11,8 @@ from hostscope.chain import Verification, linked
 from hostscope.model.answer import Answer
 from hostscope.model.coverage import Coverage
 from hostscope.model.dump import Dump, DumpAnalysis, DumpRequest, RuleMatch
+from hostscope.model.event import Event, EventRequest
+from hostscope.model.key import ProcessKey
 from hostscope.model.response import Act, ActRequest, Plan
 from hostscope.platforms.base import Host
 from hostscope.session.exits import Exit
@@ -35,6 +38,23 @@ class ResponseVerbs:
         from hostscope.respond import local
 
         return local.apply(self._host, plan, self._exit.inspection, confirmed)
+
+    def watch(
+        self,
+        request: EventRequest,
+        stop: threading.Event,
+        keys: frozenset[ProcessKey] = frozenset(),
+        names: frozenset[str] = frozenset(),
+    ) -> Answer[Event]:
+        """What happens to processes until `stop` is set; of some, with `keys` or `names`, and of all that they start.
+
+        Raises:
+            UsageError: no such kind or method.
+            Denied, Unsupported: the named method cannot be used here, or none can.
+        """
+        from hostscope.collectors import events
+
+        return self._exit.answer(events.collect(self._host, request, stop, keys, names), self._exit.event)
 
     def trail(self, files: tuple[str, ...] = ()) -> Answer[Entry]:
         """The lines of the audit trail, oldest first: of these files, or of ours.

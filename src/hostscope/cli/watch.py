@@ -1,0 +1,131 @@
+"""`hostscope watch`: what happens to processes, as it happens."""
+
+import threading
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+import click
+
+from hostscope.cli.endings import ending
+from hostscope.cli.options import COMMON, Choices, options
+from hostscope.cli.output import Sink, open_output
+from hostscope.cli.refresh import stopping
+from hostscope.cli.show import say, strict_code
+from hostscope.errors import Gone
+from hostscope.model.answer import Answer
+from hostscope.model.event import KINDS, Event, EventRequest
+from hostscope.model.key import ProcessKey
+from hostscope.render.coverage import render_coverage
+from hostscope.render.documents import encode_coverage, encode_json, render_json
+from hostscope.render.events import render_event
+from hostscope.session import open_session
+from hostscope.session.local import LocalSession
+
+EVENT_SCHEMA = "hostscope.event/1"
+FORMATS = ("table", "json", "ndjson")
+DEFAULT_INTERVAL_S = 1.0
+
+EPILOG = f"""\b
+Kinds: {", ".join(KINDS)}.
+  start exec exit      programs with their arguments, exit codes, run time, processor time and peak memory
+  credentials          users, groups and sessions; with --capabilities also capabilities
+  ptrace, module       who traces whom; kernel modules that are loaded
+  socket               TCP, SCTP and DCCP: connect, accept, listen, close. An accepted connection is told of when it
+                       is made, with the process that listens
+A target is a pid, a key, :PORT, or a name, also of processes that come later; all that they start is shown with them.
+
+\b
+As root events come from the kernel (--method ring-buffer, else proc-connector), and none is lost without a LOST line.
+Others see what differs between two looks (--method polling).
+
+\b
+Examples: hostscope watch
+          hostscope watch sshd --kinds start,exec,exit,credentials
+          hostscope watch --kinds socket --duration 60 --format ndjson"""
+
+
+@click.command("watch", epilog=EPILOG)
+@click.argument("targets", nargs=-1, metavar="[TARGET]...")
+@click.option("--kinds", default="start,exec,exit", show_default=True, metavar="A,B", help="What to show; all is all.")
+@click.option("--capabilities", is_flag=True, help="Changes of capabilities: costs 0.1 us of every system call.")
+@click.option("--buffer-bytes", type=click.IntRange(min=4096), metavar="N", help="Room for events in the kernel.")
+@click.option("--format", type=click.Choice(FORMATS), default="table", help="Form of the output.")
+@click.option("--method", metavar="NAME", help="ring-buffer or proc-connector on Linux; polling.")
+@options("output", "limit", "interval", "duration", "reveal", *COMMON)
+def command(targets: tuple[str, ...], kinds: str, capabilities: bool, buffer_bytes: int | None, **given: Any) -> int:
+    """Show what happens to processes, until interrupted: each start, program, end, and whatever else is asked for."""
+    choices = Choices(targets=targets, **(given | {"watch": True}))
+    request = EventRequest(
+        kinds=_kinds(kinds) | ({"credentials"} if capabilities else set()),
+        capabilities=capabilities,
+        buffer_bytes=buffer_bytes,
+        method=choices.method,
+        interval_s=choices.interval or DEFAULT_INTERVAL_S,
+    )
+    with (
+        open_session(choices.replay, reveal=choices.reveal, lower=True) as session,
+        stopping(choices.duration) as stop,
+        ending(stop) as ended,
+    ):
+        answer = session.watch(request, stop, *_followed(session, targets))
+        return _write(session, answer, choices, stop) or ended.code
+
+
+def _kinds(text: str) -> frozenset[str]:
+    names = frozenset(name.strip() for name in text.split(",") if name.strip())
+    return frozenset(KINDS) if names == {"all"} else names
+
+
+def _followed(session: LocalSession, targets: tuple[str, ...]) -> tuple[frozenset[ProcessKey], frozenset[str]]:
+    """Processes that are there, and names that others may come with."""
+    keys: set[ProcessKey] = set()
+    names = frozenset(target for target in targets if not target[:1].isdigit() and not target.startswith(":"))
+    for target in targets:
+        try:
+            keys |= session.keys((target,))
+        except Gone:
+            if target not in names:
+                raise
+    return frozenset(keys), names
+
+
+def _write(session: LocalSession, answer: Answer[Event], choices: Choices, stop: threading.Event) -> int:
+    with open_output(choices.output, session.overriding) as sink:
+        events = _limited(answer, choices.limit, stop)
+        if choices.format == "json":
+            rows = (encode_json(event) for event in events)
+            sink.write_all(render_json(EVENT_SCHEMA, rows, lambda: answer.coverage))
+        else:
+            _stream(sink, events, choices)
+            if choices.format == "ndjson":
+                sink.write(encode_coverage(answer.coverage))
+    coverage = answer.coverage
+    if choices.format == "table" and not choices.quiet:
+        say(render_coverage(coverage, "events"))
+    return strict_code(coverage) if choices.strict else 0
+
+
+def _stream(sink: Sink, events: Iterable[Event], choices: Choices) -> None:
+    write = render_event if choices.format == "table" else _line
+    for event in events:
+        sink.write(write(event))
+        sink.file.flush()
+
+
+def _line(event: Event) -> bytes:
+    return encode_json({"type": "event", "event": event}) + b"\n"
+
+
+def _limited(events: Iterable[Event], limit: int | None, stop: threading.Event) -> Iterator[Event]:
+    """The first so many; what says what is covered and what is lost does not count."""
+    shown = 0
+    for event in events:
+        if shown == limit:
+            continue
+        yield event
+        shown += event.key is not None or event.schema not in _ABOUT
+        if shown == limit:
+            stop.set()
+
+
+_ABOUT = ("hostscope.loss/1", "hostscope.coverage/1")

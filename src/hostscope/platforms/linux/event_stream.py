@@ -1,0 +1,45 @@
+"""What all sources of events have in common: numbers, clocks, and losses at their place."""
+
+import time
+from typing import NamedTuple
+
+from hostscope.model.event import SCHEMAS, Body, CoverageChange, Event, Loss
+from hostscope.model.key import ProcessKey
+from hostscope.platforms.tally import Tally
+
+
+class Happening(NamedTuple):
+    """One thing that happened, not numbered yet."""
+
+    at: int
+    """ns since boot, suspend included; 0 is now."""
+    key: ProcessKey | None
+    body: Body
+
+
+class Numbering:
+    """Makes events of happenings: counted, with both clocks as they were when the stream began."""
+
+    def __init__(self, source: str, tally: Tally) -> None:
+        self._source, self._tally = source, tally
+        self._seq = 0
+        boot = time.clock_gettime_ns(time.CLOCK_BOOTTIME)
+        self._utc_ns = time.time_ns() - boot
+        self._mono_ns = time.monotonic_ns() - boot
+
+    def event(self, happening: Happening, source: str | None = None) -> Event:
+        """The next event of the stream."""
+        at = happening.at or time.clock_gettime_ns(time.CLOCK_BOOTTIME)
+        body, tally = happening.body, self._tally
+        self._seq += 1
+        if type(body) is Loss:
+            tally.lost += body.events
+        elif type(body) is not CoverageChange:
+            tally.seen += 1
+            tally.rows += 1
+        schema, seq = SCHEMAS[type(body)], self._seq - 1
+        return Event(schema, source or self._source, seq, at + self._utc_ns, at + self._mono_ns, happening.key, body)
+
+    def coverage(self) -> Event:
+        """What the stream covers from here on."""
+        return self.event(Happening(0, None, CoverageChange(self._tally.coverage())))
