@@ -3,9 +3,10 @@
 import threading
 from dataclasses import dataclass, replace
 from time import monotonic
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
+from msgspec.structs import replace as changed
 
 from hostscope.cli.endings import ending
 from hostscope.cli.options import COMMON, ROWS, Choices, Query, options, parse_query
@@ -13,17 +14,20 @@ from hostscope.cli.output import Sink, open_output
 from hostscope.cli.progress import progress
 from hostscope.cli.refresh import draw, screen
 from hostscope.cli.show import FORMS, Showing, exit_code
-from hostscope.collectors.traffic import Look, TrafficWatch
+from hostscope.collectors.traffic import Look, TrafficWatch, addresses_of, with_names
+from hostscope.errors import UsageError
 from hostscope.model.answer import Answer
 from hostscope.model.coverage import Coverage
 from hostscope.model.traffic import LEDGER_SCHEMA, TrafficRequest
 from hostscope.render.traffic_columns import FLOWS, PROCESS_TRAFFIC, for_quantity, render_balance, render_ledger
 from hostscope.session import open_session
 
+if TYPE_CHECKING:
+    from hostscope.collectors.reverse_names import ReverseNames
+
 METHODS = ("accounting", "wire", "capture", "polling")
 HIGHEST_FIRST = ("traffic", "connections")
 DEFAULT_INTERVAL_S = 1.0
-OBSERVE_S = 1.0
 
 EPILOG = """\b
 TARGET is a pid, a name, :PORT (local) or a key; without one all processes are shown, also those that start later.
@@ -49,6 +53,8 @@ class Wish:
     query: Query
     connections: bool
     ledger: bool
+    names: "ReverseNames | None" = None
+    """Asks for the names that were not learnt."""
 
 
 @click.command("traffic", epilog=EPILOG)
@@ -59,21 +65,28 @@ class Wish:
 @click.option("--interface", "interfaces", multiple=True, metavar="NAME", help="Only this interface; may be repeated.")
 @click.option("--ledger", is_flag=True, help="Show how the parts add up to what the interfaces counted.")
 @click.option("--no-dns", "names", flag_value=False, default=True, type=bool, help="Learn no names from packets.")
-def command(connections: bool, ledger: bool, interfaces: tuple[str, ...], names: bool, **given: Any) -> int:
+@click.option("--resolve", is_flag=True, help="Ask the host's resolvers for other names: this sends packets.")
+@click.option("--read", "file", metavar="FILE", help="Read a pcap or pcapng file instead of measuring.")
+def command(
+    connections: bool, ledger: bool, interfaces: tuple[str, ...], names: bool, resolve: bool, file: str | None,
+    **given: Any,
+) -> int:  # fmt: skip
     """Show how much each process sends and receives, and to whom."""
-    wish = _wish(Choices(**given, watch=True), connections, ledger)
+    if file is not None and (given["method"] or given["duration"] or interfaces):
+        raise UsageError("--read shows a file as it is", "leave --method, --duration and --interface out")
+    wish = _wish(Choices(**given, watch=True), connections, ledger, resolve)
     choices = wish.query.choices
     request = TrafficRequest(method=choices.method, interfaces=interfaces, names=names)
     stop = threading.Event()
     with (
         open_session(choices.replay, lower=True) as session,
         ending(stop) as ended,
-        session.traffic(request, choices.targets) as watching,
+        session.traffic(request, choices.targets, file) as watching,
     ):
-        if choices.duration is not None or choices.format not in ("table", "ndjson"):
-            with progress("measuring traffic", choices) as going:
-                wait(watching, choices.duration, stop)
-                going.end()
+        if file is not None or choices.duration is not None or choices.format not in ("table", "ndjson"):
+            if file is None:
+                with progress("measuring traffic", choices):
+                    wait(watching, choices.duration, stop)
             with open_output(choices.output, session.overriding) as sink:
                 code = _write(wish, watching, watching.look(), sink)
         else:
@@ -82,21 +95,26 @@ def command(connections: bool, ledger: bool, interfaces: tuple[str, ...], names:
     return ended.code or code
 
 
-def _wish(choices: Choices, connections: bool, ledger: bool) -> Wish:
+def _wish(choices: Choices, connections: bool, ledger: bool, resolve: bool) -> Wish:
     if choices.sort in HIGHEST_FIRST:
         choices = replace(choices, sort=f"-{choices.sort}")
     layout: Any = FLOWS if connections else PROCESS_TRAFFIC
-    return Wish(parse_query(choices, layout), connections, ledger)
+    names = None
+    if resolve:
+        from hostscope.collectors.reverse_names import ReverseNames
+
+        names = ReverseNames()
+    return Wish(parse_query(choices, layout), connections, ledger, names)
 
 
 def wait(watching: TrafficWatch, duration_s: float | None, stop: threading.Event) -> None:
     """Until the time is up or somebody stops it; the counters are looked at meanwhile."""
     until = monotonic() + duration_s if duration_s is not None else None
     while until is None or monotonic() < until:
-        left = OBSERVE_S if until is None else min(OBSERVE_S, max(0.0, until - monotonic()))
+        left = watching.observe_s if until is None else min(watching.observe_s, max(0.0, until - monotonic()))
         if stop.wait(left):
             return
-        if left == OBSERVE_S:
+        if left == watching.observe_s:
             watching.observe()
 
 
@@ -130,12 +148,13 @@ def _showing(wish: Wish, watching: TrafficWatch, look: Look, sink: Sink, live: b
         query = replace(query, columns=query.layout.choose(",".join(names)))
     rows: Any = look.flows if wish.connections else look.processes
     coverage = _noted(watching.coverage(), look)
+    if wish.names is not None:
+        rows = with_names(rows, wish.names.of(addresses_of(rows)))
+        coverage = changed(coverage, effects=(*coverage.effects, "addresses were sent to the host's resolvers"))
     return Showing(query, Answer(iter(rows), lambda: coverage), query.selection(), sink, _beside(look))
 
 
 def _noted(coverage: Coverage, look: Look) -> Coverage:
-    from msgspec.structs import replace as changed
-
     notes = (*coverage.notes, render_balance(look.ledger)) if look.ledger else coverage.notes
     return changed(coverage, notes=notes, elapsed_ns=look.elapsed_ns)
 

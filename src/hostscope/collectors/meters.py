@@ -1,12 +1,19 @@
-"""Which meter measures: the kernel's own accounting, packets, or looking at sockets again and again."""
+"""Which meter measures: the kernel's own counting, packets, or looking at connections again and again."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
+from functools import partial
 
-from hostscope.errors import Denied, Unsupported
+from hostscope.collectors.capture_meter import open_capture_meter
+from hostscope.collectors.polling_meter import open_polling_meter
+from hostscope.errors import Denied, Error, Unsupported
 from hostscope.model.traffic import TrafficRequest
 from hostscope.platforms.base import Host, Meter
 from hostscope.platforms.tally import Tally
+
+Open = Callable[[Host, TrafficRequest, Tally], AbstractContextManager[Meter]]
+COMPOSED: dict[str, Open] = {"capture": open_capture_meter, "polling": open_polling_meter}
+"""Best first; what needs nothing but packets or sockets of a host. A host's own methods are better."""
 
 
 @contextmanager
@@ -14,14 +21,47 @@ def open_meter(host: Host, request: TrafficRequest, tally: Tally) -> Iterator[Me
     """The best meter there is, or the one that is named.
 
     Raises:
-        UsageError, Denied, Unsupported
+        UsageError: there is no such method or interface.
+        Denied, Unsupported: the named method, or each of them, cannot be used.
     """
-    with _opened(host, request, tally) as meter:
+    if request.method in COMPOSED:
+        opened = COMPOSED[request.method](host, request, tally)
+        meter = opened.__enter__()
+    else:
+        opened, meter = _best(host, request, tally)
+    tally.method = meter.method
+    with _entered(opened):
         yield meter
 
 
-def _opened(host: Host, request: TrafficRequest, tally: Tally) -> AbstractContextManager[Meter]:
-    return host.traffic.open(request, tally)
+def _best(host: Host, request: TrafficRequest, tally: Tally) -> tuple[AbstractContextManager[Meter], Meter]:
+    reasons: list[str] = []
+    first: Error | None = None
+    ways: list[Callable[[], AbstractContextManager[Meter]]] = [lambda: host.traffic.open(request, tally)]
+    if request.method is None:
+        ways += [partial(open_, host, request, tally) for open_ in COMPOSED.values()]
+    for way in ways:
+        opened = way()
+        try:
+            meter = opened.__enter__()
+        except (Denied, Unsupported) as failed:
+            first = first or failed
+            reasons.append(failed.message)
+            continue
+        if reasons:
+            tally.method_reason = "; ".join(reasons)
+        return opened, meter
+    assert first is not None
+    raise first
 
 
-__all__ = ["Denied", "Unsupported", "open_meter"]
+@contextmanager
+def _entered(opened: AbstractContextManager[Meter]) -> Iterator[None]:
+    """The rest of a context that was entered already."""
+    try:
+        yield
+    except BaseException as failed:
+        if not opened.__exit__(type(failed), failed, failed.__traceback__):
+            raise
+    else:
+        opened.__exit__(None, None, None)

@@ -1,6 +1,6 @@
 """Traffic by process: what a meter counted, made rows."""
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from time import monotonic, monotonic_ns, sleep
 from typing import NamedTuple
@@ -22,6 +22,7 @@ from hostscope.platforms.tally import Tally
 Owner = ProcessKey | str
 """A process, or a reason why there is none."""
 COLLECT_S = 1.0
+OBSERVE_S, POLL_S = 1.0, 0.2
 MOST_NAMED = 64
 """Remote addresses and domains that a row names."""
 WIRE_METHODS = frozenset({"wire", "capture", "file"})
@@ -52,6 +53,11 @@ class TrafficWatch:
     def measures(self) -> str:
         """Which quantity: ``payload`` or ``wire``."""
         return "wire" if self._meter.method in WIRE_METHODS else "payload"
+
+    @property
+    def observe_s(self) -> float:
+        """How often to `observe` while nobody looks: polling sees only what there is at that moment."""
+        return POLL_S if self._meter.method == "polling" else OBSERVE_S
 
     def observe(self) -> Reading:
         """Lets the windows know what the counters are; for a look's reading, or in between."""
@@ -122,6 +128,20 @@ def watch(
     tally = tally or Tally()
     with open_meter(host, request, tally) as meter:
         yield TrafficWatch(host, meter, tally, chosen)
+
+
+@contextmanager
+def watch_file(host: Host, path: str, request: TrafficRequest, targets: tuple[str, ...] = ()) -> Iterator[TrafficWatch]:
+    """The same for a capture file.
+
+    Raises:
+        UsageError: no such file, or no capture file. Denied, Unsupported
+    """
+    from hostscope.collectors.file_meter import FileMeter, read_file
+
+    tally = Tally()
+    reading = read_file(path, tally, request.max_flows, request.names)
+    yield TrafficWatch(host, FileMeter(reading), tally, choose(host, targets) if targets else None)
 
 
 def collect(
@@ -201,3 +221,25 @@ def _sum(flows: Iterable[Flow]) -> Counts:
 def _sum_of(flows: list[Flow], part: Callable[[Flow], Counts | None]) -> Counts | None:
     found = [counts for flow in flows if (counts := part(flow)) is not None]
     return sum(found, Counts()) if found else None
+
+
+def addresses_of(rows: Iterable[Flow | ProcessTraffic]) -> Iterator[str]:
+    """The remote addresses of rows that have no name."""
+    for row in rows:
+        if isinstance(row, ProcessTraffic):
+            yield from row.addresses if not row.domains else ()
+        elif row.remote is not None and row.domain is None:
+            yield row.remote.address
+
+
+def with_names(rows: Iterable[Flow | ProcessTraffic], names: Mapping[str, str]) -> list[Flow | ProcessTraffic]:
+    """The rows with names that were asked for, where they had none."""
+    return [_with_names(row, names) for row in rows]
+
+
+def _with_names(row: Flow | ProcessTraffic, names: Mapping[str, str]) -> Flow | ProcessTraffic:
+    if isinstance(row, ProcessTraffic):
+        found = _first(names.get(address) for address in row.addresses)
+        return replace(row, domains=found) if found and not row.domains else row
+    name = names.get(row.remote.address) if row.remote and row.domain is None else None
+    return replace(row, domain=name, domain_source="reverse") if name else row

@@ -82,19 +82,22 @@ class NetworkVerbs:
         return capture.record(self._host, request, output, stop, told, self._exit.process, override)
 
     def traffic(
-        self, request: TrafficRequest | None = None, targets: tuple[str, ...] = ()
+        self, request: TrafficRequest | None = None, targets: tuple[str, ...] = (), file: str | None = None
     ) -> "AbstractContextManager[TrafficWatch]":
         """Counts traffic while the block runs; `look` at it as often as you like.
 
         Args:
             targets: pids, names, ``:PORT`` (local) or keys; all processes when empty.
+            file: a pcap or pcapng file to read instead.
 
         Raises:
             UsageError: there is no such method or interface, or it is no target.
             Gone: a pid or key means no process. Denied, Mismatch, Unsupported
         """
-        from hostscope.collectors.traffic import watch
+        from hostscope.collectors.traffic import watch, watch_file
 
+        if file is not None:
+            return watch_file(self._host, file, request or TrafficRequest(), targets)
         return watch(self._host, request or TrafficRequest(), targets=targets)
 
     def resolvers(self, resolve: bool = False) -> Answer[Resolver]:

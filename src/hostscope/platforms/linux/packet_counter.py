@@ -59,14 +59,16 @@ class PacketCounter:
             raise
         self.before = self.situation()
 
-    def read(self) -> list[Element]:
-        """Everything that was counted. Cost: 2 µs an element, 8 µs a new one."""
+    def read(self) -> tuple[list[Element], Situation]:
+        """Everything that was counted, and the interfaces at that moment. Cost: 2 µs an element, 8 µs a new one."""
+        raw = self._table.read()
+        now = self.situation()
         before, self._parsed = self._parsed, {}
         elements = []
-        for key, value in self._table.read().items():
+        for key, value in raw.items():
             packets = self._parsed[key] = before.get(key) or parse_key(key)
             elements.append(Element(packets, parse_carried(value)))
-        return elements
+        return elements, now
 
     def situation(self) -> Situation:
         """Interfaces with their own counters, and addresses."""

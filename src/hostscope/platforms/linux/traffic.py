@@ -2,12 +2,13 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
+from typing import TYPE_CHECKING
 
 from msgspec.structs import replace
 
 from hostscope.errors import Denied, Unsupported, UsageError
 from hostscope.model.socket import Socket, SocketRequest
-from hostscope.model.traffic import TrafficRequest
+from hostscope.model.traffic import Reading, TrafficRequest
 from hostscope.platforms.base import Meter, Privileges, Sockets
 from hostscope.platforms.linux import iterator, net_namespaces
 from hostscope.platforms.linux.clock import Boot
@@ -22,6 +23,9 @@ from hostscope.platforms.linux.program_cache import load_image
 from hostscope.platforms.linux.wire_meter import MISSES as WIRE_MISSES
 from hostscope.platforms.linux.wire_meter import WireMeter
 from hostscope.platforms.tally import Tally
+
+if TYPE_CHECKING:
+    from hostscope.platforms.linux.dns_tap import DnsTap
 
 LOAD_PROGRAMS = ("bpf", "perfmon")
 COUNT_PACKETS = ("bpf", "net_raw")
@@ -51,7 +55,7 @@ class Traffic:
                         raise
                     tally.method_reason = f"{name} cannot be used: {failed}"
             tally.method = meter.method
-            yield meter
+            yield self._named(meter, tally, stack) if request.names else meter
 
     def _methods(self, asked: str | None) -> "list[tuple[str, _Make]]":
         methods: dict[str, _Make] = {"accounting": self._accounting, "wire": self._wire}
@@ -105,6 +109,20 @@ class Traffic:
         tally.note(f"counts {WIRE_MISSES}")
         return WireMeter(self._boot, counters, payload, self._list_sockets, request.interfaces)
 
+    def _named(self, meter: Meter, tally: Tally, stack: ExitStack) -> Meter:
+        """The meter, with names on its flows where we may listen to DNS answers."""
+        from hostscope.platforms.linux.dns_tap import DnsTap
+
+        try:
+            with self._raised(("net_raw",), "learn names from DNS answers"):
+                tap = DnsTap()
+        except OSError as failed:
+            tally.note(f"no names are learnt from DNS answers: {failed.strerror}")
+            return meter
+        stack.callback(tap.close)
+        tally.effects.append("raw sockets that get UDP datagrams from port 53")
+        return _NamedMeter(meter, tap)
+
     def _namespaces(self) -> tuple[NetNamespace, ...]:
         with self._raised(READ_OTHERS, "find network namespaces"):
             return net_namespaces.find().found
@@ -117,6 +135,17 @@ class Traffic:
 
     def _raised(self, names: tuple[str, ...], why: str) -> AbstractContextManager[None]:
         return self._privileges.using(names, why) if self._privileges else nullcontext()
+
+
+class _NamedMeter:
+    """A meter whose flows get the names that were learnt."""
+
+    def __init__(self, meter: Meter, tap: "DnsTap") -> None:
+        self.method, self._meter, self._tap = meter.method, meter, tap
+
+    def read(self) -> Reading:
+        reading = self._meter.read()
+        return replace(reading, flows=self._tap.named(reading.flows))
 
 
 _Make = Callable[[TrafficRequest, Tally, ExitStack], Meter]

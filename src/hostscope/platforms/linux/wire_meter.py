@@ -7,7 +7,6 @@ from hostscope.model.socket import Endpoint, Socket
 from hostscope.model.traffic import Counts, Flow, Ledger, Reading
 from hostscope.platforms.linux.clock import Boot
 from hostscope.platforms.linux.count_table import tick_ns
-from hostscope.platforms.linux.interface_counts import balance
 from hostscope.platforms.linux.packet_counter import (
     Element,
     PacketCounter,
@@ -21,6 +20,7 @@ from hostscope.platforms.linux.packet_record import without_identifier
 from hostscope.platforms.linux.payload_meter import PayloadMeter
 from hostscope.platforms.linux.rtnetlink import Link
 from hostscope.platforms.socket_index import GONE, Holder, HostSockets
+from hostscope.wire.ledger import balance
 
 MISSES = (
     "packets as interfaces count them, link headers included; of a socket that several processes use, all stand with "
@@ -99,7 +99,7 @@ class WireMeter:
         """See `Meter.read`. Cost: 10 µs for each pair of ends on an interface, and of the sockets listed."""
         self._learn()
         ours = self._counters.ours
-        elements, now = ours.read(), ours.situation()
+        elements, now = ours.read()
         judged = self._judge(ours, elements, now)
         if any(verdict == GONE for _, verdict in judged) and self._list_sockets():
             judged = self._judge(ours, elements, now)
@@ -176,8 +176,8 @@ class WireMeter:
         return [*self._settled, *flows]
 
     def _flows_of(self, counter: PacketCounter) -> list[Flow]:
-        now = counter.situation()
-        flows, _ = self._add_up(counter, self._judge(counter, counter.read(), now), now)
+        elements, now = counter.read()
+        flows, _ = self._add_up(counter, self._judge(counter, elements, now), now)
         return [flow for flow in flows if flow.key is not None]
 
     def _ledger(self, now: Situation, parts: dict[str, Counts], lost: Counts) -> Ledger:

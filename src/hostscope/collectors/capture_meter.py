@@ -1,0 +1,268 @@
+"""Traffic of captured packets: where the kernel cannot count for us, but packets may be seen."""
+
+import threading
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from time import monotonic, monotonic_ns, time_ns
+from typing import TYPE_CHECKING
+
+from msgspec.structs import replace
+
+from hostscope.collectors.interface_totals import LOOPBACK, InterfaceTotals, addresses_of
+from hostscope.errors import Error, Unsupported
+from hostscope.model.capture import CaptureRequest
+from hostscope.model.interface import Interface
+from hostscope.model.socket import Endpoint, SocketRequest
+from hostscope.model.traffic import Counts, Flow, Ledger, Reading, TrafficRequest
+from hostscope.platforms.base import Host, Meter, PacketSource
+from hostscope.platforms.socket_index import GONE, KERNEL, Ends, Holder, HostSockets
+from hostscope.platforms.tally import Tally
+from hostscope.wire.ledger import balance
+
+if TYPE_CHECKING:
+    from hostscope.collectors.packet_flows import PacketFlows
+    from hostscope.wire.batch import PacketBatch
+    from hostscope.wire.flow_records import Sent, WireFlow
+
+FORWARDED = "forwarded"
+SNAP_BYTES = 2048
+"""Enough for the hellos that names are learnt from."""
+LOOK_S, SHARE = 0.2, 8
+"""Sockets are listed at most this often while packets come, and for at most that part of the time."""
+DELIVERY_S = 0.1
+"""How long a packet may be on its way to us."""
+LINK_HEADER_BYTES = 14
+WITH_SOCKETS = frozenset({"tcp", "udp", "udplite", "sctp", "dccp", "quic"})
+MISSES = (
+    "packets as interfaces count them, link headers included; processes of sockets that live shorter than "
+    f"{LOOK_S} s may be missed, and other network namespaces are not seen"
+)
+
+
+@contextmanager
+def open_capture_meter(host: Host, request: TrafficRequest, tally: Tally) -> Iterator[Meter]:
+    """Captures and counts in a thread of its own while the block runs.
+
+    Raises:
+        UsageError: there is no such interface.
+        Denied, Unsupported
+    """
+    totals = InterfaceTotals(host, request.interfaces)
+    capture = CaptureRequest(interfaces=request.interfaces, snap_bytes=SNAP_BYTES)
+    with host.capture.open(capture, tally) as source:
+        try:
+            from hostscope.collectors.packet_flows import PacketFlows
+        except ImportError as missing:  # NumPy
+            raise Unsupported(f"captured packets cannot be decoded: {missing}") from missing
+        meter = CaptureMeter(host, source, PacketFlows(request.max_flows, request.names), totals)
+        tally.note(f"counts {MISSES}")
+        with meter.running():
+            yield meter
+        for note in meter.notes:
+            tally.note(note)
+
+
+class CaptureMeter:
+    """Implements `hostscope.platforms.base.Meter`."""
+
+    method = "capture"
+
+    def __init__(self, host: Host, source: PacketSource, flows: "PacketFlows", totals: InterfaceTotals) -> None:
+        self._host, self._source, self._flows, self._totals = host, source, flows, totals
+        self._lock, self._stop = threading.Lock(), threading.Event()
+        self._index, self._listed_s, self._pause_s = HostSockets(), 0.0, LOOK_S
+        self._cut_ns: int | None = None
+        self._held: list[PacketBatch] = []
+        self._failed: BaseException | None = None
+        self._began_ns = monotonic_ns()
+        self.notes: list[str] = []
+
+    @contextmanager
+    def running(self) -> Iterator[None]:
+        """Packets are taken while the block runs."""
+        self._list_sockets()
+        thread = threading.Thread(target=self._run, name="capture-meter")
+        thread.start()
+        try:
+            yield
+        finally:
+            self._stop.set()
+            thread.join()
+
+    def read(self) -> Reading:
+        """See `Meter.read`. Cost: 15 µs a flow.
+
+        Raises:
+            whatever ended the capture.
+        """
+        if self._failed is not None:
+            raise self._failed
+        now = self._cut()
+        with self._lock:
+            wired = [(flow, self._flows.domain_of(flow)) for flow in self._flows.flows()]
+            apart, evicted = self._flows.apart(), self._flows.evicted()
+            self._resume()
+        self._list_sockets()
+        judge = _Judge(self._index, self._source, now)
+        flows = tuple(flow for wire, domain in wired for flow in judge.flows(wire, domain))
+        lost = self._lost(wired)
+        parts = _parts(flows, {KERNEL: apart, "evicted": evicted, "lost": lost})
+        return Reading(time_ns(), monotonic_ns() - self._began_ns, flows, self._ledger(now, parts), lost, evicted)
+
+    def _cut(self) -> dict[str, Interface]:
+        """Reads the interfaces' counters, and waits until all packets from before have come; later ones are held back.
+
+        Without it, what is still in the rings would be missing in the ledger.
+        """
+        with self._lock:
+            began_ns = time_ns()
+            now = self._totals.read()
+            self._cut_ns = (began_ns + time_ns()) // 2
+        self._stop.wait(DELIVERY_S)
+        return now
+
+    def _resume(self) -> None:
+        for batch in self._held:
+            self._flows.feed(batch)
+        self._cut_ns = None
+        self._held.clear()
+
+    def _feed(self, batch: "PacketBatch") -> None:
+        if self._cut_ns is None:
+            self._flows.feed(batch)
+            return
+        count = int(batch.at_ns.searchsorted(self._cut_ns, side="right"))
+        self._flows.feed(batch.part(0, count))
+        if count < len(batch):
+            self._held.append(_copied(batch.part(count, len(batch))))
+
+    def _run(self) -> None:
+        try:
+            for batch in self._source.batches(self._stop):
+                if not len(batch):
+                    continue
+                before = len(self._flows)
+                with self._lock:
+                    self._feed(batch)
+                if len(self._flows) > before:
+                    self._list_sockets()
+        except BaseException as failed:
+            self._failed = failed
+
+    def _list_sockets(self) -> None:
+        """Lists sockets again unless that was done just now."""
+        began = monotonic()
+        if began - self._listed_s < self._pause_s:
+            return
+        try:
+            for socket in self._host.sockets.sweep(SocketRequest(tcp_details=False), Tally()):
+                self._index.add_socket(socket)
+        except Error as failed:
+            self.notes.append(f"packets have no processes: {failed.message}")
+        self._listed_s = monotonic()
+        self._pause_s = max(LOOK_S, (self._listed_s - began) * (SHARE - 1))
+
+    def _lost(self, wired: "list[tuple[WireFlow, tuple[str, str] | None]]") -> Counts:
+        """Packets that found no room in a ring; their bytes are estimated from the packets that did."""
+        packets = sum(flow.sent.packets + flow.received.packets for flow, _ in wired)
+        size = sum(flow.sent.wire_bytes + flow.received.wire_bytes for flow, _ in wired) / packets if packets else 0
+        dropped = sum(counts.dropped for counts in self._source.counts())
+        return Counts(0, int(dropped * size), 0, dropped)
+
+    def _ledger(self, now: dict[str, Interface], parts: dict[str, Counts]) -> Ledger:
+        names = {interface.name for interface in self._source.interfaces}
+        counted = {name: counts for name, counts in self._totals.counted(now).items() if name in names}
+        return balance(counted.keys(), counted.values(), parts, estimated=False)
+
+
+class _Judge:
+    """Whose flows are, by the sockets that were listed."""
+
+    def __init__(self, index: HostSockets, source: PacketSource, now: dict[str, Interface]) -> None:
+        self._index, self._source, self._interfaces = index, source, now
+        self._addresses = addresses_of(now)
+        self._net_ns = next((interface.net_ns for interface in now.values()), None)
+
+    def flows(self, wire: "WireFlow", domain: tuple[str, str] | None) -> Iterator[Flow]:
+        """One flow, or both ends' flows when both are on this host and the interface counts both."""
+        from hostscope.collectors.packet_flows import end_of
+
+        here, there = end_of(wire.initiator), end_of(wire.responder)
+        name = self._source.interfaces[wire.interface or 0].name
+        interface = self._interfaces.get(name)
+        if interface is not None and interface.kind == LOOPBACK:
+            header = LINK_HEADER_BYTES  # Linux counts none there
+            yield self._flow(wire, here, there, "outbound", _counts(wire.sent, wire.received, header), name, domain)
+            yield self._flow(wire, there, here, "inbound", _counts(wire.received, wire.sent, header), name, domain)
+        elif self._is_local(there.address) and not self._is_local(here.address):
+            yield self._flow(wire, there, here, "inbound", _counts(wire.received, wire.sent), name, domain)
+        else:
+            yield self._flow(wire, here, there, "outbound", _counts(wire.sent, wire.received), name, domain)
+
+    def _flow(
+        self, wire: "WireFlow", local: Endpoint, remote: Endpoint, direction: str, counts: Counts, interface: str,
+        domain: tuple[str, str] | None,
+    ) -> Flow:  # fmt: skip
+        from hostscope.collectors.packet_flows import protocol_of
+
+        protocol = protocol_of(wire)
+        verdict = self._judge(("udp" if protocol == "quic" else protocol, local.address, local.port, *_plain(remote)))
+        holder = verdict if isinstance(verdict, Holder) else None
+        named = domain if direction == "outbound" else None
+        return Flow(
+            protocol=protocol,
+            local=local,
+            remote=remote,
+            key=holder.key if holder else None,
+            name=holder.name if holder else None,
+            unknown=None if holder else str(verdict),
+            user=holder.user if holder else None,
+            direction=direction if wire.initiator_by == "syn" else None,
+            net_ns=self._net_ns,
+            interface=interface,
+            cookie=holder.cookie if holder else None,
+            wire=counts,
+            first_at_ns=wire.first_at_ns,
+            last_at_ns=wire.last_at_ns,
+            closed=wire.state in ("fin", "rst") if wire.state else None,
+            domain=named[0] if named else None,
+            domain_source=named[1] if named else None,
+        )
+
+    def _judge(self, ends: Ends) -> Holder | str:
+        if not self._is_local(ends[1]):
+            return FORWARDED
+        found = self._index.index(self._net_ns).find(ends)
+        if found is None:
+            return GONE if ends[0] in WITH_SOCKETS else KERNEL
+        return found.unknown or (found if found.key else GONE)
+
+    def _is_local(self, address: str) -> bool:
+        return address in self._addresses or address.startswith("127.") or address == "::1"
+
+
+def _copied(batch: "PacketBatch") -> "PacketBatch":
+    """The same packets in memory of their own: those of a ring last until the next ones are asked for."""
+    begin, end = int(batch.offsets.min()), int((batch.offsets + batch.captured).max())
+    return replace(batch, data=batch.data[begin:end].copy(), offsets=batch.offsets - begin)
+
+
+def _plain(end: Endpoint) -> tuple[str, int | None]:
+    return end.address, end.port
+
+
+def _counts(sent: "Sent", received: "Sent", header: int = 0) -> Counts:
+    return Counts(
+        sent.wire_bytes - sent.packets * header,
+        received.wire_bytes - received.packets * header,
+        sent.packets,
+        received.packets,
+    )
+
+
+def _parts(flows: Iterable[Flow], others: dict[str, Counts]) -> dict[str, Counts]:
+    parts = {"attributed": Counts(), **others}
+    for flow in flows:
+        part = flow.unknown or "attributed"
+        parts[part] = parts.get(part, Counts()) + (flow.wire or Counts())
+    return parts
