@@ -41,6 +41,7 @@ _WAITING = 256
 """Batches of messages that may wait to be matched; the capture's own ring holds what comes then."""
 ENCRYPTED = "questions over TLS or HTTPS are encrypted: they cannot be seen, only that there is a connection"
 ASKED_NAMES = "servers' addresses were sent to the host's resolvers"
+ELSEWHERE = "more network namespaces: what stays inside them is not seen"
 _ANYONE = Endpoint("", None)
 
 
@@ -119,7 +120,10 @@ def _observed(
     capture = CaptureRequest(request.interfaces, kernel_filter(request), ring_bytes=_RING_BYTES)
     tally.note(ENCRYPTED)
     with host.capture.open(capture, tally) as source, _counting(host, tally) as meter:
-        matching = Matching(request, board, tally, Owners(SocketOwners(host), owner_of, meter))
+        sockets = SocketOwners(host)
+        if (others := sockets.namespaces() - 1) > 0:
+            tally.note(f"{others} {ELSEWHERE}")
+        matching = Matching(request, board, tally, Owners(sockets, owner_of, meter))
         with closing(_Reader(source, packets, stop)) as reader:
             for batch in reader.batches():
                 for packet in batch:
@@ -172,7 +176,7 @@ class Owners:
     def serving(self, exchange: Exchange) -> SocketOwner | None:
         """Who answers at a server's end on this host; such sockets stay open."""
         asked = (protocol_of(exchange.transport), exchange.server, exchange.client, exchange.at_ns)
-        found = self._sockets.owner_of(*asked)
+        found = self._sockets.listener(*asked)
         return found if isinstance(found, SocketOwner) else None
 
 

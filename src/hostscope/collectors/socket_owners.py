@@ -13,6 +13,7 @@ from hostscope.platforms.tally import Tally
 
 SHARE = 5
 """Listing takes at most the fifth part of the time."""
+LISTENER_AGE_NS = 10_000_000_000
 ANYWHERE = frozenset({"0.0.0.0", "::"})
 _GONE = "its socket had closed when it was looked up"
 _BUSY = "sockets come and go faster than they can be listed"
@@ -32,6 +33,16 @@ class SocketOwners:
         self._listed_at_ns = 0
         self._next_ns = 0
         self._failed: Gap | None = None
+
+    def listener(self, protocol: str, local: Endpoint, remote: Endpoint, at_ns: int) -> SocketOwner | Gap | None:
+        """The same for a server's socket, which stays: what a list of the last seconds says is believed."""
+        fresh = at_ns - self._listed_at_ns < LISTENER_AGE_NS
+        found = self._best(protocol, local, remote) if fresh else []
+        return _owner(found[0]) if len(found) == 1 else self.owner_of(protocol, local, remote, at_ns)
+
+    def namespaces(self) -> int:
+        """How many network namespaces have addresses here."""
+        return len({inode for inodes in self._addresses().values() for inode in inodes})
 
     def owner_of(self, protocol: str, local: Endpoint, remote: Endpoint, at_ns: int) -> SocketOwner | Gap | None:
         """The process with the lowest pid that holds the socket; None when the address is not this host's."""

@@ -1,12 +1,14 @@
 """What every session answers: on this host, at an agent, or across a fleet."""
 
 import threading
-from collections.abc import Iterator
-from typing import Any, Protocol
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Any, Protocol
 
 from hostscope.chain import Entry, Verification
 from hostscope.model.answer import Answer
 from hostscope.model.container import Container
+from hostscope.model.dns import DnsQuery, DnsRequest, Resolver
+from hostscope.model.dump import Dump, DumpRequest, RuleMatch
 from hostscope.model.event import Event
 from hostscope.model.host import Ability, Finding, HostCounters
 from hostscope.model.inspection import HostInspection, ProcessInspection
@@ -15,6 +17,9 @@ from hostscope.model.request import ProcessRequest
 from hostscope.model.response import Act, ActRequest, Plan
 from hostscope.model.service import ServiceState
 from hostscope.model.tree import TreeRow
+
+if TYPE_CHECKING:
+    from hostscope.wire.scores import ScoreBoard
 
 
 class Session(Protocol):
@@ -56,6 +61,24 @@ class Session(Protocol):
     def verify_trail(self, files: tuple[str, ...] = ()) -> Verification:
         """Whether the audit trail is whole."""
 
+    def dump(
+        self, targets: Sequence[str], request: DumpRequest | None = None, output: str | None = None, force: bool = False
+    ) -> Answer[Dump]:
+        """Preserves the memory of processes in files; a row for each.
+
+        Raises:
+            UsageError, Gone, Denied, Mismatch: with the first row.
+        """
+
+    def scan(
+        self, targets: Sequence[str], rules: str, memory: bool = True, executable: bool = True
+    ) -> Answer[RuleMatch]:
+        """What YARA rules find in processes; a row for each match.
+
+        Raises:
+            RuleError: a rule is wrong. UsageError, Gone, Denied, Mismatch: with the first row.
+        """
+
     def processes(self, request: ProcessRequest | None = None) -> Answer[Process]:
         """Every process, in ascending pid order."""
 
@@ -90,6 +113,16 @@ class Session(Protocol):
 
     def service_changes(self, stop: threading.Event, interval_s: float = 2.0) -> Iterator[Event]:
         """State changes of units, until `stop` is set."""
+
+    def resolvers(self, resolve: bool = False) -> Answer[Resolver]:
+        """Every configured resolver; with `resolve` their names, which sends packets."""
+
+    def dns_queries(self, request: DnsRequest, stop: threading.Event, board: "ScoreBoard") -> Answer[DnsQuery]:
+        """Every question that passes until `stop` is set, when it has ended; `board` counts along.
+
+        Raises:
+            UsageError, Denied, Unsupported, Unavailable: packets cannot be captured so; with the first row.
+        """
 
     def abilities(self) -> Answer[Ability]:
         """What hostscope can do here."""

@@ -247,6 +247,27 @@ def test_sockets_are_listed_as_often_as_needed_and_no_more() -> None:
     assert len(looks) == 1, "one list answers for what was before it"
 
 
+def test_the_socket_of_a_server_is_believed_for_a_while() -> None:
+    server = socket(53, (SocketOwner(key(2), "dnsmasq"),))
+    asked = box(sockets=[server])
+    looks: list[int] = []
+    sweep = asked.sockets.sweep
+    asked.sockets.sweep = lambda request, tally: looks.append(1) or sweep(request, tally)  # type: ignore[method-assign]
+    owners, now = SocketOwners(asked), time.time_ns()
+    for late in (0, 10**9, 5 * 10**9):
+        found = owners.listener("udp", Endpoint(CLIENT[0], 53), Endpoint(*CLIENT), now + late)
+        assert isinstance(found, SocketOwner) and found.name == "dnsmasq"
+    assert len(looks) == 1
+
+
+def test_other_namespaces_are_said() -> None:
+    inside = Interface("eth0", 2, "veth", (), "up", addresses=(InterfaceAddress("inet", "172.17.0.2", 16),), net_ns=2)
+    asked = box(readings=[reading()])
+    asked.interfaces.answers.interfaces[0].append(inside)  # type: ignore[attr-defined]
+    _, _, coverage = observed(asked)
+    assert "1 more network namespaces: what stays inside them is not seen" in coverage.notes  # type: ignore[attr-defined]
+
+
 def counted(*flows: Flow, at: int = AT) -> SocketOwner | Gap | None:
     return MeterOwners(FakeMeter([reading(*flows)])).owner_of("udp", Endpoint(*CLIENT), Endpoint(*SERVER), at)
 
