@@ -163,7 +163,8 @@ def tagged(kind: int, tag: int, port: int, size: int) -> bytes:
 @pytest.mark.parametrize(("kind", "tag"), [(0x8100, 0x2A07), (0x88A8, 0x0FFE)])
 def test_vlan_tags_that_the_kernel_took_out_are_put_back(cable: Pair, kind: int, tag: int) -> None:
     frames = [tagged(kind, tag, 7007, size) for size in range(20, 40)]
-    with opened(CaptureRequest((cable.near,))) as (batches, stop, _):
+    expression = f"vlan {tag & 0xFFF} and udp dst port 7007"
+    with opened(CaptureRequest((cable.near,), expression)) as (batches, stop, _):
         script = (
             "import socket, sys; s = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, 0)\n"
             f"s.bind(({cable.far!r}, 0))\nfor line in sys.stdin: s.send(bytes.fromhex(line))"

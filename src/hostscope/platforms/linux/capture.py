@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from msgspec import Struct
 
-from hostscope.errors import Denied, NativeError, Unavailable, UsageError
+from hostscope.errors import Denied, Error, NativeError, Unavailable, UsageError
 from hostscope.model.capture import CaptureCounts, CaptureInterface, CaptureRequest
 from hostscope.platforms.base import PacketSource, Privileges
 from hostscope.platforms.linux.net_namespaces import ENTER, NetNamespace, find, inside, ours
@@ -90,7 +90,7 @@ class Capture:
         with ExitStack() as stack:
             with self._raised(request):
                 namespace = namespace_of(request.namespace)
-                places = tuple(places_of(request, _links(namespace), namespace.inode))
+                places = _entered(namespace, lambda: tuple(places_of(request, _links(), namespace.inode)))
                 for place in places:
                     ring = _tried(place, inside, namespace, partial(PacketRing, *_size(request, place, len(places))))
                     stack.callback(ring.close)
@@ -196,7 +196,7 @@ class PacketRings:
 
 
 def places_of(request: CaptureRequest, links: list[Link], net_ns: int | None) -> Iterator[_Place]:
-    """What is captured from, each with its filter; nothing has been opened yet.
+    """What is captured from, each with its filter; no ring has been made yet.
 
     Raises:
         UsageError: an interface does not exist or is down, or the filter is wrong.
@@ -208,7 +208,7 @@ def places_of(request: CaptureRequest, links: list[Link], net_ns: int | None) ->
         raise UsageError("no interface is up", LISTING)
     for name in wanted:
         shown = _shown(name, named, net_ns)
-        yield _Place(shown, program_for(request.bpf, shown.link, snap_bytes(request)), loopback)
+        yield _Place(shown, program_for(request.bpf, shown.link, snap_bytes(request), shown.name), loopback)
 
 
 def _shown(name: str, named: dict[str, Link], net_ns: int | None) -> CaptureInterface:
@@ -227,14 +227,19 @@ def snap_bytes(request: CaptureRequest) -> int:
     return min(request.snap_bytes, MOST_SNAP_BYTES)
 
 
-def _links(namespace: NetNamespace) -> list[Link]:
+def _entered(namespace: NetNamespace, step: Callable[[], Result]) -> Result:
     try:
-        route = inside(namespace, RouteSocket)
+        return inside(namespace, step)
     except OSError as failed:
-        if failed.errno in REFUSED:
+        if isinstance(failed, Error):
+            raise
+        if failed.errno in REFUSED and not namespace.ours:
             raise Denied("may not enter that network namespace", "needs root or CAP_SYS_ADMIN") from None
         raise error("rtnetlink", failed) from failed
-    with closing(route):
+
+
+def _links() -> list[Link]:
+    with closing(RouteSocket()) as route:
         return route.links()
 
 
@@ -258,5 +263,7 @@ def _tried(place: _Place, step: Callable[..., Result], *given: object) -> Result
 def _effects(request: CaptureRequest, places: tuple[_Place, ...]) -> list[str]:
     names = ", ".join(place.shown.name for place in places)
     opened = [f"{len(places)} packet socket{'s' * (len(places) > 1)} on {names}"]
+    if request.bpf:
+        opened.append("libpcap opened each of them once more while it compiled the filter")
     real = [place.shown.name for place in places if not place.everywhere]
     return [*opened, f"promiscuous mode on {', '.join(real)}"] if request.promiscuous and real else opened

@@ -33,8 +33,8 @@ def accept_all(snap_bytes: int) -> Program:
     return ((_RETURN, 0, 0, snap_bytes),)
 
 
-def program_for(expression: str | None, link: int, snap_bytes: int) -> Program:
-    """The program for an expression on packets of a link type (LINKTYPE_*).
+def program_for(expression: str | None, link: int, snap_bytes: int, interface: str | None = None) -> Program:
+    """The program for an expression on packets of a link type (LINKTYPE_*), on that interface.
 
     Raises:
         UsageError: libpcap rejects the expression, or it asks for what cooked packets do not have.
@@ -44,7 +44,7 @@ def program_for(expression: str | None, link: int, snap_bytes: int) -> Program:
         return accept_all(snap_bytes)
     from hostscope.platforms.linux.native import pcap
 
-    program = pcap.compile_filter(expression, DLT_RAW if link == LINKTYPE_RAW else link, snap_bytes)
+    program = pcap.compile_filter(expression, DLT_RAW if link == LINKTYPE_RAW else link, snap_bytes, interface)
     return for_cooked(program) if link == DLT_LINUX_SLL2 else program
 
 

@@ -15,6 +15,8 @@ UNKNOWN_NETMASK = 0xFFFF_FFFF
 MOST_INSTRUCTIONS = 4096
 """BPF_MAXINSNS: the kernel takes no longer program."""
 
+_MESSAGE_BYTES, _SMALL_BUFFER = 256, 1 << 19
+
 Instruction = tuple[int, int, int, int]
 """code, jump if true, jump if false, k: struct sock_filter."""
 
@@ -27,24 +29,44 @@ class _Program(ctypes.Structure):
     _fields_ = (("length", ctypes.c_uint), ("instructions", ctypes.POINTER(_Instruction)))
 
 
-def compile_filter(expression: str, link: int, snap_bytes: int) -> tuple[Instruction, ...]:
+def compile_filter(
+    expression: str, link: int, snap_bytes: int, interface: str | None = None
+) -> tuple[Instruction, ...]:
     """The program that lets `snap_bytes` of each matching packet through.
 
     Args:
         link: DLT_* number of what packets begin with.
+        interface: where the program will run. The kernel takes VLAN tags out of frames; libpcap writes programs that
+            know this (``vlan 42``) only for a capture that is open, so one is opened, for as long as it takes.
 
     Raises:
         UsageError: libpcap rejects the expression; the message is its own.
         Unavailable: there is no libpcap.
     """
     library = _library()
-    handle = library.pcap_open_dead(link, snap_bytes)
+    handle = _open_live(library, interface, link, snap_bytes) if interface else None
+    handle = handle or library.pcap_open_dead(link, snap_bytes)
     if not handle:
         raise Unavailable("libpcap has no memory for a filter")
     try:
         return _compiled(library, handle, expression)
     finally:
         library.pcap_close(handle)
+
+
+def _open_live(library: ctypes.CDLL, interface: str, link: int, snap_bytes: int) -> int | None:
+    """A capture on the interface; None where it may not be opened or has another link type."""
+    handle: int | None = library.pcap_create(interface.encode(), ctypes.create_string_buffer(_MESSAGE_BYTES))
+    if not handle:
+        return None
+    library.pcap_set_snaplen(handle, snap_bytes)
+    library.pcap_set_buffer_size(handle, _SMALL_BUFFER)
+    if library.pcap_activate(handle) >= 0 and (
+        library.pcap_datalink(handle) == link or library.pcap_set_datalink(handle, link) == 0
+    ):
+        return handle
+    library.pcap_close(handle)
+    return None
 
 
 def _compiled(library: ctypes.CDLL, handle: int, expression: str) -> tuple[Instruction, ...]:
@@ -84,6 +106,14 @@ def _library() -> ctypes.CDLL:
 def _signed(library: ctypes.CDLL) -> ctypes.CDLL:
     library.pcap_open_dead.argtypes = [ctypes.c_int, ctypes.c_int]
     library.pcap_open_dead.restype = ctypes.c_void_p
+    library.pcap_create.argtypes = [ctypes.c_char_p, ctypes.c_char_p]
+    library.pcap_create.restype = ctypes.c_void_p
+    for name in ("pcap_set_snaplen", "pcap_set_buffer_size", "pcap_set_datalink"):
+        getattr(library, name).argtypes = [ctypes.c_void_p, ctypes.c_int]
+        getattr(library, name).restype = ctypes.c_int
+    for name in ("pcap_activate", "pcap_datalink"):
+        getattr(library, name).argtypes = [ctypes.c_void_p]
+        getattr(library, name).restype = ctypes.c_int
     library.pcap_compile.argtypes = [
         ctypes.c_void_p, ctypes.POINTER(_Program), ctypes.c_char_p, ctypes.c_int, ctypes.c_uint32,
     ]  # fmt: skip
