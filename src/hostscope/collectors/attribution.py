@@ -116,7 +116,8 @@ class Owners:
     def _reason(self, protocol: str, *addresses: str) -> str:
         if self._addresses is None:
             self._addresses = _own_addresses(self._host, self._tally)
-        if self._addresses and not any(address in self._addresses or _to_many(address) for address in addresses):
+        ours = not self._addresses or not self._addresses.isdisjoint(addresses)
+        if not ours and not any(map(_to_many, addresses)):
             return "forwarded"
         return "gone" if protocol in _WITH_SOCKETS else "kernel"
 

@@ -135,6 +135,8 @@ class _Recording:
 
     def close(self) -> None:
         """Writes what is left, and completes the file."""
+        if self._notes and self._notes.unasked:
+            self.tally.note("flows came faster than their processes could be looked up: some packets have no comment")
         if self._window is not None:
             self.dump()
         self._files.end()

@@ -24,7 +24,9 @@ COMMAND_CHARACTERS = 200
 _MOST_OWNERS = 3
 _TRIES = 4
 """How often a flow without a process is asked about again, each time in another batch."""
-_MOST_FLOWS = 262_144
+_MOST_FLOWS = 65_536
+_MOST_ASKED = 500
+"""Flows of one batch that are asked about, at 20 µs each: a flood of new flows must not cost packets."""
 _MOST_NAMES, _MOST_OF_ONE = 16_384, 4
 _MOST_PEOPLE = 4096
 _DNS, _UDP = 53, 17
@@ -48,6 +50,8 @@ class PacketNotes:
         """One line for each process that was named, with its whole command line."""
         self.names: dict[str, list[str]] = {}
         """Address -> names that DNS answers gave it."""
+        self.unasked = 0
+        """How often the process of a flow was not looked up, because too many were new at once."""
         self.named = 0
         """Packets with a process beside them."""
 
@@ -58,7 +62,7 @@ class PacketNotes:
         self._learn(batch, out, update.look)
         ids, first, index = np.unique(update.ids, return_index=True, return_inverse=True)
         self._ask(out, ids.tolist(), first.tolist())
-        known = [self._known[flow] if flow else _NOTHING for flow in ids.tolist()]
+        known = [self._known.get(flow, _NOTHING) for flow in ids.tolist()]
         counts = np.bincount(index, minlength=len(known))
         self.named += int(sum(count for count, one in zip(counts.tolist(), known, strict=True) if one.named))
         return Notes([one.options for one in known], index.astype(np.int64).reshape(-1))
@@ -80,7 +84,9 @@ class PacketNotes:
     def _ask(self, out: Decoded, ids: list[int], first: list[int]) -> None:
         if len(self._known) > _MOST_FLOWS:
             self._known.clear()
-        places = [place for place, flow in enumerate(ids) if flow and self._due(flow)]
+        due = [place for place, flow in enumerate(ids) if flow and self._due(flow)]
+        places = due[:_MOST_ASKED]
+        self.unasked += len(due) - len(places)
         questions = list(_questions(out, np.array([first[place] for place in places], np.int64)))
         for place, question, answer in zip(places, questions, self._owners.of(questions), strict=True):
             before = self._known.get(ids[place])
@@ -101,8 +107,9 @@ class PacketNotes:
                 lines.append(f"{end} = {len(owners) - _MOST_OWNERS} more processes")
         if lines:
             return _Known(b"".join(comment(line) for line in lines), True, tries)
-        settled = tries >= _TRIES or answer.unknown != "gone"
-        return _Known(comment(f"process unknown: {answer.unknown}") if settled else b"", False, tries)
+        if answer.unknown == "gone" and tries < _TRIES:
+            return _Known(b"", False, tries)
+        return _Known(comment(f"process unknown: {answer.unknown}"), False, _TRIES)
 
 
 _NOTHING = _Known(b"", False, 0)
