@@ -35,7 +35,7 @@ HOSTSCOPE = shutil.which("hostscope", path=f"{Path(sys.executable).parent}:{os.e
 def compile_peer(name: str, folder: str) -> str:
     """The path of a C program of this folder, compiled with -O2."""
     target = f"{folder}/{name}"
-    subprocess.run(["cc", "-O2", "-o", target, str(HERE / f"{name}.c")], check=True)
+    subprocess.run(["cc", "-O2", "-pthread", "-o", target, str(HERE / f"{name}.c")], check=True)
     return target
 
 

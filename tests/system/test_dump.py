@@ -1,18 +1,13 @@
 """Dumps of real processes, opened by other people's tools."""
 
 import json
-import mmap
 import os
 import re
 import shutil
 import signal
 import subprocess
 import sys
-import tempfile
-import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -21,77 +16,20 @@ import pytest
 from hostscope.dumps.core_file import open_core
 from hostscope.dumps.manifest import parse_manifest
 from hostscope.errors import Denied, Error, Gone, Mismatch, Unavailable
-from hostscope.model.dump import Dump, DumpRequest, Manifest
-from hostscope.model.process import Process
+from hostscope.model.dump import DumpRequest
 from hostscope.model.request import ProcessRequest
-from hostscope.platforms import open_host
 from hostscope.respond.preserve import dump
 from tests.system.commands import need
+from tests.system.dump_target import HOST, PAGE, built, dumped, running, status, until
 from tests.system.told_child import NOBODY, told_child
 
 pytestmark = pytest.mark.system
-HOST = open_host()
-PAGE = mmap.PAGESIZE
-
-
-@dataclass
-class Target:
-    """The C program: its process, and the addresses that it told."""
-
-    child: "subprocess.Popen[str]"
-    secret: int
-    variable: int
-
-    @property
-    def process(self) -> Process:
-        return HOST.processes.read(self.child.pid, ProcessRequest())
 
 
 @pytest.fixture(scope="module")
 def program() -> Iterator[str]:
-    compiler = need("gcc", "gcc")
-    folder = tempfile.mkdtemp(prefix="hostscope-dump-")  # other users may run it
-    path = Path(folder, "dump_target")
-    source = Path(__file__).with_name("dump_target.c")
-    subprocess.run([compiler, "-g", "-O1", "-pthread", "-o", str(path), str(source)], check=True)
-    os.chmod(folder, 0o755)
-    yield str(path)
-    shutil.rmtree(folder)
-
-
-@contextmanager
-def running(program: str, threads: int = 1, **options: Any) -> Iterator[Target]:
-    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
-    with subprocess.Popen([program, str(threads)], **pipes, **options) as child:
-        assert child.stdin and child.stdout
-        secret, variable = (int(word, 16) for word in child.stdout.readline().split())
-        try:
-            yield Target(child, secret, variable)
-        finally:
-            child.stdin.close()
-
-
-def dumped(pid: int, path: Path, **request: Any) -> tuple[Dump, Manifest]:
-    (row,) = dump(HOST, [str(pid)], DumpRequest(**request), str(path)).rows()
-    assert row.file == str(path)
-    return row, parse_manifest(Path(f"{path}.json").read_bytes())
-
-
-def status(pid: int, name: str) -> str:
-    text = Path(f"/proc/{pid}/status").read_text()
-    return next(line.split(":", 1)[1].strip() for line in text.splitlines() if line.startswith(name + ":"))
-
-
-def runs(tid: int) -> bool:
-    """Whether a thread is neither stopped nor traced."""
-    return status(tid, "State")[0] in "SR" and status(tid, "TracerPid") == "0"
-
-
-def until(condition: Callable[[], bool], seconds: float = 20) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, "it did not happen in time"
-        time.sleep(0.005)
+    with built() as path:
+        yield path
 
 
 def test_gdb_opens_it(program: str, tmp_path: Path) -> None:
@@ -513,62 +451,6 @@ def test_the_rate_is_kept(program: str, tmp_path: Path) -> None:
     with running(program) as target:
         row, _ = dumped(target.child.pid, tmp_path / "core", policy="executable", rate_bytes=4 << 20, registers=False)
     assert row.elapsed_ns >= row.read_bytes / (4 << 20) * 1e9 * 0.8
-
-
-SLOW = ["--rate-limit", "64K", "--output"]
-STAGES = {"reading": [], "frozen": ["--freeze"]}
-
-
-@pytest.mark.parametrize("stage", STAGES)
-@pytest.mark.parametrize("blow", [signal.SIGKILL, signal.SIGINT, signal.SIGTERM])
-def test_whatever_ends_us_the_target_runs_on(program: str, tmp_path: Path, stage: str, blow: signal.Signals) -> None:
-    with running(program, threads=8) as target:
-        pid = target.child.pid
-        command = [sys.executable, "-m", "hostscope", "dump", str(pid), *STAGES[stage], *SLOW, str(tmp_path / "core")]
-        with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as ours:
-            until(lambda: any(path.stat().st_size for path in tmp_path.iterdir()))
-            if stage == "frozen":
-                assert status(pid, "TracerPid") != "0" and status(pid, "State").startswith("t")
-            ours.send_signal(blow)
-            code = ours.wait(20)
-        until(lambda: status(pid, "TracerPid") == "0" and status(pid, "State")[0] in "SR")
-        for tid in os.listdir(f"/proc/{pid}/task"):
-            assert status(int(tid), "State")[0] in "SR"
-    expected = {signal.SIGKILL: -9, signal.SIGINT: 130, signal.SIGTERM: 143}
-    assert code == expected[blow]
-    if blow != signal.SIGKILL:
-        assert list(tmp_path.iterdir()) == []
-
-
-def test_killed_while_threads_are_being_stopped(program: str) -> None:
-    """A tracer that dies at any moment of the stopping: each time a little later."""
-    script = """
-import os, sys
-from hostscope.platforms import open_host
-from hostscope.platforms.control import open_control
-from hostscope.model.request import ProcessRequest
-key = open_host().processes.read(int(sys.argv[1]), ProcessRequest()).key
-control = open_control("linux")
-print("ready", flush=True)
-sys.stdin.readline()
-while True:
-    with control.freeze(key):
-        pass
-    control.registers(key)
-"""
-    with running(program, threads=50) as target:
-        pid = target.child.pid
-        for wait in (0.0, 0.001, 0.003, 0.01, 0.02, 0.05):
-            command = [sys.executable, "-c", script, str(pid)]
-            with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as ours:
-                assert ours.stdin and ours.stdout
-                ours.stdout.readline()
-                ours.stdin.write("\n")
-                ours.stdin.flush()
-                time.sleep(wait)  # the moment is what is varied
-                ours.kill()
-            until(lambda: status(pid, "TracerPid") == "0" and status(pid, "State")[0] in "SR")
-            until(lambda: all(runs(int(tid)) for tid in os.listdir(f"/proc/{pid}/task")))
 
 
 def test_someone_elses_tracer_is_named(program: str, tmp_path: Path) -> None:

@@ -15,6 +15,7 @@ from hostscope.dumps.core_file import CoreFile, Held, open_core
 from hostscope.dumps.entropy import entropy
 from hostscope.dumps.indicators import Indicators
 from hostscope.dumps.matching import cut_parts, region_matches
+from hostscope.dumps.positional import READ_ONLY, read_at
 from hostscope.dumps.rules import Rules, compile_rules
 from hostscope.dumps.strings import find_strings
 from hostscope.errors import Unavailable
@@ -123,13 +124,13 @@ def read_file(region: Region, within: int) -> bytes | None:
     try:
         if not stat.S_ISREG(os.stat(path).st_mode):  # opening a device may act on it
             return None
-        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+        fd = os.open(path, READ_ONLY)
     except (OSError, ValueError):
         return None
     try:
         if os.fstat(fd).st_ino != region.inode:
             return None
-        return os.pread(fd, 1 << 20, region.offset + within)
+        return read_at(fd, 1 << 20, region.offset + within)
     except OSError:
         return None
     finally:

@@ -11,6 +11,7 @@ from hostscope import log
 from hostscope.collectors.errors import reason_of
 from hostscope.collectors.targets import find
 from hostscope.dumps.matching import cut_parts, file_matches, region_matches
+from hostscope.dumps.positional import read_at
 from hostscope.dumps.rules import Rules, compile_rules
 from hostscope.dumps.selection import obstacle
 from hostscope.errors import Denied, Error, Gone, Mismatch, Unavailable
@@ -115,7 +116,7 @@ class Scanner:
             found = os.fstat(file.fileno())
             place = (found.st_dev, found.st_ino)
             if place not in self._files:
-                parts = ((at, os.pread(file.fileno(), size, at)) for at, size in cut_parts([(0, found.st_size)]))
+                parts = ((at, read_at(file.fileno(), size, at)) for at, size in cut_parts([(0, found.st_size)]))
                 self._files[place] = file_matches(self._rules, path, parts)
         for match in self._files[place]:
             yield _of(match, process)

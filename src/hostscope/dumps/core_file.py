@@ -15,6 +15,7 @@ from msgspec import Struct
 from hostscope.binaries.elf import ET_CORE, PF_R, PF_W, PF_X, PT_LOAD, PT_NOTE, Elf, Note, parse_elf, parse_notes
 from hostscope.dumps.core_notes import NT_AUXV, NT_FILE, NT_PRPSINFO, NT_PRSTATUS
 from hostscope.dumps.manifest import MOST_BYTES, SUFFIX, parse_manifest
+from hostscope.dumps.positional import READ_ONLY, data_range, read_at, write_at
 from hostscope.errors import UsageError
 from hostscope.model.dump import DumpedThread, Manifest, Piece
 from hostscope.model.memory import Region
@@ -84,15 +85,11 @@ class CoreFile:
         place, end = one.file_offset, min(one.file_offset + one.file_bytes, self.size_bytes)
         shift = one.region.start - one.file_offset
         while place < end:
-            try:
-                first = os.lseek(self._fd, place, os.SEEK_DATA)
-                last = os.lseek(self._fd, first, os.SEEK_HOLE)
-            except OSError:
-                return  # a hole up to the end
-            if first >= end:
+            found = data_range(self._fd, place, end)
+            if found is None:
                 return
-            yield first + shift, min(last, end) + shift
-            place = last
+            yield found[0] + shift, found[1] + shift
+            place = found[1]
 
     def threads(self) -> Iterator[DumpedThread]:
         """In the order of the file: the one that had the signal first."""
@@ -125,7 +122,7 @@ class CoreFile:
         size = min(size, self.size_bytes - offset)
         if size <= 0 or offset < 0:
             return b""
-        return os.pread(self._fd, size, offset)
+        return read_at(self._fd, size, offset)
 
     def _parse(self) -> Elf:
         try:
@@ -228,12 +225,12 @@ def open_core(path: str) -> Iterator[CoreFile]:
         UsageError: it cannot be read, or is no dump.
     """
     try:
-        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        fd = os.open(path, READ_ONLY)
     except OSError as failed:
         raise UsageError(f"cannot read {path}: {failed.strerror}") from None
     try:
         manifest = _read_manifest(path)
-        if os.pread(fd, 4, 0) == ZSTD:
+        if read_at(fd, 4, 0) == ZSTD:
             with _unpacked(fd, path) as plain:
                 yield CoreFile(plain, path, manifest)
         else:
@@ -266,7 +263,7 @@ def _unpacked(fd: int, path: str) -> Iterator[int]:
             with zstandard.ZstdDecompressor().stream_reader(packed, read_across_frames=True) as reader:
                 while block := reader.read(_BLOCK):
                     if block.count(0) != len(block):
-                        os.pwrite(plain.fileno(), block, size)
+                        write_at(plain.fileno(), block, size)
                     size += len(block)
                     if size > MOST_UNPACKED_BYTES:
                         raise UsageError(f"{path} holds more than {MOST_UNPACKED_BYTES} bytes")

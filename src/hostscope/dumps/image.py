@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 LEVEL = 1
 """Of zstd: higher ones are slower than disks."""
 _ZEROS = bytes(1 << 20)
-_FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO})
+_FULL = frozenset({errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC), errno.EFBIG, errno.EIO})
 
 
 class Written(Struct, frozen=True):

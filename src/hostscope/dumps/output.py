@@ -4,9 +4,11 @@ import os
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from functools import partial
+from shutil import disk_usage
 from tempfile import mkstemp
 from typing import TypeVar
 
+from hostscope.dumps.positional import write_at
 from hostscope.errors import Error, Unavailable, UsageError
 from hostscope.model.text import decode
 
@@ -26,9 +28,7 @@ class NewFile:
 
     def write_at(self, content: memoryview | bytes, offset: int) -> None:
         """Writes all of it. Raises OSError: the disk is full."""
-        while content:
-            written = os.pwrite(self.fd, content, offset)
-            content, offset = content[written:], offset + written
+        write_at(self.fd, content, offset)
 
     def finish(self, size_bytes: int | None = None) -> None:
         """Gives the file its size, if said (what was not written is a hole), and its name.
@@ -80,10 +80,9 @@ def check_free(path: str, force: bool) -> None:
 def check_space(path: str, needed_bytes: int) -> None:
     """Raises Unavailable when the file system has no room for so much more."""
     try:
-        found = os.statvfs(os.path.dirname(path) or ".")
+        free = disk_usage(os.path.dirname(path) or ".").free
     except OSError as failed:
         raise unwritable(path, failed) from None
-    free = found.f_bavail * found.f_frsize
     if free < needed_bytes:
         raise Unavailable(
             f"{path}: needs {needed_bytes:,} bytes, and {free:,} are free",

@@ -12,7 +12,7 @@ from msgspec import Struct
 
 from hostscope.errors import RuleError, Unavailable
 
-PART_BYTES = 32 << 20
+PART_BYTES = 16 << 20
 OVERLAP_BYTES = 1 << 16
 """The longest match that is sure to be found across a border."""
 MOST_MATCHES = 1000

@@ -243,7 +243,7 @@ class AddressSpace(Protocol):
         """Looks, after reading, whether all of it is of one program.
 
         Raises:
-            Gone: it ended, or runs another program now; what was read may be of two.
+            Gone: it runs another program now; what was read may be of two.
         """
 
 

@@ -1,0 +1,227 @@
+"""``python -m tests.bench.memory``: dumps beside gcore, reading beside memcpy, YARA over live memory beside a file.
+
+Contestants take turns in one run, so that a slow moment of the machine meets each; the ratios are what to read.
+"""
+
+import os
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager, nullcontext
+from pathlib import Path
+
+import numpy
+import yara_x
+
+from hostscope.collectors.scan import scan
+from hostscope.dumps.pieces import PIECE_BYTES
+from hostscope.model.dump import Dump, DumpRequest
+from hostscope.model.process import Process
+from hostscope.model.request import ProcessRequest
+from hostscope.platforms import open_host
+from hostscope.platforms.base import AddressSpace
+from hostscope.platforms.control import open_control
+from hostscope.respond.dump import FIELDS, dump_all
+from tests.bench.__main__ import compile_peer, show, stating_disturbance
+
+GIB = 1 << 30
+HOST = open_host()
+RULE = 'rule needle { strings: $a = "a needle that is not there" $b = /secret[0-9]{8}/ condition: any of them }'
+ROUNDS = 5
+
+
+class Target:
+    """A memhog: its process and where its memory is."""
+
+    def __init__(self, child: "subprocess.Popen[bytes]", address: int) -> None:
+        self.child = child
+        self.address = address
+        self.process: Process = HOST.processes.read(child.pid, ProcessRequest(fields=FIELDS))
+
+    def longest_ns(self) -> int:
+        """Longest pause of the busy thread since the last question."""
+        assert self.child.stdin and self.child.stdout
+        self.child.stdin.write(b"\n")
+        self.child.stdin.flush()
+        return int(self.child.stdout.readline())
+
+
+@contextmanager
+def memhog(program: str, resident_mb: int, virtual_mb: int, *more: str) -> Iterator[Target]:
+    """A process with so much memory."""
+    command = [program, str(resident_mb), str(virtual_mb), *more]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as child:
+        assert child.stdin and child.stdout
+        yield Target(child, int(child.stdout.readline(), 16))
+        child.stdin.close()
+
+
+def dumped(targets: list[Target], folder: str, request: DumpRequest) -> list[Dump]:
+    """Dumps that are removed again."""
+    tasks = [(target.process, f"{folder}/{target.child.pid}.core") for target in targets]
+    rows = list(dump_all(HOST, open_control(HOST.name), tasks, request, nullcontext, True, lambda *_: None))
+    for _, path in tasks:
+        os.unlink(path)
+        os.unlink(path + ".json")
+    return rows
+
+
+def gcore(target: Target, folder: str) -> None:
+    """gdb's dump, removed again."""
+    pid = target.child.pid
+    subprocess.run(["gcore", "-o", f"{folder}/gcore", str(pid)], check=True, capture_output=True)
+    os.unlink(f"{folder}/gcore.{pid}")
+
+
+def timed(contestants: Mapping[str, Callable[[], object]], rounds: int = ROUNDS) -> dict[str, float]:
+    """Median seconds of each, taking turns; one uncounted turn first."""
+    taken: dict[str, list[float]] = {name: [] for name in contestants}
+    for turn in range(rounds + 1):
+        for name, work in contestants.items():
+            began = time.perf_counter()
+            work()
+            if turn:
+                taken[name].append(time.perf_counter() - began)
+    return {name: statistics.median(times) for name, times in taken.items()}
+
+
+def report_dumps(program: str, folders: dict[str, str], scale: int) -> None:
+    """2 GiB resident, and 2 of 8 GiB."""
+    for place, folder in folders.items():
+        report_resident(program, place, folder, scale)
+    folder = folders["tmpfs"]
+    with memhog(program, 2048 // scale, 8192 // scale) as sparse:
+        ours = timed({"ours": lambda: dumped([sparse], folder, DumpRequest())}, 3)["ours"]
+        theirs = timed({"gcore": lambda: gcore(sparse, folder)}, 1)["gcore"]
+    ratio = theirs / ours
+    work, figure = f"dump of {2 / scale:g} GiB in {8 / scale:g} GiB mapped, tmpfs", f"({ours:.2f} / {theirs:.2f} s)"
+    show(work, f"{ratio:.1f} x gcore {figure}", ">= 10 x", ratio >= 10)
+
+
+def report_resident(program: str, place: str, folder: str, scale: int) -> None:
+    """2 GiB, all of it resident, with and without digests."""
+    with memhog(program, 2048 // scale, 2048 // scale) as full:
+        contestants = {
+            "gcore": lambda: gcore(full, folder),
+            "with digests (default)": lambda: dumped([full], folder, DumpRequest()),
+            "--hash none": lambda: dumped([full], folder, DumpRequest(hash="none")),
+        }
+        found = timed(contestants, 3)
+    theirs = found.pop("gcore")
+    for name, ours in found.items():
+        rates = f"{2 / scale / ours:.2f} / {2 / scale / theirs:.2f} GiB/s"
+        work = f"dump of {2 / scale:g} GiB to {place}, {name}"
+        show(work, f"{theirs / ours:.2f} x gcore ({rates})", ">= 2 x", theirs / ours >= 2)
+
+
+def report_reading(program: str, scale: int) -> None:
+    """Two threads, no output, beside memcpy by one."""
+    with ExitStack() as stack:
+        target = stack.enter_context(memhog(program, 2048 // scale, 2048 // scale))
+        space = stack.enter_context(HOST.memory.open(target.process.key))
+        size = 2 * GIB // scale
+        source = numpy.ones(1 << 28, numpy.uint8)
+        copy = numpy.empty_like(source)
+
+        def memcpy() -> None:
+            for _ in range(size >> 28):
+                numpy.copyto(copy, source)
+
+        found = timed({"memcpy": memcpy, "read": lambda: read_all(space, target.address, size)}, 7)
+    ratio = found["memcpy"] / found["read"]
+    rates = f"{size / found['read'] / GIB:.1f} / {size / found['memcpy'] / GIB:.1f} GiB/s"
+    show("reading alone, two threads", f"{ratio:.2f} x memcpy ({rates})", ">= 0.75 x", ratio >= 0.75)
+
+
+def read_all(space: AddressSpace, address: int, size: int) -> None:
+    """As a dump does, without writing."""
+    own = threading.local()
+
+    def job(start: int) -> None:
+        if not hasattr(own, "buffer"):
+            own.buffer = memoryview(bytearray(1 << 20))
+        for at in range(start, min(start + PIECE_BYTES, address + size), 1 << 20):
+            assert space.read(at, own.buffer) == 1 << 20
+
+    with ThreadPoolExecutor(2) as pool:
+        list(pool.map(job, range(address, address + size, PIECE_BYTES)))
+
+
+def report_pause(program: str, folder: str, scale: int) -> None:
+    """How long a busy thread stands still."""
+    kinds: dict[str, Callable[[Target], object]] = {
+        "idle": lambda _: time.sleep(1),
+        "dump, no registers": lambda target: dumped([target], folder, DumpRequest(registers=False)),
+        "dump": lambda target: dumped([target], folder, DumpRequest()),
+        "gcore": lambda target: gcore(target, folder),
+    }
+    longest: dict[str, list[float]] = {name: [] for name in kinds}
+    with memhog(program, 2048 // scale, 2048 // scale, "busy") as target:
+        for _ in range(ROUNDS):
+            for name, work in kinds.items():
+                target.longest_ns()
+                work(target)
+                longest[name].append(target.longest_ns() / 1e6)
+    median = {name: statistics.median(times) for name, times in longest.items()}
+    for name, found in longest.items():
+        counts = name == "dump, no registers"
+        show(f"longest pause of a busy thread: {name}", f"{median[name]:.1f} ms (worst of runs {max(found):.1f})",
+             "< 15 ms" if counts else "", median[name] < 15 if counts else None)  # fmt: skip
+
+
+def report_many(program: str, folder: str) -> None:
+    """A hundred processes of 5 to 50 MB, at the same time."""
+    with ExitStack() as stack:
+        sizes = [5 + number * 45 // 99 for number in range(100)]
+        targets = [stack.enter_context(memhog(program, size, size)) for size in sizes]
+        found = timed({"ours": lambda: dumped(targets, folder, DumpRequest())}, 3)["ours"]
+    each = found * 10
+    show("dump of 100 processes of 5-50 MB", f"{each:.1f} ms each ({sum(sizes) / 1024 / found:.2f} GiB/s)", "<= 50 ms",
+         each <= 50)  # fmt: skip
+
+
+def report_scan(program: str, folder: str, scale: int) -> None:
+    """One GiB of live memory beside a file of the same bytes."""
+    rules, image = f"{folder}/needle.yar", f"{folder}/image"
+    Path(rules).write_text(RULE)
+    with memhog(program, 1024 // scale, 1024 // scale) as target:
+        with HOST.memory.open(target.process.key) as space, open(image, "wb") as file:
+            for at in range(0, GIB // scale, 1 << 24):
+                file.write(space.read_bytes(target.address + at, 1 << 24))
+        scanner = yara_x.Scanner(yara_x.compile(RULE))
+        found = timed(
+            {
+                "file": lambda: scanner.scan_file(image),
+                "live": lambda: scan(HOST, [str(target.child.pid)], rules, executable=False).rows(),
+            }
+        )
+    os.unlink(image)
+    ratio = found["live"] / found["file"]
+    figure = f"{ratio:.2f} x yara-x on a file ({found['live']:.2f} / {found['file']:.2f} s)"
+    show(f"YARA over {1 / scale:g} GiB of live memory", figure, "<= 1.3 x", ratio <= 1.3)
+
+
+def main() -> None:
+    """The whole report; a number as argument divides the sizes."""
+    scale = int(sys.argv[1]) if len(sys.argv) > 1 else 1
+    if not shutil.which("gcore"):
+        raise SystemExit("gcore is missing: apt-get install gdb")
+    with stating_disturbance(), ExitStack() as stack:
+        memory = stack.enter_context(tempfile.TemporaryDirectory(dir="/dev/shm"))
+        disk = stack.enter_context(tempfile.TemporaryDirectory())
+        program = compile_peer("memhog", disk)
+        report_reading(program, scale)
+        report_dumps(program, {"tmpfs": memory, "disk": disk}, scale)
+        report_pause(program, memory, scale)
+        report_many(program, memory)
+        report_scan(program, disk, scale)
+
+
+if __name__ == "__main__":
+    main()
