@@ -272,6 +272,20 @@ def run(*arguments: str, zone: Zone | None = None, before: tuple[str, ...] = ())
     return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False, cwd=ROOT, env=environment)
 
 
+def test_another_namespace_from_outside(zone: Zone) -> None:
+    """Watched from the test's own namespace."""
+    command = [sys.executable, "-m", "hostscope", "dns", "--namespace", str(zone.holder.pid), "--format", "ndjson",
+               "--watch", "--filter", "name == 'outside.fast.example'", "--limit", "1"]  # fmt: skip
+    environment = {**os.environ, "HOSTSCOPE_AUDIT": "/dev/null", "PYTHONPATH": str(ROOT / "src")}
+    watching = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=ROOT, env=environment)
+    pids, deadline = set(), time.monotonic() + 20
+    while watching.poll() is None and time.monotonic() < deadline:
+        pids.add(zone.ask(UPSTREAM, "outside.fast.example"))
+    lines = [json.loads(line) for line in watching.communicate(timeout=10)[0].splitlines()]
+    assert watching.returncode == 0
+    assert lines[0]["row"]["key"]["pid"] in pids and lines[0]["row"]["rcode"] == "NOERROR"
+
+
 def test_without_root_it_says_what_is_missing(zone: Zone) -> None:
     nobody = ("setpriv", "--reuid", "65534", "--regid", "65534", "--clear-groups")
     done = run("--duration", "1", zone=zone, before=nobody)

@@ -55,6 +55,7 @@ class Wish:
 @click.option("--servers", is_flag=True, help="Show how well each server answers.")
 @click.option("--read", metavar="FILE", help="Take the questions from a pcap or pcapng file.")
 @click.option("--interface", "interfaces", multiple=True, metavar="NAME", help="Watch only it; may be repeated.")
+@click.option("--namespace", metavar="PID|NAME", help="Watch the network namespace of a process, or of that name.")
 @click.option("--timeout", type=SECONDS, default=5.0, metavar="S", help="A question without an answer has failed. [5]")
 @click.option(
     "--port", "ports", multiple=True, type=click.IntRange(1, 65_535), metavar="N", help="Ports of servers. [53]"
@@ -66,6 +67,7 @@ def command(
     servers: bool,
     read: str | None,
     interfaces: tuple[str, ...],
+    namespace: str | None,
     timeout: float,
     ports: tuple[int, ...],
     resolve: bool,
@@ -73,18 +75,20 @@ def command(
 ) -> int:
     """Show how names are resolved; with --watch each question, with the process that asked and the answer."""
     watching = bool(given["watch"] or given["duration"] is not None or servers or read)
+    if (interfaces or namespace) and not watching:
+        raise UsageError("--interface and --namespace say what to watch", "add --watch, --duration or --servers")
     if config and watching:
         raise UsageError("--config shows what is configured, the others what is asked", "leave one of them out")
     if not watching:
         return _configuration(Choices(**given), resolve)
-    if read and (interfaces or given["watch"] or given["duration"] is not None):
-        raise UsageError("--read is instead of watching", "leave --interface, --watch and --duration out")
+    if read and (interfaces or namespace or given["watch"] or given["duration"] is not None):
+        raise UsageError("--read is instead of watching", "leave --interface, --namespace, --watch and --duration out")
     if resolve and not servers:
         raise UsageError("--resolve is about servers", "add --servers, or leave --watch and --read out")
     if servers and not read and not given["watch"] and given["duration"] is None:
         given["duration"] = SERVERS_DURATION_S
     choices = Choices(**(given | {"watch": True}))
-    request = DnsRequest(interfaces, timeout, ports or (53,))
+    request = DnsRequest(interfaces, timeout, ports or (53,), namespace=namespace)
     return _watch(Wish(choices, servers, read, request, resolve))
 
 

@@ -41,7 +41,7 @@ _WAITING = 256
 """Batches of messages that may wait to be matched; the capture's own ring holds what comes then."""
 ENCRYPTED = "questions over TLS or HTTPS are encrypted: they cannot be seen, only that there is a connection"
 ASKED_NAMES = "servers' addresses were sent to the host's resolvers"
-ELSEWHERE = "more network namespaces: what stays inside them is not seen"
+ELSEWHERE = "more network namespaces: what stays inside them is not seen; --namespace looks into one"
 _ANYONE = Endpoint("", None)
 
 
@@ -117,10 +117,12 @@ def _observed(
     from hostscope.wire.dns_packets import DnsPackets  # brings NumPy along
 
     packets = DnsPackets(request.ports, request.multicast)
-    capture = CaptureRequest(request.interfaces, kernel_filter(request), ring_bytes=_RING_BYTES)
+    capture = CaptureRequest(
+        request.interfaces, kernel_filter(request), ring_bytes=_RING_BYTES, namespace=request.namespace
+    )
     tally.note(ENCRYPTED)
-    with host.capture.open(capture, tally) as source, _counting(host, tally) as meter:
-        sockets = SocketOwners(host)
+    with host.capture.open(capture, tally) as source, _counting(host, source, tally) as meter:
+        sockets = SocketOwners(host, _namespace(source))
         if (others := sockets.namespaces() - 1) > 0:
             tally.note(f"{others} {ELSEWHERE}")
         matching = Matching(request, board, tally, Owners(sockets, owner_of, meter))
@@ -135,8 +137,13 @@ def _observed(
         matching.say(packets)
 
 
+def _namespace(source: PacketSource) -> int | None:
+    """Where the packets pass."""
+    return next((interface.net_ns for interface in source.interfaces), None)
+
+
 @contextmanager
-def _counting(host: Host, tally: Tally) -> Iterator[MeterOwners | None]:
+def _counting(host: Host, source: PacketSource, tally: Tally) -> Iterator[MeterOwners | None]:
     """What counts traffic in the kernel meanwhile: it knows the processes of sockets that have closed."""
     own = Tally()
     with ExitStack() as stack:
@@ -147,7 +154,7 @@ def _counting(host: Host, tally: Tally) -> Iterator[MeterOwners | None]:
             tally.note(f"processes whose sockets close at once are not known: {failed.message}")
             meter = None
         tally.effects += own.effects
-        yield MeterOwners(meter) if meter else None
+        yield MeterOwners(meter, _namespace(source)) if meter else None
 
 
 class Owners:

@@ -7,6 +7,7 @@ from hostscope.model.gap import Gap, Reason
 from hostscope.model.socket import Endpoint, SocketOwner
 from hostscope.model.traffic import Flow
 from hostscope.platforms.base import Meter
+from hostscope.wire.stubs import is_loopback
 
 SHARE = 5
 """Reading the counters takes at most the fifth part of the time."""
@@ -18,8 +19,10 @@ _ANYWHERE = frozenset({"0.0.0.0", "::"})
 class MeterOwners:
     """Answers for packets from before it last read the counters; reads them when asked about later ones."""
 
-    def __init__(self, meter: Meter) -> None:
+    def __init__(self, meter: Meter, net_ns: int | None = None) -> None:
+        """`net_ns` is where the packets pass; a loopback address is another one in each namespace."""
         self._meter = meter
+        self._net_ns = net_ns
         self._flows: dict[tuple[str, int], list[Flow]] = {}
         self._read_at_ns = 0
         self._next_ns = 0
@@ -28,7 +31,8 @@ class MeterOwners:
         """The process that used the socket at that moment; None when no counted one did."""
         if at_ns >= self._read_at_ns:
             self._read()
-        found = [flow for flow in self._flows.get((protocol, local.port or 0), ()) if _fits(flow, local, remote)]
+        flows = self._flows.get((protocol, local.port or 0), ())
+        found = [flow for flow in flows if _fits(flow, local, remote) and self._is_here(flow, local)]
         exact = [flow for flow in found if flow.remote is not None and flow.remote.port] or found
         nearest = min((_distance(flow, at_ns) for flow in exact), default=SLACK_NS)
         if nearest >= SLACK_NS:
@@ -38,6 +42,9 @@ class MeterOwners:
             return Gap("key", Reason.UNAVAILABLE, f"{len(owners)} processes used this port at that time")
         ((key, flow),) = owners.items()
         return SocketOwner(key, flow.name or "?") if key else Gap("key", Reason.GONE, flow.unknown)
+
+    def _is_here(self, flow: Flow, local: Endpoint) -> bool:
+        return not is_loopback(local.address) or None in (self._net_ns, flow.net_ns) or flow.net_ns == self._net_ns
 
     def _read(self) -> None:
         began_ns = monotonic_ns()

@@ -10,6 +10,7 @@ from hostscope.model.gap import Gap, Reason
 from hostscope.model.socket import Endpoint, Socket, SocketOwner, SocketRequest
 from hostscope.platforms.base import Host
 from hostscope.platforms.tally import Tally
+from hostscope.wire.stubs import is_loopback
 
 SHARE = 5
 """Listing takes at most the fifth part of the time."""
@@ -26,8 +27,10 @@ class SocketOwners:
     the host's sockets for all packets that came since the one before.
     """
 
-    def __init__(self, host: Host) -> None:
+    def __init__(self, host: Host, net_ns: int | None = None) -> None:
+        """`net_ns` is where the packets pass; a loopback address is another one in each namespace."""
         self._host = host
+        self._net_ns = net_ns
         self._namespaces: dict[str, set[int | None]] | None = None
         self._sockets: dict[tuple[str, int], list[Socket]] = {}
         self._listed_at_ns = 0
@@ -59,7 +62,7 @@ class SocketOwners:
 
     def is_local(self, address: str) -> bool:
         """Whether it is an address of this host, in any of its network namespaces, as far as they can be seen."""
-        return address in self._addresses() or address.startswith("127.") or address == "::1"
+        return address in self._addresses() or is_loopback(address)
 
     def _addresses(self) -> dict[str, set[int | None]]:
         """Addresses of this host and the namespaces they are in; read once."""
@@ -99,6 +102,8 @@ class SocketOwners:
 
     def _ranked(self, protocol: str, local: Endpoint, remote: Endpoint) -> Iterator[tuple[int, Socket]]:
         namespaces = self._addresses().get(local.address)
+        if self._net_ns is not None and is_loopback(local.address):
+            namespaces = {self._net_ns}
         for socket in self._sockets.get((protocol, local.port or 0), ()):
             if not namespaces or socket.net_ns is None or socket.net_ns in namespaces or None in namespaces:
                 yield _rank(socket, local, remote), socket

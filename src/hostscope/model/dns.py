@@ -120,6 +120,8 @@ class DnsRequest(Struct, frozen=True):
     """Of servers."""
     multicast: bool = True
     """mDNS (5353) and LLMNR (5355) too."""
+    namespace: str | None = None
+    """Of this network namespace: a pid, or a name; ours when None."""
 
 
 class ResolverScore(Struct, frozen=True):
