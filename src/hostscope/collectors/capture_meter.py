@@ -69,7 +69,7 @@ class CaptureMeter:
 
     def __init__(self, host: Host, source: PacketSource, flows: "PacketFlows", totals: InterfaceTotals) -> None:
         self._host, self._source, self._flows, self._totals = host, source, flows, totals
-        self._lock, self._stop = threading.Lock(), threading.Event()
+        self._lock, self._looking, self._stop = threading.Lock(), threading.Lock(), threading.Event()
         self._index, self._listed_s, self._pause_s = HostSockets(), 0.0, LOOK_S
         self._cut_ns: int | None = None
         self._held: list[PacketBatch] = []
@@ -102,9 +102,10 @@ class CaptureMeter:
             wired = [(flow, self._flows.domain_of(flow)) for flow in self._flows.flows()]
             apart, evicted = self._flows.apart(), self._flows.evicted()
             self._resume()
-        self._list_sockets()
-        judge = _Judge(self._index, self._source, now)
-        flows = tuple(flow for wire, domain in wired for flow in judge.flows(wire, domain))
+        self._list_sockets(at_once=True)
+        with self._looking:
+            judge = _Judge(self._index, self._source, now)
+            flows = tuple(flow for wire, domain in wired for flow in judge.flows(wire, domain))
         lost = self._lost(wired)
         parts = _parts(flows, {KERNEL: apart, "evicted": evicted, "lost": lost})
         return Reading(time_ns(), monotonic_ns() - self._began_ns, flows, self._ledger(now, parts), lost, evicted)
@@ -149,14 +150,16 @@ class CaptureMeter:
         except BaseException as failed:
             self._failed = failed
 
-    def _list_sockets(self) -> None:
+    def _list_sockets(self, at_once: bool = False) -> None:
         """Lists sockets again unless that was done just now."""
         began = monotonic()
-        if began - self._listed_s < self._pause_s:
+        if not at_once and began - self._listed_s < self._pause_s:
             return
         try:
-            for socket in self._host.sockets.sweep(SocketRequest(tcp_details=False), Tally()):
-                self._index.add_socket(socket)
+            listed = list(self._host.sockets.sweep(SocketRequest(tcp_details=False), Tally()))
+            with self._looking:
+                for socket in listed:
+                    self._index.add_socket(socket)
         except Error as failed:
             self.notes.append(f"packets have no processes: {failed.message}")
         self._listed_s = monotonic()

@@ -14,7 +14,7 @@ from hostscope.platforms.linux.payload_meter import LOST
 from hostscope.platforms.linux.rtnetlink import Link, RouteSocket
 
 ETH_P_ALL, SO_ATTACH_BPF = 3, 50
-LOOPBACK, LINK_HEADER_BYTES = 772, 14
+LINK_HEADER_BYTES = 14
 _WITHOUT_HEADER_IN = frozenset({"bridge", "vlan"})
 """Devices that count what they receive after the link header was taken off; what they send, before it is put on."""
 
@@ -103,7 +103,8 @@ def as_counts(out: bool, count: int, packets: int) -> Counts:
 def in_units_of(link: Link | None, element: Element, segmented: bool) -> Counts:
     """What the interface itself counts for these packets.
 
-    Source: loopback_xmit, br_pass_frame_up and vlan_skb_recv count without link header, all others with it.
+    Source: br_pass_frame_up and vlan_skb_recv count without link header, all others with it (loopback_xmit without it
+    too, which the program knows).
 
     Args:
         segmented: it counts what it makes of large packets (devices that segment by themselves).
@@ -112,7 +113,7 @@ def in_units_of(link: Link | None, element: Element, segmented: bool) -> Counts:
     count, packets = carried.bytes, carried.packets
     if segmented:
         count, packets = count + carried.segmented_bytes, carried.segments
-    if link and (link.hardware == LOOPBACK or (link.kind in _WITHOUT_HEADER_IN and not out)):
+    if link and link.kind in _WITHOUT_HEADER_IN and not out:
         count -= LINK_HEADER_BYTES * packets
     return as_counts(out, count, packets)
 

@@ -34,7 +34,7 @@ class Carried(NamedTuple):
 
     packets: int
     bytes: int
-    """Link headers included."""
+    """Link headers included, except on the loopback interface."""
     segments: int
     """Packets after segmentation by the device."""
     segmented_bytes: int

@@ -6,7 +6,7 @@
 
 enum { IPV4 = 4, IPV6 = 6, ICMP = 1, TCP = 6, UDP = 17, DCCP = 33, ICMP6 = 58, SCTP = 132, UDP_LITE = 136 };
 enum { HOP_BY_HOP = 0, ROUTING = 43, FRAGMENT_HEADER = 44, DESTINATION = 60, MOST_EXTENSIONS = 6 };
-enum { OUTGOING = 4, OFFSET_MASK = 0x1fff, FROM_NETWORK = 1, LINK_HEADER = 14 };
+enum { OUTGOING = 4, OFFSET_MASK = 0x1fff, FROM_NETWORK = 1, LINK_HEADER = 14, LOOPBACK = 1 };
 enum { OUT = 1, FRAGMENT = 2, TAGGED = 4 };
 enum { ECHO_REPLY = 0, ECHO = 8, ECHO6 = 128, ECHO_REPLY6 = 129 };
 
@@ -133,7 +133,9 @@ INLINE void lose(bool out, u32 bytes) {
 SEC("socket") int count(struct __sk_buff *packet) {
 	struct key key = { .interface = packet->ifindex };
 	bool out = packet->pkt_type == OUTGOING;
-	u32 length = packet->len, segments = packet->gso_segs, headers = 0;
+	/* The loopback interface, always the first, counts what it carries without a link header. */
+	u32 length = packet->len - (packet->ifindex == LOOPBACK ? LINK_HEADER : 0);
+	u32 segments = packet->gso_segs, headers = 0;
 	struct carried *carried;
 
 	key.flags = (out ? OUT : 0) | (packet->vlan_present ? TAGGED : 0);
