@@ -18,7 +18,7 @@ class Ended:
 
 @contextmanager
 def ending(stop: threading.Event, told: threading.Event | None = None) -> Iterator[Ended]:
-    """Until the block ends, SIGINT and SIGTERM set `stop`, and SIGUSR1 sets `told`.
+    """Until the block ends, SIGINT and SIGTERM set `stop`, and SIGUSR1, where there is one, sets `told`.
 
     A second SIGINT or SIGTERM ends the program as usual, whatever it is doing. A SIGINT that was ignored stays so.
     """
@@ -37,8 +37,9 @@ def ending(stop: threading.Event, told: threading.Event | None = None) -> Iterat
     for one in ENDING:
         if signal.getsignal(one) is not signal.SIG_IGN:
             before[one] = signal.signal(one, end)
-    if told is not None:
-        before[signal.SIGUSR1] = signal.signal(signal.SIGUSR1, tell)
+    telling: int | None = getattr(signal, "SIGUSR1", None)
+    if told is not None and telling is not None:
+        before[telling] = signal.signal(telling, tell)
     try:
         yield ended
     finally:

@@ -57,7 +57,7 @@ class FlowOwners(NamedTuple):
     source: tuple[Owner, ...] = ()
     destination: tuple[Owner, ...] = ()
     unknown: str | None = None
-    """Why there is none, as `hostscope.model.traffic.Flow.unknown`."""
+    """Why there is none, as `hostscope.model.traffic.Flow.unknown`; ``denied``: there is one that may not be seen."""
 
 
 class Owners:
@@ -109,9 +109,16 @@ class Owners:
         for look in self._looks:
             sent = look.holders(protocol, source, destination)
             got = look.holders(protocol, destination, source)
-            if sent or got:
-                return FlowOwners(self._owners(sent or ()), self._owners(got or ()))
+            if sent is not None or got is not None:
+                return self._answer(sent, got)
         return FlowOwners(unknown=self._reason(protocol, source.address, destination.address))
+
+    def _answer(self, sent: "_Held | None", got: "_Held | None") -> FlowOwners:
+        """Of sockets that were found at one or both ends."""
+        source, destination = (() if held is None else self._owners(held.by) for held in (sent, got))
+        if source or destination:
+            return FlowOwners(source, destination)
+        return FlowOwners(unknown=next(held.why for held in (sent, got) if held is not None))
 
     def _reason(self, protocol: str, *addresses: str) -> str:
         if self._addresses is None:
@@ -143,27 +150,40 @@ class Owners:
         return Owner(holder.key, process.name, command, (inside.name or inside.id[:12]) if inside else None)
 
 
+class _Held(NamedTuple):
+    """Who holds a socket, or why nobody does."""
+
+    by: tuple[SocketOwner, ...]
+    why: str | None = None
+
+
+def _held(one: Socket) -> _Held:
+    if one.owners is None:
+        return _Held((), "denied")
+    return _Held(one.owners, "kernel" if one.inode else "gone")
+
+
 class _Look:
     """All sockets at one moment, by their ends."""
 
     def __init__(self, sockets: Iterable[Socket], net_ns: int | None) -> None:
-        self._connected: dict[tuple[str, Endpoint, Endpoint], tuple[SocketOwner, ...]] = {}
-        self._waiting: dict[tuple[str, Endpoint], tuple[SocketOwner, ...]] = {}
+        self._connected: dict[tuple[str, Endpoint, Endpoint], _Held] = {}
+        self._waiting: dict[tuple[str, Endpoint], _Held] = {}
         for one in sorted(sockets, key=lambda one: one.net_ns == net_ns):  # ours last, so that they win
             self._add(one, net_ns)
 
     def _add(self, one: Socket, net_ns: int | None) -> None:
-        if one.local is None or one.protocol is None or not one.owners:
+        if one.local is None or one.protocol is None:
             return
         local = plain(one.local)
         if net_ns is not None and one.net_ns != net_ns and ip_address(local.address).is_loopback:
             return
         if one.remote is None or not one.remote.port:
-            self._waiting[one.protocol, local] = one.owners
+            self._waiting[one.protocol, local] = _held(one)
         else:
-            self._connected[one.protocol, local, plain(one.remote)] = one.owners
+            self._connected[one.protocol, local, plain(one.remote)] = _held(one)
 
-    def holders(self, protocol: str, local: Endpoint, remote: Endpoint) -> tuple[SocketOwner, ...] | None:
+    def holders(self, protocol: str, local: Endpoint, remote: Endpoint) -> "_Held | None":
         """Of the connected socket, else of one that waits on that address, else of one that waits on all."""
         found = self._connected.get((protocol, local, remote)) or self._waiting.get((protocol, local))
         if found:

@@ -248,8 +248,10 @@ def _opened(path: str, override: Override) -> int:
 
 
 def _open(path: str) -> int:
-    flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC
+    flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC
+    for name in ("O_NOFOLLOW", "O_CLOEXEC", "O_BINARY"):  # as far as the system has them
+        flags |= getattr(os, name, 0)
     fd = os.open(path, flags, MODE)
-    if stat.S_ISREG(os.fstat(fd).st_mode):
-        os.fchmod(fd, MODE)
+    if stat.S_ISREG(os.fstat(fd).st_mode) and os.chmod in os.supports_fd:
+        os.chmod(fd, MODE)  # one that was there before
     return fd

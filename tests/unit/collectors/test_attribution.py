@@ -5,6 +5,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+from msgspec.structs import replace as changed
 
 from hostscope.collectors.attribution import Owners, Question, plain
 from hostscope.errors import Denied
@@ -96,6 +97,15 @@ def test_reasons_for_no_process() -> None:
     through = Question("tcp", Endpoint("198.51.100.1", 1), SERVER)
     echo = Question("icmp", CLIENT, SERVER)
     assert [one.unknown for one in owners.of([FORTH, through, echo])] == ["gone", "forwarded", "kernel"]
+
+
+def test_a_socket_whose_holder_may_not_be_seen_or_that_has_none() -> None:
+    denied = changed(sock(5, CLIENT, SERVER), owners=None)
+    kernels = changed(sock(5, CLIENT, Endpoint("192.0.2.7", 2049)), owners=())
+    closing = changed(sock(5, CLIENT, Endpoint("192.0.2.8", 1)), owners=(), inode=None)
+    owners = owners_of(host(*PROCESSES, answers=answers(denied, kernels, closing)))
+    asked = [Question("tcp", CLIENT, one.remote) for one in (denied, kernels, closing) if one.remote]
+    assert [one.unknown for one in owners.of(asked)] == ["denied", "kernel", "gone"]
 
 
 class Sockets:
