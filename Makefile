@@ -14,7 +14,7 @@ SOURCES := src tests $(wildcard docs)
 PYTEST_ARGS ?=
 
 # Debian packages that the tests use: peers to compare with, a compiler, real containers. Tests skip, with the reason, without them.
-TEST_PACKAGES := busybox-static curl dbus-daemon dnsmasq-base elfutils gcc gdb iproute2 libc6-dev libcap2-bin libpcap0.8 lxc openssl podman procps rpm runc strace tcpdump tshark util-linux
+TEST_PACKAGES := busybox-static curl dbus-daemon dnsmasq-base elfutils gcc gdb iperf3 iproute2 iputils-ping libc6-dev libcap2-bin libpcap0.8 lxc nethogs nftables openssl podman procps rpm runc strace tcpdump tshark util-linux
 
 # Locks name versions and hashes only; the index is whatever pip is configured for.
 INSTALL := $(BIN)/python -m pip install -qq --disable-pip-version-check --no-input --require-hashes --requirement
