@@ -12,7 +12,18 @@ from hostscope.collectors import COLLECTORS, PARTS
 from tests.contract.source import PLATFORMS, ROOT, SRC, imports, modules, parse, python_files
 
 SYSTEM_SWITCHES = {("sys", "platform"), ("os", "name"), ("platform", "system"), ("os", "uname"), ("platform", "uname")}
-SHARED_COMMAND_FILES = {"endings", "acts", "main", "options", "output", "progress", "sizes", "show", "tables", "watch"}
+SHARED_COMMAND_FILES = {
+    "acts",
+    "endings",
+    "main",
+    "options",
+    "output",
+    "progress",
+    "refresh",
+    "show",
+    "sizes",
+    "tables",
+}
 """Files in cli/ that are no commands."""
 
 
