@@ -121,6 +121,8 @@ class Answers:
     privileges: tuple[str, ...] = ("sys_ptrace",)
     abilities: tuple[Ability, ...] = ()
     digested: list[str] = field(default_factory=list)
+    settled: list[str | None] = field(default_factory=list)
+    """What `limit_to` and `settle` were told, in order."""
     lowered: bool = False
 
 
@@ -267,6 +269,12 @@ class FakePrivileges(_Parts):
 
     def using(self, names: tuple[str, ...], why: str) -> AbstractContextManager[None]:
         return nullcontext()
+
+    def limit_to(self, command: str, writes: bool = False) -> None:
+        self.answers.settled.append(command)
+
+    def settle(self, method: str | None = None) -> None:
+        self.answers.settled.append(method)
 
 
 COUNTERS = HostCounters(

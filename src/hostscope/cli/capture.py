@@ -81,6 +81,7 @@ def command(**given: Any) -> int:
         stopping(given["duration"]) as stop,
         ending(stop, told) as ended,
     ):
+        session.limit_to("capture", writes=output.path != STANDARD_OUTPUT)
         answer = session.capture(request, output, stop, told)
         summary = _follow(answer, given)
         _finish(answer, summary, given)

@@ -110,6 +110,8 @@ def _watch(wish: Wish) -> int:
         stopping(choices.duration) as stop,
         ending(stop) as ended,
     ):
+        if wish.read is None:
+            session.limit_to("dns", bool(choices.output))
         answer = _asked(session, wish, stop, board)
         if wish.servers:
             code = show(session, query, session.dns_scores(answer, board, wish.resolve))

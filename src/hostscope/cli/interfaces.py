@@ -27,6 +27,7 @@ def command(rates: bool, **given: Any) -> int:
     interval_s = choices.interval
     with open_session(choices.replay, lower=True) as session:
         if choices.watch:
+            session.limit_to("interfaces", bool(choices.output))
             return watch(session, query, partial(session.interface_looks, interval_s=interval_s or DEFAULT_INTERVAL_S))
         between_ns = int((interval_s or BETWEEN_S) * 1e9) if rates else None
         return show(session, query, session.interfaces(between_ns))

@@ -60,6 +60,7 @@ def command(
     request = _request(query, families, states)
     with open_session(choices.replay, lower=True) as session:
         if choices.watch:
+            session.limit_to("net", bool(choices.output))
             interval_s = choices.interval or DEFAULT_INTERVAL_S
             looks = partial(session.socket_looks, interval_s=interval_s, request=request)
             return watch(session, query, partial(looks, targets=choices.targets, resolve=resolve))

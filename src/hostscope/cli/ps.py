@@ -40,6 +40,7 @@ def command(tree: bool, list_columns: bool, **given: Any) -> int:
         if choices.watch:
             from hostscope.cli.refresh import watch
 
+            session.limit_to("ps", bool(choices.output))
             return watch(session, query)
         only = session.keys(choices.targets) if choices.targets else None
         return show(session, query, session.processes(query.request(), only=only))

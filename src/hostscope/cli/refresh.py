@@ -4,6 +4,7 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from itertools import islice
+from time import monotonic
 from typing import Any
 
 from hostscope.cli.options import Query
@@ -96,17 +97,26 @@ def screen(sink: Sink | None) -> Iterator[None]:
         sink.file.flush()
 
 
+class _Deadline(threading.Event):
+    """An event that is set once its time has come, without a thread: that would keep privileges of its own."""
+
+    def __init__(self, duration_s: float) -> None:
+        super().__init__()
+        self._at_s = monotonic() + duration_s
+
+    def is_set(self) -> bool:
+        return super().is_set() or monotonic() >= self._at_s
+
+    def wait(self, timeout: float | None = None) -> bool:
+        left = max(0.0, self._at_s - monotonic())
+        return super().wait(left if timeout is None else min(timeout, left)) or self.is_set()
+
+
 @contextmanager
 def stopping(duration_s: float | None) -> Iterator[threading.Event]:
-    """An event that is set after the duration."""
-    stop = threading.Event()
-    timer = threading.Timer(duration_s, stop.set) if duration_s else None
-    if timer:
-        timer.daemon = True
-        timer.start()
+    """An event that is set after the duration, which begins now."""
+    stop = _Deadline(duration_s) if duration_s else threading.Event()
     try:
         yield stop
     finally:
         stop.set()
-        if timer:
-            timer.cancel()

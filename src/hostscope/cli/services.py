@@ -36,6 +36,7 @@ def _watch(choices: Choices) -> int:
         stopping(choices.duration) as stop,
         open_output(choices.output, session.overriding) as sink,
     ):
+        session.limit_to("services", bool(choices.output))
         changes = session.service_changes(stop, choices.interval or DEFAULT_INTERVAL_S)
         for event in _limited(changes, choices, stop):
             sink.write(write(event))

@@ -1,6 +1,7 @@
 """`hostscope traffic`: who sends and receives how much."""
 
 import threading
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from time import monotonic
 from typing import TYPE_CHECKING, Any
@@ -21,6 +22,7 @@ from hostscope.model.coverage import Coverage
 from hostscope.model.traffic import LEDGER_SCHEMA, TrafficRequest
 from hostscope.render.traffic_columns import FLOWS, PROCESS_TRAFFIC, for_quantity, render_balance, render_ledger
 from hostscope.session import open_session
+from hostscope.session.local import LocalSession
 
 if TYPE_CHECKING:
     from hostscope.collectors.reverse_names import ReverseNames
@@ -81,7 +83,7 @@ def command(
     with (
         open_session(choices.replay, lower=True) as session,
         ending(stop) as ended,
-        session.traffic(request, choices.targets, file) as watching,
+        _measuring(session, request, choices, file) as watching,
     ):
         if file is not None or choices.duration is not None or choices.format not in ("table", "ndjson"):
             if file is None:
@@ -93,6 +95,14 @@ def command(
             with open_output(choices.output, session.overriding) as sink:
                 code = _live(wish, watching, sink, stop)
     return ended.code or code
+
+
+def _measuring(
+    session: LocalSession, request: TrafficRequest, choices: Choices, file: str | None
+) -> AbstractContextManager[TrafficWatch]:
+    if file is None:
+        session.limit_to("traffic", bool(choices.output))
+    return session.traffic(request, choices.targets, file)
 
 
 def _wish(choices: Choices, connections: bool, ledger: bool, resolve: bool) -> Wish:

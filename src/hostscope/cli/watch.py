@@ -67,6 +67,7 @@ def command(targets: tuple[str, ...], kinds: str, capabilities: bool, buffer_byt
         stopping(choices.duration) as stop,
         ending(stop) as ended,
     ):
+        session.limit_to("watch", bool(choices.output))
         answer = session.watch(request, stop, *_followed(session, targets))
         return _write(session, answer, choices, stop) or ended.code
 

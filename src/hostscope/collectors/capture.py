@@ -52,6 +52,7 @@ def _rows(
     with recording.host.capture.open(recording.request, recording.tally) as source:
         recording.begin(source, override)
         try:
+            recording.host.privileges.settle("named" if recording.output.owners else "unnamed")
             yield from recording.run(stop, told)
         except BaseException:
             recording.close()

@@ -56,6 +56,7 @@ def open_capture_meter(host: Host, request: TrafficRequest, tally: Tally) -> Ite
             raise Unsupported(f"captured packets cannot be decoded: {missing}") from missing
         meter = CaptureMeter(host, source, PacketFlows(request.max_flows, request.names), totals)
         tally.note(f"counts {MISSES}")
+        host.privileges.settle(meter.method)
         with meter.running():
             yield meter
         for note in meter.notes:

@@ -122,6 +122,7 @@ def _observed(
     )
     tally.note(ENCRYPTED)
     with host.capture.open(capture, tally) as source, _counting(host, source, tally) as meter:
+        host.privileges.settle("packet-ring")
         sockets = SocketOwners(host, _namespace(source))
         if (others := sockets.namespaces() - 1) > 0:
             tally.note(f"{others} {ELSEWHERE}")

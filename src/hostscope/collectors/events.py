@@ -60,7 +60,9 @@ def _events(host: Host, request: EventRequest, stop: threading.Event, tally: Tal
     if request.method == POLLING:
         return _poll(host, request, stop, tally)
     try:
-        return host.events.watch(request, stop, tally)
+        events = host.events.watch(request, stop, tally)
+        host.privileges.settle(tally.method)
+        return events
     except (Denied, Unsupported) as failed:
         if request.method is not None or not request.kinds & POLLED:
             raise
@@ -83,6 +85,7 @@ def _poll(host: Host, request: EventRequest, stop: threading.Event, tally: Tally
         raise UsageError(f"polling cannot see {', '.join(others)}", f"kinds: {', '.join(sorted(POLLED))}")
     tally.method = POLLING
     tally.note(_MISSES)
+    host.privileges.settle(POLLING)
     return _polled(host, request, stop, tally, _look(host))
 
 

@@ -31,6 +31,7 @@ def open_meter(host: Host, request: TrafficRequest, tally: Tally) -> Iterator[Me
         opened, meter = _best(host, request, tally)
     tally.method = meter.method
     with _entered(opened):
+        host.privileges.settle(meter.method)
         yield meter
 
 

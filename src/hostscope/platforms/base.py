@@ -323,6 +323,20 @@ class Privileges(Protocol):
     def using(self, names: tuple[str, ...], why: str) -> AbstractContextManager[None]:
         """Raises the named privileges for the block and lowers them again; both steps go to the audit trail."""
 
+    def limit_to(self, command: str, writes: bool = False) -> None:
+        """The program runs this live command and nothing else: what it never needs is given up, for good.
+
+        Args:
+            command: the word typed.
+            writes: it writes files while it runs, in spite of their permissions if need be.
+        """
+
+    def settle(self, method: str | None = None) -> None:
+        """What a live command reads from is open: what it needs no more is given up, for good.
+
+        Nothing happens without `limit_to`. Call it before threads are started.
+        """
+
 
 @dataclass(frozen=True)
 class Host:

@@ -66,6 +66,15 @@ class LocalSession(NetworkVerbs, ResponseVerbs):
         """Brings the right to write files in spite of their permissions into effect, for a block and if we have it."""
         return self._host.privileges.using(OVERRIDE_FILE_PERMISSIONS, "write an answer to its file")
 
+    def limit_to(self, command: str, writes: bool = False) -> None:
+        """Gives up, for good, what this live command never needs, and once it has opened its sources what it needs no
+        more; for programs that do nothing else, as hostscope's commands are.
+
+        Args:
+            writes: it writes a file while it runs.
+        """
+        self._host.privileges.limit_to(command, writes)
+
     def processes(
         self,
         request: ProcessRequest | None = None,

@@ -4,8 +4,6 @@ import errno
 import os
 from collections.abc import Iterable, Iterator
 
-import numpy
-
 from hostscope.platforms.linux.clock import PAGE_BYTES
 
 Range = tuple[int, int]
@@ -61,6 +59,8 @@ class Pagemap:
 
 def runs(raw: bytes, start: int) -> Iterator[Range]:
     """Used ranges from pagemap entries of consecutive pages, the first of which is at `start`."""
+    import numpy  # only before Linux 6.7; it would slow down every command that merely could read memory
+
     entries = numpy.frombuffer(raw[: len(raw) // _ENTRY_BYTES * _ENTRY_BYTES], "<u8")
     used = (entries >> numpy.uint64(PRESENT_OR_SWAPPED)) != 0
     edges = numpy.flatnonzero(numpy.diff(numpy.concatenate(([0], used.view(numpy.int8), [0]))))

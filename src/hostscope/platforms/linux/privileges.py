@@ -12,6 +12,9 @@ when they start: call `lower_all` before any is started.
 Cost: capset(2) takes 1 µs; each of the two lines of the audit trail is an fsync: 0.7 ms for both on the development
 machine's ext4, the first time 5 ms, which is mostly loading the hash library. So a sweep raises once, not for each
 process. Without any permitted capability nothing is done and nothing written.
+
+A live command goes further. `limit_to` gives up at its start whatever it never needs, `settle` whatever it needed only
+to open what it now reads from; both for good, in the set of permitted capabilities (see `live`).
 """
 
 import os
@@ -42,6 +45,10 @@ class Held(Struct, frozen=True):
     bounding: int
 
 
+STANDS_IN = ("sys_admin",)
+"""For CAP_BPF and CAP_PERFMON, as it did before they were split off in Linux 5.8."""
+
+
 class _Uses(threading.local):
     """What this thread's open `using` blocks raised."""
 
@@ -57,6 +64,7 @@ class Privileges:
         self._trail = trail or AuditTrail(default_path(), ourselves())
         self._uses = _Uses()
         self._notes: dict[str, None] = {}
+        self._live: tuple[str, tuple[str, ...]] | None = None
 
     @property
     def notes(self) -> tuple[str, ...]:
@@ -96,6 +104,37 @@ class Privileges:
             _set_effective(self._uses.raised | capabilities.mask(["dac_read_search"]))
             self._notes["dac_read_search stays in effect: Python's modules are in a private directory"] = None
 
+    def limit_to(self, command: str, writes: bool = False) -> None:
+        """The program runs this live command and nothing else: what it never needs is given up, for good.
+
+        Args:
+            command: the word typed.
+            writes: it writes files while it runs, in spite of their permissions if need be.
+
+        Raises:
+            KeyError: it is no live command.
+        """
+        from hostscope.platforms.linux.live import LIVE, WRITE_FILES
+
+        os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # NumPy's threads would keep what is given up later
+        also = WRITE_FILES if writes else ()
+        needed = (*LIVE[command].most, *also)
+        self._live = command, also
+        self.lower_all()
+        self._give_up(needed, f"{command} begins")
+
+    def settle(self, method: str | None = None) -> None:
+        """What the live command reads from is open: what it needs no more is given up by the calling thread, for good.
+
+        Threads inherit what is left when they start, so this comes before they do. Without `limit_to` nothing happens:
+        a program that uses hostscope as a library keeps what it has.
+        """
+        from hostscope.platforms.linux.live import LIVE
+
+        if self._live is not None:
+            command, also = self._live
+            self._give_up((*LIVE[command].kept(method), *also), f"{command} has opened what it reads from")
+
     @contextmanager
     def using(self, names: tuple[str, ...], why: str) -> Iterator[None]:
         """Raises the named capabilities for the block and lowers them again; both steps go to the audit trail.
@@ -107,7 +146,7 @@ class Privileges:
             KeyError: a name is no capability's.
             Denied: the kernel refused to raise a permitted one.
         """
-        usable = self.available(names)
+        usable = self._usable(names)
         if not usable:
             yield
             return
@@ -119,6 +158,30 @@ class Privileges:
             yield
         finally:
             self._lower(usable, why, thread)
+
+    def _usable(self, names: tuple[str, ...]) -> tuple[str, ...]:
+        usable = self.available(names)
+        if {"bpf", "perfmon"} & set(names) - set(usable):
+            usable += tuple(name for name in self.available(STANDS_IN) if name not in usable)
+        return usable
+
+    def _give_up(self, needed: tuple[str, ...], why: str) -> None:
+        held = read_held()
+        kept = held.permitted & (capabilities.mask(self._usable(needed)) | held.effective)
+        lost = capabilities.names(held.permitted & ~kept)
+        if not lost:
+            return
+        try:
+            _limit_permitted(kept)
+        except OSError as failed:
+            self._record("privilege.drop", lost, why, (held.permitted,) * 2, f"failed: {failed.strerror}")
+            self._notes[f"privileges could not be given up: {failed.strerror}"] = None
+            return
+        others = _threads_beyond(kept)
+        if others:
+            self._notes[f"{others} threads that had started before keep privileges that were given up"] = None
+        outcome = f"done, but for {others} threads that had started before" if others else "done"
+        self._record("privilege.drop", lost, why, (held.permitted, kept), outcome)
 
     def _raise(self, usable: tuple[str, ...], why: str) -> tuple[int, int]:
         """The mask before, and what was missing in it; an interrupt may come as soon as this returns."""
@@ -181,6 +244,22 @@ def _set_effective(mask: int) -> None:
     from hostscope.platforms.linux.native import libc
 
     libc.set_effective(mask)
+
+
+def _limit_permitted(mask: int) -> None:
+    from hostscope.platforms.linux.native import libc
+
+    libc.limit_permitted(mask)
+
+
+def _threads_beyond(kept: int) -> int:
+    """Our threads that are permitted more."""
+    found = 0
+    for task in os.listdir("/proc/self/task"):
+        with suppress(OSError):
+            status = parse_status(read_file(f"/proc/self/task/{task}/status"))
+            found += bool(parse_security(status.security).permitted & ~kept)
+    return found
 
 
 def _outcome(usable: tuple[str, ...], names: tuple[str, ...], missing: int) -> str:

@@ -20,3 +20,9 @@ class Privileges:
 
     def using(self, names: tuple[str, ...], why: str) -> AbstractContextManager[None]:
         raise not_built("raising privileges")
+
+    def limit_to(self, command: str, writes: bool = False) -> None:
+        """Nothing is raised yet, so there is nothing to give up."""
+
+    def settle(self, method: str | None = None) -> None:
+        """Nothing is raised yet, so there is nothing to give up."""

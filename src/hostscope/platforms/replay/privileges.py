@@ -25,6 +25,12 @@ class Privileges:
     def lower_all(self) -> None:
         """Reading a recording takes no privilege: nothing to lower."""
 
+    def limit_to(self, command: str, writes: bool = False) -> None:
+        """Reading a recording takes no privilege: nothing to give up."""
+
+    def settle(self, method: str | None = None) -> None:
+        """Reading a recording takes no privilege: nothing to give up."""
+
     def using(self, names: tuple[str, ...], why: str) -> AbstractContextManager[None]:
         """A recording has nothing to raise.
 

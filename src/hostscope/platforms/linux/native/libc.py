@@ -21,6 +21,7 @@ AT_NO_AUTOMOUNT = 0x800
 AT_STATX_DONT_SYNC = 0x4000
 STATX_BASIC_STATS = 0x7FF
 CLONE_NEWNET = 0x4000_0000
+PR_SET_NO_NEW_PRIVS = 38
 
 
 class _CapabilityHeader(ctypes.Structure):
@@ -65,6 +66,8 @@ _libc.capset.restype = ctypes.c_int
 _libc.statx.argtypes = [ctypes.c_int, ctypes.c_char_p, ctypes.c_int, ctypes.c_uint, ctypes.POINTER(_Statx)]
 _libc.statx.restype = ctypes.c_int
 _libc.syscall.restype = ctypes.c_long
+_libc.prctl.argtypes = [ctypes.c_int, *[ctypes.c_ulong] * 4]
+_libc.prctl.restype = ctypes.c_int
 _libc.setns.argtypes = [ctypes.c_int, ctypes.c_int]
 _libc.setns.restype = ctypes.c_int
 
@@ -87,6 +90,25 @@ def set_effective(mask: int) -> None:
     data = _CapabilityData()
     _checked(_libc.capget(_header(), data))
     data[0].effective, data[1].effective = mask & 0xFFFF_FFFF, mask >> 32
+    _checked(_libc.capset(_header(), data))
+
+
+def limit_permitted(mask: int) -> None:
+    """Gives up every capability of the calling thread that is not in `mask`, for good: execve(2) of a program that
+    would have more gives none back either (no_new_privs), though the user be root.
+
+    Source: capset(2), PR_SET_NO_NEW_PRIVS (Linux 3.5).
+
+    Raises:
+        OSError
+    """
+    data = _CapabilityData()
+    _checked(_libc.capget(_header(), data))
+    for words, kept in zip(data, (mask & 0xFFFF_FFFF, mask >> 32), strict=True):
+        words.effective &= kept
+        words.permitted &= kept
+        words.inheritable &= kept
+    _checked(_libc.prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0))
     _checked(_libc.capset(_header(), data))
 
 
