@@ -510,3 +510,16 @@ told = address
         dumped(pid, tmp_path / "core")
     with open_core(str(tmp_path / "core")) as core:
         assert core.read(address, 6) == b"hidden"
+
+
+def test_what_lies_behind_the_end_of_a_file_is_nothing(tmp_path: Path) -> None:
+    (tmp_path / "short").write_bytes(b"x" * (PAGE + 1))
+    script = (
+        f"import mmap\nf = open('{tmp_path / 'short'}', 'r+b')\nf.truncate(8 * {PAGE})\n"
+        f"m = mmap.mmap(f.fileno(), 8 * {PAGE})\nf.truncate({PAGE} + 1)\ntold = None"
+    )
+    with told_child(script) as (pid, _):
+        row, manifest = dumped(pid, tmp_path / "core")
+    (one,) = [one for one in manifest.regions if (one.region.path or "").endswith("/short")]
+    assert (one.region.backed_bytes, one.read_bytes, one.untouched_bytes) == (2 * PAGE, 2 * PAGE, 6 * PAGE)
+    assert row.complete and one.unread == ()

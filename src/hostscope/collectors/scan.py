@@ -65,10 +65,12 @@ class Scanner:
                 yield match
 
     def _meant(self, targets: Sequence[str]) -> Iterator[Process]:
-        request = ProcessRequest(fields=FIELDS, skip_system_processes=True)
+        request = ProcessRequest(fields=FIELDS)
         if not targets:
             for process in self._host.processes.sweep(request, Tally()):
-                if process.key.pid != os.getpid() and process.state not in ("zombie", "dead"):
+                if process.key.pid == os.getpid() or process.kernel or process.state in ("zombie", "dead"):
+                    self._tally.skipped += 1
+                else:
                     yield process
             self._tally.note("left out: hostscope itself (the rules match in its own memory), zombies, kernel threads")
             return

@@ -86,7 +86,8 @@ class DumpedRegion(Struct, frozen=True, gc=False):
     """Where its first byte stands in the (uncompressed) file."""
     read_bytes: int = 0
     untouched_bytes: int = 0
-    """Pages that were never used; a hole in the file, which reads as the zeros that the process would see."""
+    """Pages that were never used (a hole in the file, which reads as the zeros that the process would see), or lie
+    behind the end of the file that is mapped."""
     sha256: str | None = None
     """Over the binary digests of its pieces, in ascending order."""
     pieces: tuple[Piece, ...] = ()

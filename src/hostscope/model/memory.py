@@ -18,6 +18,8 @@ class Region(Struct, frozen=True, gc=False):
     deleted: bool = False
     resident_bytes: int | None = None
     private_dirty_bytes: int | None = None
+    backed_bytes: int | None = None
+    """As many of it, in whole pages, as its file has: there is nothing behind its end. None when that is not known."""
     flags: tuple[str, ...] = ()
     """Of smaps VmFlags, such as ``io``, ``dd``, ``ht``; only when details were asked for."""
 

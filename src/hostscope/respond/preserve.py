@@ -88,13 +88,13 @@ def _meant(host: Host, targets: Iterable[str]) -> Iterator[Process]:
 def _everything(host: Host, tally: Tally) -> Iterator[Process]:
     """What has memory, but for ourselves."""
     ours = os.getpid()
-    for process in host.processes.sweep(ProcessRequest(fields=FIELDS, skip_system_processes=True), tally):
-        if process.key.pid == ours or process.state in ("zombie", "dead"):
+    for process in host.processes.sweep(ProcessRequest(fields=FIELDS), Tally()):
+        if process.key.pid == ours or process.kernel or process.state in ("zombie", "dead"):
             tally.skipped += 1
         else:
             yield process
     tally.note("left out: hostscope itself, zombies, and threads of the kernel, which have no memory of their own")
-    tally.seen = tally.skipped
+    tally.seen += tally.skipped
 
 
 def _tasks(processes: list[Process], request: DumpRequest, output: str | None, override: Override) -> list[Task]:

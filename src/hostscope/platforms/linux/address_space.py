@@ -79,14 +79,16 @@ class AddressSpace:
     def resident(self, region: Region) -> Iterator[tuple[int, int]]:
         """The ranges that hold pages, ascending: what was never touched reads as zeros and is left out.
 
-        Regular files are read whole: their pages are there whether or not this process looked at them.
+        Regular files are read up to their end: their pages are there whether or not this process looked at them.
 
         Raises:
             Gone
         """
         whole = self._pagemap is None or (region.inode and not _allocates(region)) or "ht" in region.flags
         if whole or self._pagemap is None:
-            yield region.start, region.end
+            backed = region.size_bytes if region.backed_bytes is None else region.backed_bytes
+            if backed:
+                yield region.start, region.start + backed
             return
         try:
             yield from self._pagemap.used(region.start, region.end)

@@ -1,0 +1,40 @@
+"""Which pages are there: the scan and the table agree, also where a range count is a multiple of 512."""
+
+import ctypes
+import mmap
+import os
+
+import pytest
+
+from hostscope.platforms.linux.clock import PAGE_BYTES
+from hostscope.platforms.linux.pagemap import Pagemap
+
+pytestmark = pytest.mark.system
+
+
+@pytest.mark.parametrize("runs", [0, 1, 511, 512, 513, 1024, 20_000])
+def test_both_ways_see_the_same_pages(runs: int) -> None:
+    size = max(runs, 1) * 2 * PAGE_BYTES + PAGE_BYTES
+    held = mmap.mmap(-1, size, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+    if hasattr(mmap, "MADV_NOHUGEPAGE"):
+        held.madvise(mmap.MADV_NOHUGEPAGE)
+    for number in range(runs):
+        held[(2 * number + 1) * PAGE_BYTES] = 1
+    held[0]  # reading maps the zero page, which counts as untouched where that can be told
+    start = ctypes.addressof(ctypes.c_char.from_buffer(held))
+    fd = os.open("/proc/self/pagemap", os.O_RDONLY)
+    try:
+        expected = [(start + (2 * n + 1) * PAGE_BYTES, start + (2 * n + 2) * PAGE_BYTES) for n in range(runs)]
+        scanned = list(Pagemap(fd).used(start, start + size))
+        table = list(Pagemap(fd, scans=False).used(start, start + size))
+    finally:
+        os.close(fd)
+    zero = (start, start + PAGE_BYTES)
+    if scanned != expected:  # before Linux 6.7 there is no scan, and the zero page is a page
+        assert scanned == table
+    assert joined_without(table, zero) == expected
+
+
+def joined_without(ranges: list[tuple[int, int]], zero: tuple[int, int]) -> list[tuple[int, int]]:
+    """The ranges, the page at the beginning left out."""
+    return [(max(first, zero[1]), last) for first, last in ranges if last > zero[1]]
