@@ -34,7 +34,7 @@ class Lost(NamedTuple):
     rate: float
     lost: int
     cpu_us: float
-    """Processor time for each packet, of user space and kernel, start-up left out where it is known."""
+    """Processor time for each packet, of user space and kernel, without starting up."""
 
     @property
     def ratio(self) -> float:
@@ -98,8 +98,19 @@ def _started(mode: str, cable: Pair) -> "subprocess.Popen[str]":
     return child
 
 
+def start_up(cable: Pair, folder: str) -> float:
+    """Processor seconds of the command that gets no packets."""
+    path = f"{folder}/none.pcapng"
+    options = ["--interface", cable.near, "--bpf", "ether proto 0x9999", "--output", path, "--quiet"]
+    child = subprocess.Popen([HOSTSCOPE, "capture", *options], stdout=subprocess.PIPE, text=True)
+    _until_written(path)
+    child.send_signal(signal.SIGINT)
+    return _ended(child)[1]
+
+
 def written(cable: Pair, blast: str, rate: int, size: int, folder: str, *options: str) -> Lost:
-    """The whole command, packets in a file."""
+    """The whole command, packets in a file; its start-up is left out of the time."""
+    before_s = start_up(cable, folder)
     path = f"{folder}/ours.pcapng"
     command = [HOSTSCOPE, "capture", "--interface", cable.near, "--output", path, "--format", "json", *options]
     child = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
@@ -109,7 +120,7 @@ def written(cable: Pair, blast: str, rate: int, size: int, folder: str, *options
     out, usage = _ended(child)
     os.unlink(path)
     (counts,) = json.loads(out)["rows"][0]["counts"]
-    return Lost(sent, sent / took, counts["dropped"], usage / sent * 1e6)
+    return Lost(sent, sent / took, counts["dropped"], (usage - before_s) / sent * 1e6)
 
 
 def tcpdump(cable: Pair, blast: str, rate: int, size: int, folder: str) -> Lost:

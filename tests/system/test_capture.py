@@ -16,6 +16,8 @@ from pathlib import Path
 from time import monotonic
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from hostscope.errors import Gone, Unavailable, UsageError
 from hostscope.model.capture import CaptureRequest
@@ -414,3 +416,14 @@ def test_captures_leave_no_descriptor_behind() -> None:
             stop.set()
             list(batches)
     assert len(os.listdir("/proc/self/fd")) <= before + 1 < limit
+
+
+@given(st.text(st.characters(exclude_characters="\0"), max_size=60))
+@settings(max_examples=200, suppress_health_check=[HealthCheck.too_slow])
+def test_any_expression_is_a_program_or_libpcaps_own_message(expression: str) -> None:
+    # Words of letters are names, which libpcap would ask the resolver for.
+    asked = "".join(character for character in expression if not character.isalpha())
+    try:
+        assert pcap.compile_filter(asked, 1, 96)
+    except UsageError as refused:
+        assert refused.message.startswith("bad filter")

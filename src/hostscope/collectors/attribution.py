@@ -98,6 +98,7 @@ class Owners:
             self._tally.note(f"packets carry no processes: {error.message}")
             self._next_s = float("inf")
             return
+        self._tally.effects += [effect for effect in own.effects if effect not in self._tally.effects]
         if own.denied or own.hidden:
             self._tally.note("packets of other users' processes carry no process: needs root or CAP_SYS_PTRACE")
         self._looks = (fresh, self._looks[0])

@@ -98,6 +98,8 @@ class Capture:
                 for place, ring in zip(places, rings, strict=True):
                     name = None if place.everywhere else place.shown.name
                     _tried(place, ring.start, name, place.shown.index, place.program, request.promiscuous)
+            if len(places) * LEAST_RING_BYTES > request.ring_bytes:
+                tally.note(f"the rings of {len(places)} interfaces take {len(places)} MiB, the least there is")
             tally.method = "packet-ring"
             tally.effects += _effects(request, places)
             yield PacketRings(tuple(rings), tuple(place.shown for place in places))

@@ -5,6 +5,7 @@ asks the configured resolver.
 """
 
 import ctypes
+import os
 
 from hostscope.errors import Unavailable, UsageError
 from hostscope.model.text import decode
@@ -56,7 +57,7 @@ def compile_filter(
 
 def _open_live(library: ctypes.CDLL, interface: str, link: int, snap_bytes: int) -> int | None:
     """A capture on the interface; None where it may not be opened or has another link type."""
-    handle: int | None = library.pcap_create(interface.encode(), ctypes.create_string_buffer(_MESSAGE_BYTES))
+    handle: int | None = library.pcap_create(os.fsencode(interface), ctypes.create_string_buffer(_MESSAGE_BYTES))
     if not handle:
         return None
     library.pcap_set_snaplen(handle, snap_bytes)
@@ -71,7 +72,8 @@ def _open_live(library: ctypes.CDLL, interface: str, link: int, snap_bytes: int)
 
 def _compiled(library: ctypes.CDLL, handle: int, expression: str) -> tuple[Instruction, ...]:
     program = _Program()
-    if library.pcap_compile(handle, ctypes.byref(program), expression.encode(), 1, UNKNOWN_NETMASK) != 0:
+    raw = expression.encode("utf-8", "surrogatepass")
+    if library.pcap_compile(handle, ctypes.byref(program), raw, 1, UNKNOWN_NETMASK) != 0:
         told = decode(library.pcap_geterr(handle) or b"")
         raise UsageError(f"bad filter {expression!r}: {told}", "the syntax is in the manual page pcap-filter(7)")
     try:
