@@ -382,6 +382,21 @@ def test_an_interface_that_is_down_is_refused() -> None:
             pass
 
 
+def test_a_capture_survives_an_interface_that_goes_down_and_ends_when_it_is_removed(tmp_path: Path) -> None:
+    path = tmp_path / "a.pcapng"
+    with pair("hg", "10.213.12") as cable:
+        running = Running("--interface", cable.near, "--bpf", "udp dst port 1007", "--output", str(path))
+        ip("link", "set", cable.near, "down")
+        ip("link", "set", cable.near, "up")
+        send(cable.far_address, 1007, 3)
+        until(lambda: size(path) > 300, running.child)
+        ip("link", "del", cable.near)
+        _, said = running.child.communicate(timeout=PATIENCE_S)
+    assert running.child.returncode == 0
+    assert f"interface {cable.near} went down while packets were captured" in said
+    assert len(tshark(path, "frame.number")) == 3
+
+
 def test_without_libpcap_a_filter_says_how_to_install_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(pcap, "NAMES", ("libnosuch.so.1",))
     with pytest.raises(Unavailable, match="libpcap") as raised, opened(CaptureRequest(("lo",), "tcp")):

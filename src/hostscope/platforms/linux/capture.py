@@ -102,7 +102,7 @@ class Capture:
                 tally.note(f"the rings of {len(places)} interfaces take {len(places)} MiB, the least there is")
             tally.method = "packet-ring"
             tally.effects += _effects(request, places)
-            yield PacketRings(tuple(rings), tuple(place.shown for place in places))
+            yield PacketRings(tuple(rings), tuple(place.shown for place in places), tally)
 
     def _raised(self, request: CaptureRequest) -> AbstractContextManager[None]:
         names = CAPTURING if request.namespace is None else (*CAPTURING, *ENTER, *READ_OTHERS)
@@ -139,9 +139,11 @@ def namespace_of(wanted: str | None) -> NetNamespace:
 class PacketRings:
     """Implements `hostscope.platforms.base.PacketSource`."""
 
-    def __init__(self, rings: "tuple[PacketRing, ...]", interfaces: tuple[CaptureInterface, ...]) -> None:
+    def __init__(self, rings: "tuple[PacketRing, ...]", interfaces: tuple[CaptureInterface, ...], tally: Tally) -> None:
         self.interfaces = interfaces
         self._rings = rings
+        self._tally = tally
+        self._gone: set[int] = set()
         self._ready = select.poll()
         for ring in rings:
             self._ready.register(ring.socket, select.POLLIN)
@@ -149,18 +151,20 @@ class PacketRings:
     def batches(self, stop: threading.Event) -> "Iterator[PacketBatch]":
         """See `PacketSource.batches`. What was captured before `stop` was set is given in any case.
 
+        Ends by itself when every interface has gone.
+
         A batch is up to 3 MiB of one interface's packets in order; where few are waiting they are let gather.
         """
         from hostscope.wire.batch import empty_batch
 
-        while not stop.is_set():
+        while not stop.is_set() and not self._all_gone():
             found = 0
             for batch in self._round():
                 found += len(batch)
                 yield batch
             if not found:
                 yield empty_batch()
-                self._ready.poll(_WAIT_MS)
+                self._note_failures(self._ready.poll(_WAIT_MS))
             if found < _MANY:
                 stop.wait(GATHER_S)
         yield from self._last()
@@ -180,6 +184,17 @@ class PacketRings:
             if batch is not None:
                 yield batch
                 ring.release()  # at once, not after the next wait: the kernel may be short of blocks
+
+    def _note_failures(self, events: list[tuple[int, int]]) -> None:
+        """An interface that went down is an error of its socket, once; when it comes back its packets do, too."""
+        failed = {descriptor for descriptor, event in events if event & select.POLLERR}
+        for ring, shown in zip(self._rings, self.interfaces, strict=True):
+            if ring.socket.fileno() in failed and ring.failure():
+                self._tally.note(f"interface {shown.name} went down while packets were captured")
+                self._gone.update({shown.index} if ring.has_gone() else ())
+
+    def _all_gone(self) -> bool:
+        return len(self._gone) == len(self._rings)
 
     def _last(self) -> "Iterator[PacketBatch]":
         """Nothing more is let in; the kernel hands over a block that is not full after a moment."""

@@ -113,6 +113,14 @@ class PacketRing:
         """Closes the socket, which also takes promiscuous mode back. The ring stays while a batch points into it."""
         self.socket.close()
 
+    def failure(self) -> int:
+        """The number of the error that the socket reports, once; 0 for none."""
+        return self.socket.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+
+    def has_gone(self) -> bool:
+        """Whether the interface that the socket was bound to is no more."""
+        return self.socket.getsockname()[0] == ""
+
     def count(self) -> None:
         """Adds up the kernel's statistics, which start again with each question."""
         passed, dropped, _ = struct.unpack("@3I", self.socket.getsockopt(SOL_PACKET, PACKET_STATISTICS, 12))
