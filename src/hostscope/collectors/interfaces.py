@@ -23,17 +23,24 @@ def looks(host: Host, stop: threading.Event, interval_s: float) -> Iterator[Answ
     rates, due = Rates(), monotonic()
     while not stop.is_set():
         tally = Tally()
-        yield Answer(rates.take(host.interfaces.interfaces(tally)), tally.coverage)
+        yield Answer(rates.take(_counted(host, tally)), tally.coverage)
         due = max(due + interval_s, monotonic())
         stop.wait(due - monotonic())
 
 
 def _rows(host: Host, tally: Tally, between_ns: int | None) -> Iterator[Interface]:
     if between_ns is None:
-        yield from host.interfaces.interfaces(tally)
+        yield from _counted(host, tally)
         return
     rates = Rates()
     for _ in rates.take(host.interfaces.interfaces(Tally())):
         pass
     sleep(between_ns / 1e9)
-    yield from rates.take(host.interfaces.interfaces(tally))
+    yield from rates.take(_counted(host, tally))
+
+
+def _counted(host: Host, tally: Tally) -> Iterator[Interface]:
+    for row in host.interfaces.interfaces(tally):
+        tally.rows += 1
+        tally.count_gaps(row.gaps)
+        yield row

@@ -71,11 +71,8 @@ class Interfaces:
             found = [one for look in _looks(tally) for one in _read(look)]
         names = {(one.row.net_ns, one.link.index): one.link.name for one in found}
         for one in found:
-            row = _related(one, names)
             tally.seen += 1
-            tally.rows += 1
-            tally.count_gaps(row.gaps)
-            yield row
+            yield _related(one, names)
 
     def _raised(self) -> AbstractContextManager[None]:
         names = (*ENTER, *READ_OTHERS)
@@ -87,7 +84,7 @@ def _looks(tally: Tally) -> Iterator[_Look]:
     namespaces = find()
     if namespaces.unread:
         tally.denied += namespaces.unread
-        tally.note(f"the network namespaces of {namespaces.unread} processes could not be told")
+        tally.note(f"the network namespaces of {namespaces.unread} processes could not be told (CAP_SYS_PTRACE)")
     for namespace in namespaces.found:
         try:
             with closing(inside(namespace, RouteSocket)) as route:

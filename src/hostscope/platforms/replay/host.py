@@ -40,7 +40,7 @@ def open_host(path: str) -> Host:
         sockets=Sockets(recording),
         traffic=Traffic(),
         capture=Capture(),
-        interfaces=Interfaces(),
+        interfaces=Interfaces(recording),
         resolvers=Resolvers(),
         memory=Memory(),
         events=Events(),

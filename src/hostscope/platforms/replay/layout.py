@@ -16,6 +16,7 @@ from hostscope.model import container, process, service
 from hostscope.model.container import Container
 from hostscope.model.coverage import Coverage
 from hostscope.model.host import ABILITY_SCHEMA, COUNTERS_SCHEMA, Ability, HostCounters, HostInfo
+from hostscope.model.interface import INTERFACE_SCHEMA, Interface
 from hostscope.model.package import FileOwner
 from hostscope.model.process import Digest, Process
 from hostscope.model.security import HostSecurity
@@ -90,6 +91,10 @@ CONTAINERS: Call[tuple[Container, ...]] = Call(
 )
 SOCKET_SWEEP = Call("sockets.sweep", SOCKET_SCHEMA, Decoder(Socket))
 SOCKET_COVERAGE = Call("sockets.coverage", "hostscope.coverage/1", Decoder(Coverage))
+INTERFACES: Call[tuple[Interface, ...]] = Call(
+    "interfaces.interfaces", INTERFACE_SCHEMA, Decoder(tuple[Interface, ...])
+)
+INTERFACE_COVERAGE = Call("interfaces.coverage", "hostscope.coverage/1", Decoder(Coverage))
 DIGEST = Call("files.digest", "hostscope.digest/1", Decoder(Digest))
 OWNER: Call[FileOwner | None] = Call("packages.owner", "hostscope.file_owner/1", Decoder(FileOwner | None))
 
@@ -105,6 +110,8 @@ CALLS: tuple[Call[Any], ...] = (
     CONTAINERS,
     SOCKET_SWEEP,
     SOCKET_COVERAGE,
+    INTERFACES,
+    INTERFACE_COVERAGE,
     DIGEST,
     OWNER,
 )

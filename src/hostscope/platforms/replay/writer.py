@@ -29,6 +29,8 @@ from hostscope.platforms.replay.layout import (
     FAILURE_SCHEMA,
     HELD,
     INFO,
+    INTERFACE_COVERAGE,
+    INTERFACES,
     OWNER,
     RECORDING_SCHEMA,
     SECURITY,
@@ -77,6 +79,7 @@ def record(host: Host, path: str, request: ProcessRequest, reveal: bool = False)
             writer.answer(call, partial(ask, host))
         coverage = writer.sweep(host, request, (lambda process: process) if reveal else mask_process)
         writer.sockets(host)
+        writer.interfaces(host)
         writer.end()
     return coverage
 
@@ -131,6 +134,18 @@ class _Writer:
             self._line(FAILURE_SCHEMA, SOCKET_COVERAGE.name, failure(error))
         else:
             self._line(SOCKET_COVERAGE.schema, SOCKET_COVERAGE.name, tally.coverage())
+
+    def interfaces(self, host: Host) -> None:
+        """Every interface and their coverage; or why there are none."""
+        tally = Tally()
+        try:
+            rows = tuple(host.interfaces.interfaces(tally))
+        except Error as error:
+            self._line(FAILURE_SCHEMA, INTERFACES.name, failure(error))
+        else:
+            tally.rows = len(rows)
+            self._line(INTERFACES.schema, INTERFACES.name, rows)
+            self._line(INTERFACE_COVERAGE.schema, INTERFACE_COVERAGE.name, tally.coverage())
 
     def end(self) -> None:
         self._line(END_SCHEMA, "end", self._lines)

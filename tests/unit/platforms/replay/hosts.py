@@ -8,6 +8,7 @@ from hostscope.errors import Denied, Error, Unavailable, Unsupported
 from hostscope.model.container import Container
 from hostscope.model.gap import Gap, Reason
 from hostscope.model.host import Ability, HostCounters, HostInfo
+from hostscope.model.interface import Interface, InterfaceAddress, InterfaceCounters
 from hostscope.model.key import ProcessKey
 from hostscope.model.linux import LinuxContext
 from hostscope.model.package import FileOwner
@@ -85,6 +86,11 @@ TALK = Socket(
 PIPE = Socket("unix", "stream", None, "connected", None, Endpoint("/run/a\U0010eeff"), 13, 4026531840, owners=())
 SOCKETS = (LISTENER, TALK, PIPE)
 
+LOOPBACK = Interface(
+    "lo", 1, "loopback", ("up", "loopback"), "unknown", addresses=(InterfaceAddress("inet", "127.0.0.1", 8, "host"),),
+    counters=InterfaceCounters(1, 2, 3, 4, 5, 6, 7, 8), net_ns=4026531840,
+)  # fmt: skip
+
 
 class Known:
     """Every Protocol but Processes in one: each answer is a constant, or an error that is raised."""
@@ -135,6 +141,12 @@ class Known:
 
     def abilities(self) -> tuple[Ability, ...]:
         return self._give("abilities")
+
+    def interfaces(self, tally: Tally) -> Iterator[Interface]:
+        rows = self._give("interfaces")
+        tally.method, tally.denied = "rtnetlink", 1
+        tally.seen = len(rows)
+        return iter(rows)
 
     def using(self, names: tuple[str, ...], why: str) -> Any:
         raise AssertionError("the recorder itself needs no privilege")
@@ -200,6 +212,7 @@ def known_host(rows: tuple[Process, ...] = ROWS, failure: BaseException | None =
         info=INFO,
         held=("sys_ptrace",),
         abilities=(ABILITY,),
+        interfaces=(LOOPBACK,),
     )
     return host_of(known, Rows(rows, failure), KnownSockets(SOCKETS))
 
@@ -208,7 +221,16 @@ def unable_host() -> Host:
     """A host that gives rows and nothing else."""
     no = Unsupported("not here")
     known = Known(
-        state=no, containers=no, services=(SSH, OF_A_USER), read=no, info=no, held=no, abilities=no, digest=no, owner=no
+        state=no,
+        containers=no,
+        services=(SSH, OF_A_USER),
+        read=no,
+        info=no,
+        held=no,
+        abilities=no,
+        digest=no,
+        owner=no,
+        interfaces=no,
     )
     return host_of(known, Rows(ROWS, None), KnownSockets(no))
 
