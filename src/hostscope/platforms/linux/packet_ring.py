@@ -119,7 +119,7 @@ class PacketRing:
 
     def has_gone(self) -> bool:
         """Whether the interface that the socket was bound to is no more."""
-        return self.socket.getsockname()[0] == ""
+        return not self.socket.getsockname()[0]
 
     def count(self) -> None:
         """Adds up the kernel's statistics, which start again with each question."""
