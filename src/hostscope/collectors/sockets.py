@@ -95,11 +95,17 @@ def _coverage(tally: Tally, request: SocketRequest) -> Coverage:
 
 
 def _rows(host: Host, request: SocketRequest, chosen: Chosen | None, tally: Tally) -> Iterator[Socket]:
-    for row in host.sockets.sweep(request, tally):
-        if chosen is not None and not chosen.has(row):
-            tally.skipped += 1
-            continue
+    rows = host.sockets.sweep(request, tally)
+    for row in rows if chosen is None else _chosen(rows, chosen, tally):
         tally.rows += 1
         if row.gaps:
             tally.count_gaps(row.gaps)
         yield row
+
+
+def _chosen(rows: Iterator[Socket], chosen: Chosen, tally: Tally) -> Iterator[Socket]:
+    for row in rows:
+        if chosen.has(row):
+            yield row
+        else:
+            tally.skipped += 1

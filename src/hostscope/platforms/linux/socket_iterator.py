@@ -9,6 +9,7 @@ import socket
 import struct
 from collections import Counter
 from collections.abc import Iterable, Iterator, Set
+from functools import cached_property
 from itertools import islice
 from types import TracebackType
 from typing import NamedTuple
@@ -36,6 +37,7 @@ RECORD = struct.Struct("<QQQII60sHH16s16s9I4x3Q")
 """struct record of bpf/sockets.bpf.c; `holder` and `shape` as one slice."""
 HEAD = struct.Struct("<QQ8xII60sH98x")
 """The same record, only what tells sockets and holders apart."""
+_ADDRESS, _INODE, _MARK = struct.Struct("<Q184x"), struct.Struct("<8xQ176x"), struct.Struct("<32x60s100x")
 MARK = struct.Struct("<QQ16sII4H3I")
 """That slice: start, control groups, name, pid, 0; family, kind, protocol, state, uid, network namespace, interface."""
 MEMBER = struct.Struct("<3I4x")
@@ -176,22 +178,34 @@ class HeldSockets:
         self.raw = b"".join(chunks)
         if len(self.raw) % RECORD.size:
             raise Unavailable("the iterator's records make no sense")
-        self.heads: list[tuple[int, int, int, int, bytes, int]] = list(HEAD.iter_unpack(self.raw))
-        """Of every record, as `Head` has it."""
-        self.marks = Counter([head[4] for head in self.heads])
+        marks = [mark for (mark,) in _MARK.iter_unpack(self.raw)]
+        self._marks = marks
+        self.marks = Counter(marks)
         """How many records there are of each mark."""
         self.repeated = self._find_repeated()
         """The heads of sockets with several records, by address; holders by ascending pid, as the kernel goes."""
 
+    @cached_property
+    def heads(self) -> list[Head]:
+        """Of every record."""
+        return list(map(Head._make, HEAD.iter_unpack(self.raw)))
+
+    def _head(self, place: int) -> Head:
+        return Head._make(HEAD.unpack_from(self.raw, place * RECORD.size))
+
+    def places(self, marks: Set[bytes]) -> list[int]:
+        """Numbers of the records with one of these marks."""
+        return [place for place, mark in enumerate(self._marks) if mark in marks]
+
     def _find_repeated(self) -> dict[int, list[Head]]:
-        addresses = [head[0] for head in self.heads]
+        addresses = [address for (address,) in _ADDRESS.iter_unpack(self.raw)]
         if len(set(addresses)) == len(addresses):
             return {}
         several = {address for address, count in Counter(addresses).items() if count > 1 and address}
         found: dict[int, list[Head]] = {address: [] for address in several}
-        for head in self.heads:
-            if head[0] in several:
-                found[head[0]].append(Head._make(head))
+        for place, address in enumerate(addresses):
+            if address in several:
+                found[address].append(self._head(place))
         return found
 
     def counts(self) -> dict[int, Counts]:
@@ -212,7 +226,10 @@ class HeldSockets:
 
     def claimed(self, inodes: Set[int]) -> set[tuple[int, int]]:
         """Protocol and inode of the sockets that have one of these inodes."""
-        return {(read_mark(head[4]).protocol, head[1]) for head in self.heads if head[1] in inodes}
+        if not inodes:
+            return set()
+        places = [place for place, (inode,) in enumerate(_INODE.iter_unpack(self.raw)) if inode in inodes]
+        return {(read_mark(self._marks[place]).protocol, self._head(place).inode) for place in places}
 
     def holders(self, others: bool) -> dict[int, dict[int, int]]:
         """Inode -> pid -> lowest descriptor: of all sockets, or only of those of other families."""
@@ -225,7 +242,9 @@ class HeldSockets:
 
     def namespaces(self) -> list[tuple[int, int]]:
         """Pid and number of descriptors that keep a namespace, of whatever kind."""
-        return [(read_mark(head[4]).pid, head[2]) for head in self.heads if head[3] & KEEPS_NAMESPACE]
+        unspecific = {mark for mark in self.marks if not read_mark(mark).family}
+        heads = map(self._head, self.places(unspecific))
+        return [(read_mark(head.mark).pid, head.fd) for head in heads if head.flags & KEEPS_NAMESPACE]
 
 
 class _Texts(dict[bytes, str]):
@@ -316,8 +335,7 @@ class HeldRows:
     def note(self) -> None:
         """Tells who waits where, before any record is made."""
         waiting = {raw for raw, kind in self._kinds.items() if kind.listens}
-        places = [place for place, head in enumerate(self._held.heads) if head[4] in waiting]
-        for place in places:
+        for place in self._held.places(waiting):
             row = RECORD.unpack_from(self._held.raw, place * RECORD.size)
             self._records.listeners.add(self._kinds[row[5]].shape, row[6], row[8])
 

@@ -285,7 +285,7 @@ def dumped(monkeypatch: pytest.MonkeyPatch, *answers: bytes) -> tuple[sock_diag.
     from hostscope.platforms.tally import Tally
 
     tally = Tally()
-    monkeypatch.setattr(sock_diag.socket, "socket", lambda *_: _Netlink(*answers))
+    monkeypatch.setattr("socket.socket", lambda *_: _Netlink(*answers))
     return sock_diag.Tables(1, tally), tally.notes
 
 
