@@ -523,3 +523,32 @@ def test_what_lies_behind_the_end_of_a_file_is_nothing(tmp_path: Path) -> None:
     (one,) = [one for one in manifest.regions if (one.region.path or "").endswith("/short")]
     assert (one.region.backed_bytes, one.read_bytes, one.untouched_bytes) == (2 * PAGE, 2 * PAGE, 6 * PAGE)
     assert row.complete and one.unread == ()
+
+
+def test_devices_are_left_out_and_shared_memory_is_not(tmp_path: Path) -> None:
+    script = """
+import mmap, os
+f = os.memfd_create("held"); os.truncate(f, 4096)
+held = mmap.mmap(f, 4096); held[:4] = b"held"
+anonymous = mmap.mmap(-1, 4096); anonymous[:6] = b"shared"
+d = os.open("/dev/zero", os.O_RDWR)
+device = mmap.mmap(d, 4096, flags=mmap.MAP_PRIVATE)
+ring = None
+told = None
+"""
+    with told_child(script) as (pid, _):
+        _, manifest = dumped(pid, tmp_path / "core")
+        with open_core(str(tmp_path / "core")) as core:
+            by_path = {one.path: core.read(one.start, 6) for one in core.regions if one.path}
+    assert by_path["/memfd:held"][:4] == b"held" and by_path["/dev/zero"][:6] in (b"shared", bytes(6))
+    assert all(one.skipped for one in manifest.regions if one.region.special)
+    assert not [one for one in manifest.regions if one.region.resident_bytes is not None]
+
+
+def test_the_private_policy_takes_what_was_changed(tmp_path: Path) -> None:
+    with told_child("told = None") as (pid, _):
+        _, manifest = dumped(pid, tmp_path / "core", policy="private")
+    left_out = [one.region for one in manifest.regions if not one.included and one.region.inode]
+    changed = [one.region for one in manifest.regions if one.included and one.region.inode]
+    assert left_out and all(not one.private_dirty_bytes and "w" not in one.permissions for one in left_out)
+    assert any("w" not in one.permissions for one in changed), "relocated and then protected"

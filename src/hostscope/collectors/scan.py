@@ -99,7 +99,7 @@ class Scanner:
 
     def _in_memory(self, process: Process) -> Iterator[RuleMatch]:
         key = process.key
-        regions = self._host.memory.regions(key, True)
+        regions = self._host.memory.regions(key, False)
         with self._host.memory.open(key) as space, ThreadPoolExecutor(1, "reader") as reader:
             for region in regions:
                 if obstacle(region) is None:

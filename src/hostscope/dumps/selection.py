@@ -46,7 +46,7 @@ def obstacle(region: Region) -> str | None:
     """What keeps a region out of every dump."""
     if region.path in KERNEL_PAGES:
         return "the kernel's own page, the same in every process"
-    if DEVICE_FLAGS & set(region.flags):
+    if region.special or DEVICE_FLAGS & set(region.flags):
         return "device memory: reading it may act on the device"
     return None
 

@@ -13,7 +13,7 @@ MATCH_SCHEMA = "hostscope.memory_match/1"
 
 POLICIES = {
     "all": "every region",
-    "private": "memory that belongs to the process alone",
+    "private": "memory that belongs to the process alone (walks page tables, which delays its own changes of the map)",
     "executable": "what can run",
     "anonymous": "memory without a file behind it",
     "suspicious-first": "every region, anomalies before the rest: what a limit cuts off is the least telling",

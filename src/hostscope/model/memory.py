@@ -20,6 +20,8 @@ class Region(Struct, frozen=True, gc=False):
     private_dirty_bytes: int | None = None
     backed_bytes: int | None = None
     """As many of it, in whole pages, as its file has: there is nothing behind its end. None when that is not known."""
+    special: bool = False
+    """Neither memory nor a regular file: a device, or an object of the kernel. Reading it may act on it."""
     flags: tuple[str, ...] = ()
     """Of smaps VmFlags, such as ``io``, ``dd``, ``ht``; only when details were asked for."""
 

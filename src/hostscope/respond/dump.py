@@ -88,7 +88,8 @@ class Dumper:
         with ExitStack() as closing:
             space = closing.enter_context(self._host.memory.open(process.key))
             stopped = self._stopped(process, closing)
-            regions = self._host.memory.regions(process.key, True)
+            # What a region holds is asked only where it is needed: that keeps the process from changing its map.
+            regions = self._host.memory.regions(process.key, self._request.policy == "private")
             planned = self._plan(space, regions)
             layout = self._layout(process, space, planned, stopped)
             if self._request.compression == "none":

@@ -10,6 +10,8 @@ Range = tuple[int, int]
 _NO_SCAN = frozenset({errno.ENOTTY, errno.EINVAL, errno.ENOSYS})
 _ENTRY_BYTES = 8
 _ENTRIES = 1 << 17
+_STEP_BYTES = 256 << 20
+"""While a range is walked the process can change no mapping: so not for long at a time."""
 PRESENT_OR_SWAPPED = 62
 """Bits 63 and 62 of an entry; Documentation/admin-guide/mm/pagemap.rst."""
 
@@ -37,7 +39,7 @@ class Pagemap:
 
         while start < end and self.scans:
             try:
-                ranges, walked = pagemap.scan(self._fd, start, end)
+                ranges, walked = pagemap.scan(self._fd, start, min(end, start + _STEP_BYTES))
             except OSError as failed:
                 if failed.errno not in _NO_SCAN:
                     raise

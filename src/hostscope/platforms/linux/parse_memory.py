@@ -53,5 +53,5 @@ def _region(
 ) -> Region:
     return Region(
         found.start, found.end, found.permissions, found.offset, found.device, found.inode, found.path, found.deleted,
-        resident, dirty, None, flags,
+        resident, dirty, None, False, flags,
     )  # fmt: skip
