@@ -18,9 +18,7 @@ pytestmark = pytest.mark.system
 
 SCHEMAS = Path(__file__).parents[2] / "docs" / "schemas"
 MAY_END = {
-    "ps": {0,
-    "net": {0},
-}, "tree": {0}, "inspect": {0}, "doctor": {0}, "counters": {0}, "containers": {0},
+    "ps": {0}, "net": {0}, "tree": {0}, "inspect": {0}, "doctor": {0}, "counters": {0}, "containers": {0},
     "hidden": {0, 8, 10, 11}, "services": {0, 4, 6},
     "kill": {7}, "suspend": {7}, "resume": {0}, "audit": {0},
 }  # fmt: skip
