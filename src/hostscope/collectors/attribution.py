@@ -22,6 +22,7 @@ from hostscope.platforms.tally import Tally
 
 LEAST_INTERVAL_S = 0.2
 """Between two looks at all sockets."""
+DENIED = "packets of other users' processes carry no process: needs root, or CAP_SYS_PTRACE and CAP_DAC_READ_SEARCH"
 _SHARE = 8
 """A look that takes long is repeated the less often: at most this part of the time is spent on looking."""
 _MOST_PEOPLE = 8192
@@ -99,8 +100,6 @@ class Owners:
             self._next_s = float("inf")
             return
         self._tally.effects += [effect for effect in own.effects if effect not in self._tally.effects]
-        if own.denied or own.hidden:
-            self._tally.note("packets of other users' processes carry no process: needs root or CAP_SYS_PTRACE")
         self._looks = (fresh, self._looks[0])
         took = self._clock() - began
         self._next_s = self._clock() + max(LEAST_INTERVAL_S, took * (_SHARE - 1))
@@ -119,7 +118,10 @@ class Owners:
         source, destination = (() if held is None else self._owners(held.by) for held in (sent, got))
         if source or destination:
             return FlowOwners(source, destination)
-        return FlowOwners(unknown=next(held.why for held in (sent, got) if held is not None))
+        unknown = next(held.why for held in (sent, got) if held is not None)
+        if unknown == "denied":
+            self._tally.note(DENIED)
+        return FlowOwners(unknown=unknown)
 
     def _reason(self, protocol: str, *addresses: str) -> str:
         if self._addresses is None:

@@ -70,7 +70,7 @@ def _events(host: Host, request: EventRequest, stop: threading.Event, tally: Tal
             tally.note(f"polling cannot see {', '.join(others)}")
             tally.hidden = "some kinds of events cannot be watched"
         hint = f" ({failed.hint})" if failed.hint else ""
-        tally.method_reason = f"{failed}{hint}"
+        tally.method_reason = "; ".join(filter(None, [tally.method_reason, f"{failed}{hint}"]))
     return _poll(host, replace(request, kinds=request.kinds & POLLED, capabilities=False), stop, tally)
 
 

@@ -91,6 +91,14 @@ class Ability(Struct, frozen=True):
     """What gives it, or why it is missing."""
     enable: str | None = None
     """The exact way to get it."""
+    lost: str | None = None
+    """What there is not, or not so well, where it is not available."""
+    needs: tuple[str, ...] = ()
+    """Privileges by the system's names that it takes."""
+    keeps: tuple[str, ...] | None = None
+    """Of a command that goes on: the privileges it keeps once its sources are open. None where nothing goes on."""
+    unit: str | None = None
+    """A service that runs it with these privileges and no others, as the system's service manager reads it."""
 
 
 class ProcessView(Struct, frozen=True):

@@ -1,6 +1,7 @@
 """The host on one page: what can be seen of it, and its counters."""
 
 from collections.abc import Iterable, Iterator
+from textwrap import wrap
 
 from hostscope.model.host import Ability, HostCounters, HostInfo, Pressure
 from hostscope.model.inspection import HostInspection
@@ -10,6 +11,8 @@ from hostscope.render.sanitise import sanitise
 from hostscope.render.table import PLAIN, Style
 from hostscope.render.units import render_bytes, render_duration, render_instant, render_ratio
 
+_INDENT, _LEAST_ROOM = 2, 40
+
 
 def render_host(inspection: HostInspection, style: Style = PLAIN) -> str:
     """The page: the host, its security state, our privileges, and each capability of hostscope."""
@@ -18,7 +21,8 @@ def render_host(inspection: HostInspection, style: Style = PLAIN) -> str:
         section("Host", facts(_host(inspection.info)), style),
         section("Security state", facts(_security(security)) if security else [], style),
         section("Privileges held", [", ".join(inspection.privileges) or "none"], style),
-        section("Capabilities", _abilities(inspection.abilities), style),
+        section("Capabilities", _abilities(inspection.abilities, style.width), style),
+        section("Live commands, and what they keep once their sources are open", _live(inspection.abilities), style),
         *(
             section(f"To enable {names}", map(sanitise, way.splitlines()), style)
             for way, names in _ways(inspection.abilities)
@@ -45,17 +49,54 @@ def _security(security: HostSecurity) -> Iterable[Fact]:
     yield "unprivileged BPF", None if unprivileged is None else ("allowed" if unprivileged else "not allowed")
 
 
-def _abilities(abilities: tuple[Ability, ...]) -> list[str]:
-    return grid(("CAPABILITY", "HERE", "WHY"), [(a.name, "yes" if a.available else "no", a.detail) for a in abilities])
+def render_ability(ability: Ability, style: Style = PLAIN) -> str:
+    """The page of one capability of hostscope."""
+    shown = facts([
+        ("available", "yes" if ability.available else "no"),
+        ("what and why", ability.detail),
+        ("without it", ability.lost),
+        ("takes", " ".join(ability.needs) or None),
+        ("keeps afterwards", None if ability.keeps is None else " ".join(ability.keeps) or "nothing"),
+    ])  # fmt: skip
+    parts = [
+        section(f"Capability {ability.name}", shown, style),
+        section("To enable it", map(sanitise, (ability.enable or "").splitlines()), style),
+        section("As a service", map(sanitise, (ability.unit or "").splitlines()), style),
+    ]
+    return "".join(text for part in parts for text in part).lstrip("\n")
+
+
+def _abilities(abilities: tuple[Ability, ...], width: int | None) -> list[str]:
+    """Lines are broken to fit; below what is missing stands what goes without it."""
+    before = max(len(one) for one in ("CAPABILITY", *(ability.name for ability in abilities))) + len("  HERE  ")
+    room = max(_LEAST_ROOM, width - before - _INDENT) if width else None
+    rows: list[tuple[str, str, str]] = []
+    for ability in abilities:
+        told = _broken(ability.detail, room)
+        if ability.lost and not ability.available:
+            told += _broken(f"without it: {ability.lost}", room)
+        first = (ability.name, "yes" if ability.available else "no", told[0])
+        rows += [first, *(("", "", line) for line in told[1:])]
+    return grid(("CAPABILITY", "HERE", "WHAT, AND WHY"), rows)
+
+
+def _broken(text: str, room: int | None) -> list[str]:
+    return [text] if room is None else wrap(text, room, break_long_words=False, break_on_hyphens=False) or [""]
+
+
+def _live(abilities: tuple[Ability, ...]) -> list[str]:
+    going_on = [(one.name, one.needs, one.keeps) for one in abilities if one.keeps is not None]
+    rows = [(name, " ".join(needs) or "nothing", " ".join(keeps) or "nothing") for name, needs, keeps in going_on]
+    return grid(("CAPABILITY", "TAKES", "KEEPS, AS FAR AS IT IS PERMITTED"), rows)
 
 
 def _ways(abilities: tuple[Ability, ...]) -> Iterable[tuple[str, str]]:
-    """What enables capabilities, each way once, with the names of those that it enables."""
-    named: dict[str, list[str]] = {}
+    """What enables capabilities, with their names; of those that take the same privileges, the way of the first."""
+    named: dict[tuple[str, ...], list[Ability]] = {}
     for ability in abilities:
         if ability.enable:
-            named.setdefault(ability.enable, []).append(ability.name)
-    return ((way, ", ".join(names)) for way, names in named.items())
+            named.setdefault(tuple(sorted(ability.needs)) or (ability.enable,), []).append(ability)
+    return ((same[0].enable or "", ", ".join(one.name for one in same)) for same in named.values())
 
 
 def _gaps(inspection: HostInspection) -> list[str]:

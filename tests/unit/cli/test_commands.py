@@ -166,6 +166,15 @@ def test_doctor(hostscope: Run) -> None:
     assert json.loads(hostscope("doctor", "--format", "json").out)["host"]["info"]["hostname"] == "box"
 
 
+def test_doctor_about_one_capability(hostscope: Run) -> None:
+    assert "Capability iterator\n  available     no\n" in hostscope("doctor", "iterator").out
+    assert json.loads(hostscope("doctor", "iterator", "--format", "json").out)["ability"]["name"] == "iterator"
+    assert (hostscope("doctor", "proc", "--strict").code, hostscope("doctor", "iterator", "--strict").code) == (0, 8)
+    assert "there is no capability 'x'" in hostscope("doctor", "x").err
+    assert "iterator is nothing that a service could run" in hostscope("doctor", "--unit", "iterator").err
+    assert hostscope("doctor", "proc", "--unit", "proc").code == 2
+
+
 def test_counters(hostscope: Run) -> None:
     assert "load              0.50 0.25 0.10" in hostscope("counters").out
     assert json.loads(hostscope("counters", "--format", "json").out)["rows"][0]["cpu_count"] == 2

@@ -14,7 +14,7 @@ from hostscope.model.process import Activity, Digest, Executable, Io, Process, S
 from hostscope.model.security import HostSecurity, Power, Security
 from hostscope.model.service import Service, ServiceState
 from hostscope.model.socket import Endpoint, Socket, SocketOwner
-from hostscope.render.host_page import render_counters, render_host
+from hostscope.render.host_page import render_ability, render_counters, render_host
 from hostscope.render.process_page import render_process
 from hostscope.render.table import Style
 from tests.fake import ALICE, BOOT, BOOTED_AT_NS, COUNTERS, key, process, with_gaps
@@ -160,9 +160,43 @@ def test_the_page_of_the_host() -> None:
     assert "  iterator    no    needs CAP_BPF\n" in page
     assert "  proc        yes   always\n" in page
     assert "\nTo enable iterator\n  run as root\n" in page
+    assert "Live commands" not in page
     assert "Yama ptrace_scope  2" in page
     assert page.endswith("Could not be seen\n  x  denied\n")
     assert "boot " + BOOT not in page
+
+
+def test_abilities_are_broken_to_the_width_with_what_goes_without_them() -> None:
+    info = HostInfo("box", "linux", None, "6.1", "x86_64", None, BOOTED_AT_NS, 2, 1 << 30, 1)
+    lacking = Ability(
+        "capture", False, "packets: not permitted CAP_NET_RAW", "run a", "no packets at all", ("net_raw",)
+    )
+    alike = replace(lacking, name="dns", enable="run b")
+    page = render_host(HostInspection(info, None, (), (lacking, alike), ()), Style(width=58))
+    assert (
+        "  capture     no    packets: not permitted CAP_NET_RAW\n                    without it: no packets at all\n"
+        in page
+    )
+    assert "\nTo enable capture, dns\n  run a\n" in page and "run b" not in page
+    narrow = render_host(HostInspection(info, None, (), (replace(lacking, lost="word " * 30),), ()), Style(width=60))
+    assert max(map(len, narrow.splitlines())) <= 60
+
+
+def test_what_live_commands_keep_is_shown() -> None:
+    info = HostInfo("box", "linux", None, "6.1", "x86_64", None, BOOTED_AT_NS, 2, 1 << 30, 1)
+    abilities = Ability("a", True, "", needs=("bpf",), keeps=("kill",)), Ability("b", True, "", keeps=())
+    page = render_host(HostInspection(info, None, (), (*abilities, Ability("c", True, "")), ()))
+    shown = page.partition("Live commands")[2].splitlines()[2:]
+    assert [line.split() for line in shown] == [["a", "bpf", "kill"], ["b", "nothing", "nothing"]]
+
+
+def test_the_page_of_one_ability() -> None:
+    found = Ability("x", False, "why\x1b", "sudo y", "z", ("bpf",), (), "[Unit]\nA=1")
+    assert render_ability(found).splitlines() == [
+        "Capability x", "  available         no", "  what and why      why\\x1b", "  without it        z",
+        "  takes             bpf", "  keeps afterwards  nothing", "", "To enable it", "  sudo y", "", "As a service",
+        "  [Unit]", "  A=1",
+    ]  # fmt: skip
 
 
 def test_the_page_of_counters() -> None:

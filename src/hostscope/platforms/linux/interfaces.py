@@ -12,7 +12,7 @@ from hostscope.model.interface import Interface, InterfaceAddress
 from hostscope.platforms.base import Privileges
 from hostscope.platforms.linux.device_settings import is_wireless, read_settings, wireless_network
 from hostscope.platforms.linux.net_namespaces import ENTER, NetNamespace, find, inside
-from hostscope.platforms.linux.privileges import READ_OTHERS
+from hostscope.platforms.linux.privileges import READ_OTHERS, lacking
 from hostscope.platforms.linux.rtnetlink import Link, RouteSocket
 from hostscope.platforms.linux.translate import REFUSED, VANISHED, error, gap
 from hostscope.platforms.tally import Tally
@@ -99,7 +99,8 @@ def _looks(tally: Tally) -> Iterator[_Look]:
 def _count(tally: Tally, namespace: NetNamespace, failed: OSError) -> None:
     if failed.errno in REFUSED:
         tally.denied += 1
-        tally.note("interfaces of other network namespaces need root or CAP_SYS_ADMIN")
+        missing = lacking((*ENTER, "sys_ptrace"))
+        tally.note(f"interfaces of other network namespaces need root, or CAP_SYS_ADMIN and CAP_SYS_PTRACE{missing}")
     elif failed.errno in VANISHED:
         tally.vanished += 1
     else:

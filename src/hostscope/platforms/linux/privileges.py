@@ -30,7 +30,7 @@ from hostscope.audit import AuditTrail, Who, default_path, this_process
 from hostscope.errors import Denied
 from hostscope.model.host import Ability
 from hostscope.platforms.linux import capabilities
-from hostscope.platforms.linux.parse import INITIAL_USER_NS, NO_ID, parse_security, parse_status
+from hostscope.platforms.linux.parse import NO_ID, parse_security, parse_status
 from hostscope.platforms.linux.read import read_file, read_text
 
 READ_OTHERS = ("sys_ptrace", "dac_read_search")
@@ -85,10 +85,8 @@ class Privileges:
         """Each capability of hostscope here; what only needs raising counts as available."""
         from hostscope.platforms.linux.abilities import Ourselves, list_abilities
 
-        held, at_home = read_held(), os.stat("/proc/self/ns/user").st_ino == INITIAL_USER_NS
-        return list_abilities(
-            Ourselves(held.permitted, held.bounding, os.getuid(), os.getgid(), host_user_ns=at_home), self._trail
-        )
+        held = read_held()
+        return list_abilities(Ourselves(held.permitted, held.bounding, os.getuid(), os.getgid()), self._trail)
 
     def lower_all(self) -> None:
         """Takes every capability out of effect that no open `using` block of this thread raised; all stay permitted.
@@ -224,6 +222,15 @@ class Privileges:
         )
         if note:
             self._notes[note] = None
+
+
+def lacking(names: tuple[str, ...]) -> str:
+    """`` (not permitted: CAP_BPF)`` of those capabilities that this thread cannot raise, for a message; or nothing."""
+    permitted = read_held().permitted
+    if set(names) & {"bpf", "perfmon"} and permitted & capabilities.mask(STANDS_IN):
+        names = tuple(name for name in names if name not in ("bpf", "perfmon"))
+    missing = [f"CAP_{name.upper()}" for name in names if not permitted & capabilities.mask([name])]
+    return f" (not permitted: {' '.join(missing)})" if missing else ""
 
 
 def ourselves() -> Who:

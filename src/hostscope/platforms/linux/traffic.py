@@ -6,12 +6,13 @@ from typing import TYPE_CHECKING
 
 from msgspec.structs import replace
 
-from hostscope.errors import Denied, Unsupported, UsageError
+from hostscope.errors import Denied, HostError, Unsupported, UsageError
 from hostscope.model.socket import Socket, SocketRequest
 from hostscope.model.traffic import Reading, TrafficRequest
 from hostscope.platforms.base import Meter, Privileges, Sockets
 from hostscope.platforms.linux import iterator, net_namespaces
 from hostscope.platforms.linux.clock import Boot
+from hostscope.platforms.linux.connects import EFFECT, Connections, WithConnections
 from hostscope.platforms.linux.interface_counts import read_links
 from hostscope.platforms.linux.loader import Programs
 from hostscope.platforms.linux.net_namespaces import NetNamespace
@@ -19,6 +20,7 @@ from hostscope.platforms.linux.packet_counter import PacketCounter
 from hostscope.platforms.linux.packet_counters import PacketCounters
 from hostscope.platforms.linux.payload_meter import MISSES, PayloadMeter
 from hostscope.platforms.linux.privileges import READ_OTHERS
+from hostscope.platforms.linux.privileges import lacking as not_permitted
 from hostscope.platforms.linux.program_cache import load_image
 from hostscope.platforms.linux.wire_meter import MISSES as WIRE_MISSES
 from hostscope.platforms.linux.wire_meter import WireMeter
@@ -68,7 +70,17 @@ class Traffic:
     def _accounting(self, request: TrafficRequest, tally: Tally, stack: ExitStack) -> Meter:
         meter = self._payload_meter(request, tally, stack)
         tally.note(f"counts {MISSES}")
-        return meter
+        return self._with_connections(meter, tally, stack) if request.connections else meter
+
+    def _with_connections(self, meter: Meter, tally: Tally, stack: ExitStack) -> Meter:
+        try:
+            with self._raised(LOAD_PROGRAMS, "take note of connections"):
+                connections = stack.enter_context(Connections(self._boot))
+        except (Denied, HostError) as failed:
+            tally.note(f"connections over which nothing is sent may have no process: {failed}")
+            return meter
+        tally.effects.append(EFFECT)
+        return WithConnections(meter, connections)
 
     def _payload_meter(self, request: TrafficRequest, tally: Tally, stack: ExitStack) -> PayloadMeter:
         """Raises: Denied, Unsupported; nothing stays open then."""
@@ -102,7 +114,8 @@ class Traffic:
             try:
                 ours = opened(net_namespaces.ours())
             except PermissionError as failed:
-                raise Denied(f"packets cannot be counted: {failed.strerror}", _HINT) from failed
+                told = f"packets cannot be counted: {failed.strerror}{not_permitted((*LOAD_PROGRAMS, 'net_raw'))}"
+                raise Denied(told, _HINT) from failed
         counters = PacketCounters(ours, self._namespaces, opened, self._raised_inside, tally)
         stack.callback(counters.close)
         tally.effects.append("an eBPF filter on a packet socket in each network namespace, which it keeps alive")

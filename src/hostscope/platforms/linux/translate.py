@@ -9,14 +9,18 @@ REFUSED = frozenset({errno.EACCES, errno.EPERM})
 VANISHED = frozenset({errno.ESRCH, errno.ENOENT})
 """procfs: ENOENT before a process directory is opened, ESRCH when its process ended after that."""
 
-PTRACE_HINT = "needs root, the process's own user or CAP_SYS_PTRACE, and no security module against it"
+PTRACE_HINT = (
+    "needs root, the process's own user, or CAP_SYS_PTRACE with CAP_DAC_READ_SEARCH; a security module may forbid it"
+)
 
 
 def error(call: str, failed: OSError, pid: int | None = None) -> Error:
     """Our error for one of the system's."""
     who = f"process {pid}" if pid is not None else call
     if failed.errno in REFUSED:
-        return Denied(f"{who}: permission denied", PTRACE_HINT)
+        from hostscope.platforms.linux.privileges import READ_OTHERS, lacking
+
+        return Denied(f"{who}: permission denied{lacking(READ_OTHERS)}", PTRACE_HINT)
     if pid is not None and failed.errno in VANISHED:
         return Gone(f"{who}: there is no such process")
     return NativeError(call, failed.errno or 0, failed.strerror or str(failed))

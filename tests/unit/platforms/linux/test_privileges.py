@@ -2,7 +2,6 @@
 
 import json
 import threading
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -10,9 +9,7 @@ import pytest
 
 from hostscope.audit import AuditTrail
 from hostscope.errors import Denied
-from hostscope.model.host import Ability
-from hostscope.platforms.linux import abilities, privileges
-from hostscope.platforms.linux.abilities import Ourselves, kernel_version, list_abilities, setpriv_line, unit_lines
+from hostscope.platforms.linux import privileges
 from hostscope.platforms.linux.capabilities import mask, names
 from hostscope.platforms.linux.privileges import Held, Privileges
 
@@ -26,13 +23,22 @@ class Kernel:
         self.permitted = mask(["bpf", "perfmon", "sys_ptrace"])
         self.effective = 0
         self.refuses = False
+        self.others = 0
         monkeypatch.setattr(privileges, "read_held", lambda: Held(self.effective, self.permitted, ALL))
         monkeypatch.setattr(privileges, "_set_effective", self.set_effective)
+        monkeypatch.setattr(privileges, "_limit_permitted", self.limit)
+        monkeypatch.setattr(privileges, "_threads_beyond", lambda kept: self.others)
 
     def set_effective(self, wanted: int) -> None:
         if self.refuses or wanted & ~self.permitted:
             raise PermissionError(1, "Operation not permitted")
         self.effective = wanted
+
+    def limit(self, kept: int) -> None:
+        if self.refuses:
+            raise PermissionError(1, "Operation not permitted")
+        self.permitted &= kept
+        self.effective &= kept
 
     @property
     def raised(self) -> tuple[str, ...]:
@@ -200,87 +206,73 @@ def test_held_names_root(kernel: Kernel, trail: AuditTrail, monkeypatch: pytest.
     assert Privileges(trail).held() == ("bpf",)
 
 
-# Abilities ----------------------------------------------------------------------------------------------------------
+def test_the_old_capability_is_raised_where_the_new_ones_are_not_permitted(kernel: Kernel, trail: AuditTrail) -> None:
+    kernel.permitted = mask(["sys_admin", "net_raw"])
+    with Privileges(trail).using(("bpf", "perfmon", "net_raw"), "load programs"):
+        assert kernel.raised == ("net_raw", "sys_admin")
+    assert kernel.raised == ()
 
 
-@pytest.fixture
-def able(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """A kernel on which only privileges can be missing."""
-    monkeypatch.setattr(abilities, "_iterator_obstacle", lambda we, kernel: None)
-    yield
+# Live commands --------------------------------------------------------------------------------------------------------
 
 
-def ability(name: str, permitted: int, trail: AuditTrail, bounding: int = ALL) -> Ability:
-    we = Ourselves(permitted, bounding, 1000, 1000, True)
-    (found,) = (found for found in list_abilities(we, trail) if found.name == name)
-    return found
+def test_a_live_command_gives_up_what_it_never_needs_and_then_what_it_needs_no_more(
+    kernel: Kernel, trail: AuditTrail
+) -> None:
+    kernel.permitted = ALL
+    held = Privileges(trail)
+    held.limit_to("watch")
+    began = names(kernel.permitted)
+    held.settle("ring-buffer")
+    assert began == ("dac_read_search", "sys_ptrace", "sys_admin", "perfmon", "bpf")
+    assert names(kernel.permitted) == ("dac_read_search", "sys_ptrace")
+    first, second = recorded(trail)
+    assert {first["action"], second["action"]} == {"privilege.drop"}
+    assert (second["what"], second["after"]) == ("sys_admin perfmon bpf", "dac_read_search sys_ptrace")
+    assert second["why"] == "watch has opened what it reads from"
 
 
-def test_missing_capabilities_come_with_their_commands(able: None, trail: AuditTrail) -> None:
-    found = ability("iterator", 0, trail)
-    assert (found.available, found.detail) == (
-        False,
-        "every process in one read, by eBPF: not permitted CAP_BPF CAP_PERFMON",
-    )
-    assert found.enable is not None
-    assert found.enable.startswith("sudo setpriv --reuid=1000 --regid=1000 ")
-    assert "--inh-caps=+bpf,+perfmon --ambient-caps=+bpf,+perfmon hostscope ps\n[Service]\n" in found.enable
-    assert "AmbientCapabilities=CAP_BPF CAP_PERFMON" in found.enable
+def test_what_writes_files_keeps_the_right_to(kernel: Kernel, trail: AuditTrail) -> None:
+    kernel.permitted = ALL
+    held = Privileges(trail)
+    held.limit_to("capture", writes=True)
+    held.settle("unnamed")
+    assert names(kernel.permitted) == ("dac_override",)
 
 
-@pytest.mark.parametrize("capabilities", [("bpf", "perfmon"), ("sys_admin",)])
-def test_either_set_gives_the_iterator(able: None, trail: AuditTrail, capabilities: tuple[str, ...]) -> None:
-    assert ability("iterator", mask(capabilities), trail).available
-    assert not ability("iterator", mask(["bpf"]), trail).available
+def test_what_is_in_use_stays(kernel: Kernel, trail: AuditTrail) -> None:
+    kernel.permitted = ALL
+    held = Privileges(trail)
+    held.limit_to("watch")
+    with held.using(("bpf",), "x"):
+        held.settle("ring-buffer")
+        assert kernel.raised == ("bpf",)
+    assert names(kernel.permitted) == ("dac_read_search", "sys_ptrace", "bpf")
 
 
-def test_inside_a_container_its_options_are_named(able: None, trail: AuditTrail) -> None:
-    found = ability("full_detail", 0, trail, bounding=mask(["sys_ptrace"]))
-    assert found.enable is not None
-    assert "--cap-add=DAC_READ_SEARCH" in found.enable and "SYS_PTRACE" not in found.enable
+def test_a_library_user_keeps_everything(kernel: Kernel, trail: AuditTrail) -> None:
+    kernel.permitted = ALL
+    Privileges(trail).settle("ring-buffer")
+    assert kernel.permitted == ALL
+    assert not trail.path.exists()
 
 
-@pytest.mark.parametrize("name", ["full_detail", "environment", "digest"])
-def test_reading_others_takes_both(trail: AuditTrail, name: str) -> None:
-    assert ability(name, mask(["sys_ptrace", "dac_read_search"]), trail).available
-    assert not ability(name, mask(["sys_ptrace"]), trail).available
+def test_only_live_commands_can_be_limited_to(kernel: Kernel, trail: AuditTrail) -> None:
+    with pytest.raises(KeyError):
+        Privileges(trail).limit_to("dump")
 
 
-def test_every_ability_has_a_detail_and_a_name_of_its_own(trail: AuditTrail) -> None:
-    found = list_abilities(Ourselves(0, 0, 1000, 1000, False), trail)
-    assert len({one.name for one in found}) == len(found)
-    assert all(one.detail for one in found)
+def test_what_cannot_be_given_up_is_told(kernel: Kernel, trail: AuditTrail) -> None:
+    kernel.permitted, kernel.refuses = ALL, True
+    held = Privileges(trail)
+    held.limit_to("watch")
+    assert recorded(trail)[0]["outcome"] == "failed: Operation not permitted"
+    assert held.notes == ("privileges could not be given up: Operation not permitted",)
 
 
-def test_obstacles_of_the_iterator(monkeypatch: pytest.MonkeyPatch) -> None:
-    we = Ourselves(ALL, ALL, 0, 0, True)
-    assert "5.4 has no" in (abilities._iterator_obstacle(we, (5, 4)) or "")
-    monkeypatch.setattr(abilities, "BTF", "/nowhere")
-    assert "type information" in (abilities._iterator_obstacle(we, (6, 1)) or "")
-    monkeypatch.setattr(abilities, "BTF", "/")
-    inside = Ourselves(ALL, ALL, 0, 0, False)
-    assert "user namespace" in (abilities._iterator_obstacle(inside, (6, 1)) or "")
-
-
-def test_an_unwritable_trail_is_named(tmp_path: Path) -> None:
-    (tmp_path / "file").touch()
-    found = ability("audit_trail", 0, AuditTrail(tmp_path / "file" / "audit.jsonl"))
-    assert not found.available and found.enable is not None
-    assert not (tmp_path / "new").exists()
-    assert ability("audit_trail", 0, AuditTrail(tmp_path / "new" / "audit.jsonl")).available
-    assert not (tmp_path / "new").exists()
-
-
-@pytest.mark.parametrize(
-    ("release", "version"), [("6.1.0-18-amd64", (6, 1)), ("5.18-rc1", (5, 18)), ("unknown", (0, 0)), ("", (0, 0))]
-)
-def test_kernel_versions(release: str, version: tuple[int, int]) -> None:
-    assert kernel_version(release) == version
-
-
-def test_lines_are_quoted() -> None:
-    line = setpriv_line(("bpf",), 4_000_000, 5, ["echo", "a b"])
-    assert line.endswith("--clear-groups --inh-caps=+bpf --ambient-caps=+bpf echo 'a b'")
-    assert unit_lines(("bpf",), 7).splitlines() == [
-        "[Service]", "User=7", "AmbientCapabilities=CAP_BPF", "CapabilityBoundingSet=CAP_BPF",
-    ]  # fmt: skip
+def test_threads_that_keep_more_are_told(kernel: Kernel, trail: AuditTrail) -> None:
+    kernel.permitted, kernel.others = ALL, 2
+    held = Privileges(trail)
+    held.limit_to("watch")
+    assert recorded(trail)[0]["outcome"] == "done, but for 2 threads that had started before"
+    assert "2 threads" in held.notes[0]
