@@ -256,10 +256,11 @@ def test_iperf_agrees() -> None:
             with subprocess.Popen(command, stdout=subprocess.PIPE) as client:
                 told = json.load(client.stdout or sys.stdin)
         after = look()
-    sent = told["end"]["sum_sent"]["bytes"]
+    sent, received = (told["end"][which]["bytes"] for which in ("sum_sent", "sum_received"))
     assert off(after) < 0.01
-    assert wire_of(after, client.pid).sent_bytes == pytest.approx(sent, rel=0.02)
-    assert wire_of(after, server.pid).received_bytes == pytest.approx(sent, rel=0.02)
+    # What the client had handed over when it ended the test may not all have been sent.
+    assert received <= wire_of(after, client.pid).sent_bytes <= sent * 1.02
+    assert wire_of(after, server.pid).received_bytes == wire_of(after, client.pid).sent_bytes
 
 
 def _free_port() -> int:

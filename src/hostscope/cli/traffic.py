@@ -66,11 +66,16 @@ class Wish:
 @click.option("--connections", is_flag=True, help="A row for each connection instead of each process.")
 @click.option("--interface", "interfaces", multiple=True, metavar="NAME", help="Only this interface; may be repeated.")
 @click.option("--ledger", is_flag=True, help="Show how the parts add up to what the interfaces counted.")
-@click.option("--no-dns", "names", flag_value=False, default=True, type=bool, help="Learn no names from packets.")
+@click.option(
+    "--dns/--no-dns",
+    "names",
+    default=None,
+    help="Learn names from DNS answers even if only they are looked at for that, or none at all.",
+)
 @click.option("--resolve", is_flag=True, help="Ask the host's resolvers for other names: this sends packets.")
 @click.option("--read", "file", metavar="FILE", help="Read a pcap or pcapng file instead of measuring.")
 def command(
-    connections: bool, ledger: bool, interfaces: tuple[str, ...], names: bool, resolve: bool, file: str | None,
+    connections: bool, ledger: bool, interfaces: tuple[str, ...], names: bool | None, resolve: bool, file: str | None,
     **given: Any,
 ) -> int:  # fmt: skip
     """Show how much each process sends and receives, and to whom."""
@@ -119,12 +124,11 @@ def _wish(choices: Choices, connections: bool, ledger: bool, resolve: bool) -> W
 
 def wait(watching: TrafficWatch, duration_s: float | None, stop: threading.Event) -> None:
     """Until the time is up or somebody stops it; the counters are looked at meanwhile."""
-    until = monotonic() + duration_s if duration_s is not None else None
-    while until is None or monotonic() < until:
-        left = watching.observe_s if until is None else min(watching.observe_s, max(0.0, until - monotonic()))
-        if stop.wait(left):
+    until = monotonic() + duration_s if duration_s is not None else float("inf")
+    while (left := until - monotonic()) > 0:
+        if stop.wait(min(watching.observe_s, left)):
             return
-        if left == watching.observe_s:
+        if until - monotonic() > watching.observe_s / 2:
             watching.observe()
 
 

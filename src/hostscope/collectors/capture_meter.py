@@ -54,7 +54,7 @@ def open_capture_meter(host: Host, request: TrafficRequest, tally: Tally) -> Ite
             from hostscope.collectors.packet_flows import PacketFlows
         except ImportError as missing:  # NumPy
             raise Unsupported(f"captured packets cannot be decoded: {missing}") from missing
-        meter = CaptureMeter(host, source, PacketFlows(request.max_flows, request.names), totals)
+        meter = CaptureMeter(host, source, PacketFlows(request.max_flows, request.names is not False), totals)
         tally.note(f"counts {MISSES}")
         host.privileges.settle(meter.method)
         with meter.running():

@@ -140,7 +140,7 @@ def watch_file(host: Host, path: str, request: TrafficRequest, targets: tuple[st
     from hostscope.collectors.file_meter import FileMeter, read_file
 
     tally = Tally()
-    reading = read_file(path, tally, request.max_flows, request.names)
+    reading = read_file(path, tally, request.max_flows, request.names is not False)
     yield TrafficWatch(host, FileMeter(reading), tally, choose(host, targets) if targets else None)
 
 

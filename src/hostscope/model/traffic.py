@@ -154,5 +154,9 @@ class TrafficRequest(Struct, frozen=True):
     interfaces: tuple[str, ...] = ()
     """Of the ledger and of capture; all when empty."""
     max_flows: int = 131_072
-    names: bool = True
-    """Learn names of remote ends from packets, where the method sees any."""
+    names: bool | None = None
+    """Learn names of remote ends: from all packets that the method sees, and where it sees none from DNS answers, which
+    costs those who talk by UDP. None: only where it costs nothing."""
+    connections: bool = False
+    """With ``accounting``: also a flow without payload for each TCP connection that was opened or closed, to know who
+    was behind those over which nothing was sent."""

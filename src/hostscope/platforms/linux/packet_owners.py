@@ -23,6 +23,7 @@ class PacketOwners:
         self._addresses = situation.addresses
         self._local: dict[str, bool] = {}
         self._sent: dict[tuple[int, Ends], Verdict] = {}
+        self._fragmented = False
         self._pairs: dict[_Pair, set[Verdict]] = {}
 
     def judge(self, elements: Iterable[Element]) -> list[tuple[Element, Verdict]]:
@@ -32,13 +33,14 @@ class PacketOwners:
         the only owner of packets between the same addresses.
         """
         ordered = sorted(elements, key=lambda element: (element.packets.fragment, not element.packets.out))
+        self._fragmented = bool(ordered) and ordered[-1].packets.fragment
         return [(element, self._note(element.packets, self._judge(element))) for element in ordered]
 
     def _note(self, packets: Packets, verdict: Verdict) -> Verdict:
         protocol, here, _, there, _ = packets.ends
         if packets.out:
             self._sent[packets.interface, packets.ends] = verdict
-        if not packets.fragment:
+        if self._fragmented and not packets.fragment:
             self._pairs.setdefault((protocol, here, there), set()).add(verdict)
         return verdict
 

@@ -25,14 +25,15 @@ MISSES = (
     "for all their peers; data that leaves a socket by splice(2) or zero-copy receive is not counted"
 )
 LOST = ("lost_sent", "lost_received", "lost_sends", "lost_receives")
-_LAST_OFFSET = 32
+_LAST_OFFSET, _COUNTED = 32, 40
 _COUNTERS = struct.Struct("=4Q")
 
 
 class _Seen(Struct, frozen=True, gc=False):
     """An element as it was last read."""
 
-    value: bytes
+    counters: bytes
+    """And the tick of its last use: the rest never changes."""
     flow: Flow
 
 
@@ -70,9 +71,9 @@ class PayloadMeter:
         """One for each pair of a process and a socket that was used; what did not change is the same object."""
         before, self._seen = self._seen, {}
         for key, value in self._table.read().items():
-            seen = before.get(key)
-            if seen is None or seen.value != value:
-                seen = _Seen(value, flow_of(key, value, self._boot, self._accounts, self._tick_ns))
+            seen, counters = before.get(key), value[:_COUNTED]
+            if seen is None or seen.counters != counters:
+                seen = _Seen(counters, flow_of(key, value, self._boot, self._accounts, self._tick_ns))
             self._seen[key] = seen
         return tuple([seen.flow for seen in self._seen.values()])
 

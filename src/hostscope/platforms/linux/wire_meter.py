@@ -11,15 +11,15 @@ from hostscope.platforms.linux.packet_counter import (
     Element,
     PacketCounter,
     Situation,
-    counts_segments,
     in_units_of,
+    segmenting,
 )
 from hostscope.platforms.linux.packet_counters import PacketCounters
 from hostscope.platforms.linux.packet_owners import PacketOwners, Verdict
-from hostscope.platforms.linux.packet_record import without_identifier
+from hostscope.platforms.linux.packet_record import Carried, without_identifier
 from hostscope.platforms.linux.payload_meter import PayloadMeter
 from hostscope.platforms.linux.rtnetlink import Link
-from hostscope.platforms.socket_index import GONE, Holder, HostSockets
+from hostscope.platforms.socket_index import GONE, Ends, Holder, HostSockets
 from hostscope.wire.ledger import balance
 
 MISSES = (
@@ -33,13 +33,14 @@ SWEEP_NS = 1_000_000_000
 class _Sum:
     """A flow while its directions are added up."""
 
-    def __init__(self, element: Element, verdict: Verdict, net_ns: int | None, link: Link | None) -> None:
-        self.ends, self.verdict, self.net_ns, self.link = element.packets.ends, verdict, net_ns, link
-        self.counts = Counts()
-        self.first_ns, self.last_ns = element.carried.first_ns, 0
+    __slots__ = ("counts", "ends", "first_ns", "last_ns", "link", "net_ns", "verdict")
 
-    def add(self, element: Element, counts: Counts, tick: int) -> None:
-        carried = element.carried
+    def __init__(self, ends: Ends, verdict: Verdict, net_ns: int | None, link: Link | None) -> None:
+        self.ends, self.verdict, self.net_ns, self.link = ends, verdict, net_ns, link
+        self.counts = Counts()
+        self.first_ns, self.last_ns = 1 << 63, 0
+
+    def add(self, carried: Carried, counts: Counts, tick: int) -> None:
         self.counts += counts
         self.first_ns = min(self.first_ns, carried.first_ns)
         self.last_ns = max(self.last_ns, carried.first_ns + (carried.last_tick - carried.first_tick) * tick)
@@ -144,23 +145,24 @@ class WireMeter:
         self, counter: PacketCounter, judged: list[tuple[Element, Verdict]], now: Situation
     ) -> tuple[list[Flow], dict[str, Counts]]:
         """Flows, and the sums by reason; both in the units of the interfaces."""
-        elements = [element for element, _ in judged]
-        counted = counter.counted(now)
-        segmented = {index: counts_segments(index, elements, one) for index, one in counted.items()}
+        segmented = segmenting((element for element, _ in judged), counter.counted(now))
         sums: dict[object, _Sum] = {}
         parts = {"attributed": Counts()}
         for element, verdict in judged:
-            index = element.packets.interface
+            carried, index = element.carried, element.packets.interface
             link = now.links.get(index) or counter.before.links.get(index)
-            counts = in_units_of(link, element, segmented.get(index, False))
+            counts = in_units_of(link, element.packets, carried, index in segmented)
             who = verdict.key if isinstance(verdict, Holder) else verdict
             place = (who, element.packets.ends, index)
             if place not in sums:
-                sums[place] = _Sum(element, verdict, counter.net_ns, link)
-            sums[place].add(element, counts, self._tick_ns)
+                sums[place] = _Sum(element.packets.ends, verdict, counter.net_ns, link)
+            sums[place].add(carried, counts, self._tick_ns)
             part = verdict if isinstance(verdict, str) else "attributed"
             parts[part] = parts.get(part, Counts()) + counts
-        return [one.flow(self._boot.at_ns) for one in sums.values()], parts
+        flows = []
+        while sums:  # each makes room for its flow
+            flows.append(sums.popitem()[1].flow(self._boot.at_ns))
+        return flows, parts
 
     def _elsewhere(self) -> list[Flow]:
         """What processes in other namespaces send and receive on the interfaces there.
