@@ -42,8 +42,8 @@ def _best(host: Host, request: TrafficRequest, tally: Tally) -> tuple[AbstractCo
     if request.method is None:
         ways += [partial(open_, host, request, tally) for open_ in COMPOSED.values()]
     for way in ways:
-        opened = way()
         try:
+            opened = way()
             meter = opened.__enter__()
         except (Denied, Unsupported) as failed:
             first = first or failed
