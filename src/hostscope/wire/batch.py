@@ -96,6 +96,15 @@ class PacketBatch(Struct, frozen=True, eq=False):
             self.interface[span], self.link, vlan, flags, lost,
         )  # fmt: skip
 
+    def take(self, index: I64) -> Self:
+        """These packets, over the same buffer."""
+        vlan = None if self.vlan is None else self.vlan.take(index)
+        flags = None if self.flags is None else self.flags.take(index)
+        return type(self)(
+            self.data, self.offsets.take(index), self.captured.take(index), self.lengths.take(index),
+            self.at_ns.take(index), self.interface.take(index), self.link, vlan, flags,
+        )  # fmt: skip
+
     def packet(self, index: int) -> bytes:
         """The captured bytes of one packet."""
         begin = int(self.offsets[index])

@@ -1,15 +1,17 @@
 """Headers of a whole batch at a time.
 
-    batch -> link -> plain (nearly every packet ends here) -> ip -> transport -> tunnel -> plain -> …
+    batch -> dense (nearly every packet ends here)
+          -> link -> plain -> ip -> transport -> tunnel -> plain -> …
 
-Each step takes a `Cursor` and hands on the packets that need more. Steps are whole-array operations over ever smaller
-subsets; every read goes through `Cursor`s that were checked against what was captured.
+Each step behind `dense` takes a `Cursor` and hands on the packets that need more. Steps are whole-array operations over
+ever smaller subsets; every read goes through `Cursor`s that were checked against what was captured.
 """
 
 from hostscope.wire import ip, link, tunnel
 from hostscope.wire.batch import PacketBatch
 from hostscope.wire.cursor import Decoding
 from hostscope.wire.decoded import Decoded, Problem
+from hostscope.wire.dense import decode_dense, with_rest
 from hostscope.wire.fragments import FragmentTable
 from hostscope.wire.plain import plain
 from hostscope.wire.transport import transport
@@ -25,6 +27,15 @@ def decode(batch: PacketBatch, fragments: FragmentTable | None = None) -> Decode
         batch: read only during the call, so a ring may have its frames back afterwards.
         fragments: keeps the ports of datagrams in fragments across batches; without it only inside this one.
     """
+    dense = decode_dense(batch)
+    if dense is None:
+        return _decode_any(batch, fragments)
+    out, rest = dense
+    return with_rest(out, rest, _decode_any(batch.take(rest), fragments)) if len(rest) else out
+
+
+def _decode_any(batch: PacketBatch, fragments: FragmentTable | None) -> Decoded:
+    """The same for packets of all layouts."""
     run = Decoding(batch)
     if batch.vlan is not None:
         run.out.vlan_outer[:] = batch.vlan

@@ -45,7 +45,7 @@ class Fragment(IntEnum):
 
 
 class Decoded(Struct, frozen=True, eq=False):
-    """One value for each packet of a batch in each column.
+    """One value for each packet of a batch in each column. Columns may be read-only.
 
     Inside a tunnel everything describes the inner packet, and `tunnel` and the outer columns what carried it. A packet
     belongs to a flow where `family` is not 0; ports that could not be read are 0 and `problem` says why.
@@ -93,6 +93,12 @@ class Decoded(Struct, frozen=True, eq=False):
 
     def __len__(self) -> int:
         return len(self.family)
+
+    def take(self, index: I64) -> Self:
+        """What is known of these packets."""
+        columns = (getattr(self, name) for name in self.__struct_fields__)
+        # Columns of one value for all packets stay what they are.
+        return type(self)(*(column.take(index) if column.strides[0] else column[: len(index)] for column in columns))
 
     @classmethod
     def blank(cls, count: int) -> Self:

@@ -1,12 +1,15 @@
 """What makes packets one flow, as words for a `KeyIndex`: both directions give the same key."""
 
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 from msgspec import Struct
+from numpy.typing import NDArray
 
 from hostscope.wire.batch import I64, U16, U64, Mask, PacketBatch
 from hostscope.wire.decoded import Decoded
+
+_N = TypeVar("_N", bound=np.generic)
 
 WORDS = 7
 """IPv4 without a tunnel uses the first three: lower end, upper end, scope. IPv6 puts the addresses' first halves into
@@ -42,10 +45,10 @@ class ScopeColumns(NamedTuple):
     interface: I64
 
 
-def is_short(out: Decoded, index: I64, scope: Scope) -> Mask:
+def is_short(out: Decoded, scope: Scope) -> Mask:
     """Which packets `short_keys` is for."""
-    four: Mask = out.family.take(index) == 4
-    return four & (out.tunnel.take(index) == 0) if scope.tunnel else four
+    four: Mask = out.family == 4
+    return four & (out.tunnel == 0) if scope.tunnel and out.tunnel.any() else four
 
 
 def take_scope_apart(word: U64) -> ScopeColumns:
@@ -57,15 +60,15 @@ def take_scope_apart(word: U64) -> ScopeColumns:
     )  # fmt: skip
 
 
-def short_keys(batch: PacketBatch, out: Decoded, index: I64, scope: Scope) -> Keys:
-    """Keys of IPv4 packets without a tunnel."""
-    source = (out.source_low.take(index) << _PORT) | out.source_port.take(index)
-    destination = (out.destination_low.take(index) << _PORT) | out.destination_port.take(index)
+def short_keys(batch: PacketBatch, out: Decoded, scope: Scope, index: I64 | None = None) -> Keys:
+    """Keys of IPv4 packets without a tunnel: all packets, or those of `index`."""
+    source = (_some(out.source_low, index) << _PORT) | _some(out.source_port, index)
+    destination = (_some(out.destination_low, index) << _PORT) | _some(out.destination_port, index)
     ends = [np.minimum(source, destination), np.maximum(source, destination)]
-    return Keys([*ends, _scope(batch, out, index, scope)], source > destination)
+    return Keys([*ends, _scope(batch, out, scope, index)], source > destination)
 
 
-def long_keys(batch: PacketBatch, out: Decoded, index: I64, scope: Scope) -> Keys:
+def long_keys(batch: PacketBatch, out: Decoded, scope: Scope, index: I64) -> Keys:
     """Keys of any packets."""
     high, low, port = (
         (out.source_high.take(index), out.destination_high.take(index)),
@@ -78,8 +81,12 @@ def long_keys(batch: PacketBatch, out: Decoded, index: I64, scope: Scope) -> Key
     lower_port, upper_port = _ordered(port, backward)
     number = out.tunnel_id.take(index).astype(np.uint64) if scope.tunnel else np.zeros(len(index), np.uint64)
     ports = (lower_port << _PORT) | upper_port
-    words = [*_ordered(high, backward), _scope(batch, out, index, scope), *_ordered(low, backward), ports, number]
+    words = [*_ordered(high, backward), _scope(batch, out, scope, index), *_ordered(low, backward), ports, number]
     return Keys(words, backward)
+
+
+def _some(column: NDArray[_N], index: I64 | None) -> NDArray[_N]:
+    return column if index is None else column.take(index)
 
 
 def _ordered(pair: tuple[U64 | U16, U64 | U16], backward: Mask) -> tuple[U64, U64]:
@@ -87,15 +94,15 @@ def _ordered(pair: tuple[U64 | U16, U64 | U16], backward: Mask) -> tuple[U64, U6
     return lower.astype(np.uint64), upper.astype(np.uint64)
 
 
-def _scope(batch: PacketBatch, out: Decoded, index: I64, scope: Scope) -> U64:
+def _scope(batch: PacketBatch, out: Decoded, scope: Scope, index: I64 | None) -> U64:
     """Family, protocol and what `Scope` asks for, in separate bits; the form of the key follows from them."""
-    word = out.protocol.take(index).astype(np.uint64) << _PROTOCOL
-    word |= out.family.take(index) >> 1  # 4 and 6 become 2 and 3
+    word = _some(out.protocol, index).astype(np.uint64) << _PROTOCOL
+    word |= _some(out.family, index) >> 1  # 4 and 6 become 2 and 3
     if scope.tunnel and out.tunnel.any():
-        word |= out.tunnel.take(index).astype(np.uint64) << _TUNNEL
+        word |= _some(out.tunnel, index).astype(np.uint64) << _TUNNEL
     if scope.vlan and (out.vlan_outer >= 0).any():
-        word |= (out.vlan_inner.take(index) + 1).astype(np.uint64) << _INNER
-        word |= (out.vlan_outer.take(index) + 1).astype(np.uint64) << _OUTER
+        word |= (_some(out.vlan_inner, index) + 1).astype(np.uint64) << _INNER
+        word |= (_some(out.vlan_outer, index) + 1).astype(np.uint64) << _OUTER
     if scope.interface:
-        word |= batch.interface.take(index).astype(np.uint64) << _INTERFACE
+        word |= _some(batch.interface, index).astype(np.uint64) << _INTERFACE
     return word

@@ -6,7 +6,7 @@ from typing import NamedTuple
 import numpy as np
 from msgspec import Struct
 
-from hostscope.wire.batch import I64, U8, U16, U32, U64, Mask, PacketBatch
+from hostscope.wire.batch import I64, U8, U16, U64, Mask, PacketBatch
 from hostscope.wire.decoded import Decoded, Problem
 from hostscope.wire.flow_keys import WORDS, Scope, is_short, long_keys, short_keys
 from hostscope.wire.keys import KeyIndex
@@ -30,6 +30,14 @@ class Seen(IntFlag):
     """SYN without ACK."""
     ANSWERED = 0x200
     """SYN with ACK."""
+
+
+def _meaning(flags: int) -> int:
+    """`Seen` of a packet with these TCP flags."""
+    return flags | {0x02: Seen.OPENED, 0x12: Seen.ANSWERED}.get(flags & 0x12, 0)
+
+
+_SEEN = np.array([_meaning(flags) for flags in range(256)], np.uint16)
 
 
 class Totals(Struct, frozen=True, gc=False):
@@ -119,18 +127,18 @@ class FlowTable:
             batch: the packets.
             out: what `decode` said about them.
         """
-        index = np.flatnonzero(out.family)
-        if len(index) < len(out):
-            self._count_apart(batch, out)
-        rows, ids = np.zeros(len(out), np.int64), np.zeros(len(out), np.int64)
-        looks = [np.zeros(0, np.int64)]
+        if out.family.all() and len(out) <= self.index.step:
+            ids, look, rows = self._update_chunk(batch, out)
+            return Update(ids, look, rows.take(look))
+        self._count_apart(batch, out)
+        index, ids = np.flatnonzero(out.family), np.zeros(len(out), np.int64)
+        looks, look_rows = [np.zeros(0, np.int64)], [np.zeros(0, np.int64)]
         for start in range(0, len(index), self.index.step):
             chunk = index[start : start + self.index.step]
-            rows[chunk], look = self._update_chunk(batch, out, chunk)
-            ids[chunk] = self.ids[rows[chunk]]
-            looks.append(look)
-        look = np.concatenate(looks)
-        return Update(ids, look, rows[look])
+            ids[chunk], look, rows = self._update_chunk(batch.take(chunk), out.take(chunk))
+            looks.append(chunk.take(look))
+            look_rows.append(rows.take(look))
+        return Update(ids, np.concatenate(looks), np.concatenate(look_rows))
 
     def name(self, row: int, flow_id: int, name: str, source: str) -> None:
         """Puts a name on a flow that an `Update` pointed out, if it is still there. The first name stays."""
@@ -141,34 +149,43 @@ class FlowTable:
         """Sums over the flows that are in the table."""
         return self._sum(np.flatnonzero(self.index.live))
 
-    def _update_chunk(self, batch: PacketBatch, out: Decoded, index: I64) -> tuple[I64, I64]:
-        self._now += 1
-        rows, backward = self._place(batch, out, index)
-        self._greet(out, index, rows, backward)
-        return rows, self._count_packets(batch, out, index, rows * 2 + backward)
+    def _update_chunk(self, batch: PacketBatch, out: Decoded) -> tuple[I64, I64, I64]:
+        """Counts at most `index.step` packets that all belong to flows.
 
-    def _place(self, batch: PacketBatch, out: Decoded, index: I64) -> tuple[I64, Mask]:
-        short = is_short(out, index, self.scope)
+        Returns:
+            Each one's flow number; the places of those worth a look; each one's row.
+        """
+        self._now += 1
+        rows, backward = self._place(batch, out)
+        ids = self.ids.take(rows)
+        new = np.flatnonzero(ids == 0)
+        if len(new):
+            self._greet(out, new, rows, backward)
+            ids[new] = self.ids[rows[new]]
+        ways = rows * 2
+        ways += backward
+        self._count_packets(batch, out, ways)
+        return ids, self._look(out, ways), rows
+
+    def _place(self, batch: PacketBatch, out: Decoded) -> tuple[I64, Mask]:
+        short = is_short(out, self.scope)
         if short.all():
-            keys = short_keys(batch, out, index, self.scope)
+            keys = short_keys(batch, out, self.scope)
             return self.index.place(keys.words, self._now), keys.backward
-        rows, backward = np.zeros(len(index), np.int64), np.zeros(len(index), np.bool_)
+        rows, backward = np.zeros(len(out), np.int64), np.zeros(len(out), np.bool_)
         for keys_of, some in ((short_keys, np.flatnonzero(short)), (long_keys, np.flatnonzero(~short))):
-            keys = keys_of(batch, out, index[some], self.scope)
+            keys = keys_of(batch, out, self.scope, some)
             rows[some], backward[some] = self.index.place(keys.words, self._now), keys.backward
         return rows, backward
 
-    def _greet(self, out: Decoded, index: I64, rows: I64, backward: Mask) -> None:
+    def _greet(self, out: Decoded, new: I64, rows: I64, backward: Mask) -> None:
         """Numbers the flows that are new, in order of their first packets, and keeps what only those packets say."""
-        new = np.flatnonzero(self.ids[rows] == 0)
-        if not len(new):
-            return
         _, first = np.unique(rows[new], return_index=True)
-        first = new[np.sort(first)]
-        fresh, packets = rows[first], index[first]
+        packets = new[np.sort(first)]
+        fresh = rows[packets]
         self.ids[fresh] = np.arange(self._count + 1, self._count + 1 + len(fresh))
         self._count += len(fresh)
-        self.first_backward[fresh] = backward[first]
+        self.first_backward[fresh] = backward[packets]
         for way in (fresh * 2, fresh * 2 + 1):
             self.ends.first_ns[way] = np.iinfo(np.int64).max
             self.ends.last_ns[way] = np.iinfo(np.int64).min
@@ -185,42 +202,36 @@ class FlowTable:
         ):
             column[rows] = value[packets]
 
-    def _count_packets(self, batch: PacketBatch, out: Decoded, index: I64, ways: I64) -> I64:
-        """Adds packets to their directions; returns those worth a look.
+    def _count_packets(self, batch: PacketBatch, out: Decoded, ways: I64) -> None:
+        """Adds packets to their directions. What hardly a packet changes is looked up first."""
+        ends, at_ns = self.ends, batch.at_ns
+        np.add.at(ends.packets, ways, 1)
+        np.add.at(ends.wire_bytes, ways, batch.lengths.astype(np.int64))
+        np.add.at(ends.payload_bytes, ways, out.payload_bytes.astype(np.int64))
+        np.maximum.at(ends.last_ns, ways, at_ns)
+        earlier = np.flatnonzero(at_ns < ends.first_ns.take(ways))
+        np.minimum.at(ends.first_ns, ways[earlier], at_ns[earlier])
+        seen = _SEEN.take(out.tcp_flags)
+        unseen = np.flatnonzero(seen & ~ends.seen.take(ways))
+        np.bitwise_or.at(ends.seen, ways[unseen], seen[unseen])
 
-        One sort brings the packets of each direction together, in their order; sums are differences of running sums.
-        """
-        ranked = np.sort((ways << _PLACE) | np.arange(len(ways)))
-        ways, order = ranked >> _PLACE, index[ranked & ((1 << _PLACE) - 1)]
-        starts = np.flatnonzero(np.concatenate([[True], ways[1:] != ways[:-1]]))
-        stops = np.append(starts[1:], len(ways))
-        way, ends, at_ns = ways[starts], self.ends, batch.at_ns.take(order)
-        ends.packets[way] += stops - starts
-        ends.wire_bytes[way] += _sums(batch.lengths.take(order), starts, stops)
-        ends.payload_bytes[way] += _sums(out.payload_bytes.take(order), starts, stops)
-        ends.seen[way] |= np.bitwise_or.reduceat(_seen(out.tcp_flags.take(order)), starts)
-        ends.first_ns[way] = np.minimum(ends.first_ns[way], np.minimum.reduceat(at_ns, starts))
-        ends.last_ns[way] = np.maximum(ends.last_ns[way], np.maximum.reduceat(at_ns, starts))
-        return self._look(out, way, starts, stops, order)
-
-    def _look(self, out: Decoded, way: I64, starts: I64, stops: I64, order: I64) -> I64:
-        left = self._looks - self.ends.looked[way].astype(np.int64)
-        curious = np.flatnonzero(left > 0)
+    def _look(self, out: Decoded, ways: I64) -> I64:
+        """The packets with captured payload in directions that were not looked at often enough."""
+        looked = self.ends.looked
+        curious = np.flatnonzero((looked.take(ways) < self._looks) & (out.payload_captured > 0))
         if not len(curious):
-            return np.zeros(0, np.int64)
-        sizes = (stops - starts)[curious]
-        group = np.repeat(np.arange(len(curious)), sizes)
-        before = np.cumsum(sizes) - sizes
-        packets = order[np.arange(len(group)) - before[group] + starts[curious][group]]
-        held = out.payload_captured[packets] > 0
-        packets, group = packets[held], group[held]
-        rank = np.arange(len(group)) - np.searchsorted(group, group)
-        chosen = rank < left[curious][group]
-        self.ends.looked[way[curious]] += np.bincount(group[chosen], minlength=len(curious)).astype(np.uint8)
-        return np.sort(packets[chosen])
+            return curious
+        # One sort brings the packets of each direction together, in their order.
+        ranked = np.sort((ways[curious] << _PLACE) | np.arange(len(curious)))
+        way, order = ranked >> _PLACE, curious[ranked & ((1 << _PLACE) - 1)]
+        chosen = np.arange(len(way)) - np.searchsorted(way, way) < self._looks - looked[way].astype(np.int64)
+        np.add.at(looked, way[chosen], np.uint8(1))
+        return np.sort(order[chosen])
 
     def _count_apart(self, batch: PacketBatch, out: Decoded) -> None:
         index = np.flatnonzero(out.family == 0)
+        if not len(index):
+            return
         reasons, lengths = out.problem[index], batch.lengths[index]
         for reason in np.unique(reasons).tolist():
             some = reasons == reason
@@ -241,16 +252,3 @@ class FlowTable:
         ways = np.concatenate([rows * 2, rows * 2 + 1])
         packets, wire, payload = (int(column[ways].sum()) for column in self.ends[:3])
         return Totals(packets, wire, payload, len(rows))
-
-
-def _sums(values: I64 | U32, starts: I64, stops: I64) -> I64:
-    """The sum of each group. Unlike `reduceat` as cheap for groups of one as for large ones."""
-    running = np.concatenate([np.zeros(1, np.int64), np.cumsum(values, dtype=np.int64)])
-    sums: I64 = running[stops] - running[starts]
-    return sums
-
-
-def _seen(flags: U8) -> U16:
-    opening = flags & 0x12
-    seen: U16 = flags | ((opening == 0x02) * np.uint16(Seen.OPENED)) | ((opening == 0x12) * np.uint16(Seen.ANSWERED))
-    return seen

@@ -4,6 +4,7 @@ import struct
 from collections.abc import Iterator
 
 import numpy as np
+from numpy.typing import NDArray
 
 from hostscope.errors import UsageError
 from hostscope.wire.batch import I64, U8, PacketBatch
@@ -42,8 +43,8 @@ class PcapFile:
         while True:
             data = feed.data
             records, end = find_records(data, at, self._order)
-            for start in range(0, len(records), BATCH):
-                yield self._batch(data, records[start : start + BATCH])
+            for span in spans(len(records.places)):
+                yield self._batch(data, records.places[span], records.fields[span])
             left = len(data) - end
             if left >= HEADER and struct.unpack_from(self._order + "I", data.data, end + 8)[0] > MAX_RECORD:
                 self.ending = Ending(left + feed.rest(), "a packet claims an impossible length")
@@ -54,12 +55,19 @@ class PcapFile:
         if left or feed.broken:
             self.ending = Ending(left, feed.broken or "the last packet is incomplete")
 
-    def _batch(self, data: U8, records: I64) -> PacketBatch:
-        # One look-up for all four fields: an item of 16 bytes at every single byte.
-        headers = np.ndarray((len(data) - HEADER + 1,), f"V{HEADER}", data, 0, (1,))[records]
-        seconds, fraction, captured, lengths = headers.view(self._order + "u4").reshape(-1, 4).T
-        at_ns = seconds.astype(np.int64) * 1_000_000_000 + fraction.astype(np.int64) * self._unit_ns
+    def _batch(self, data: U8, places: I64, fields: NDArray[np.uint32]) -> PacketBatch:
+        seconds, fraction, captured, lengths = fields.T
+        at_ns = seconds.astype(np.int64)
+        at_ns *= 1_000_000_000
+        at_ns += fraction.astype(np.int64) * self._unit_ns
         return PacketBatch(
-            data, records + HEADER, captured.astype(np.uint32), lengths.astype(np.uint32), at_ns,
-            np.zeros(len(records), np.uint16), self.interfaces[0].link,
+            data, places + HEADER, captured.astype(np.uint32), lengths.astype(np.uint32), at_ns,
+            np.zeros(len(places), np.uint16), self.interfaces[0].link,
         )  # fmt: skip
+
+
+def spans(count: int) -> Iterator[slice]:
+    """Parts of nearly the same size, none larger than `BATCH`."""
+    parts = -(-count // BATCH)
+    for part in range(parts):
+        yield slice(count * part // parts, count * (part + 1) // parts)

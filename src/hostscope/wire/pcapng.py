@@ -12,7 +12,7 @@ from hostscope.errors import UsageError
 from hostscope.wire.batch import I64, U8, U32, PacketBatch
 from hostscope.wire.feed import MAX_RECORD, Feed
 from hostscope.wire.file_record import Ending, FileInterface
-from hostscope.wire.pcap import BATCH
+from hostscope.wire.pcap import spans
 from hostscope.wire.pcapng_blocks import Clock, parse_interface, parse_names, parse_statistics
 from hostscope.wire.ticks import to_ns
 
@@ -60,12 +60,14 @@ class Piece:
         """Places and ends of all that look like blocks of that kind, and which of them the next does not follow."""
         words = self.words
         places = np.flatnonzero(words[:-1] == kind)
-        sizes = words[places + 1].astype(np.int64)
+        sizes = words.take(places + 1).astype(np.int64)
         ends = places + (sizes >> 2)
         good = (sizes >= MIN_BYTES[kind]) & (sizes <= MAX_RECORD) & ((sizes & 3) == 0) & (ends <= len(words))
-        places, ends, sizes = places[good], ends[good], sizes[good]
-        good = words[ends - 1] == sizes
-        places, ends = places[good], ends[good]
+        if not good.all():  # data that look like such a block
+            places, ends, sizes = places[good], ends[good], sizes[good]
+        good = words.take(ends - 1) == sizes
+        if not good.all():
+            places, ends = places[good], ends[good]
         return places, ends, np.append(np.flatnonzero(places[1:] != ends[:-1]), len(places) - 1)
 
 
@@ -89,8 +91,8 @@ class PcapngFile:
         while True:
             for (kind, piece, first), runs in groupby(self._runs(feed.data), key=lambda run: run[:3]):
                 places = np.concatenate([run.places for run in runs])
-                for start in range(0, len(places), BATCH):
-                    yield from self._batches(kind, piece, first, places[start : start + BATCH])
+                for span in spans(len(places)):
+                    yield from self._batches(kind, piece, first, places[span])
             if self._damage:
                 self.ending = Ending(self._left + feed.rest(), self._damage)
                 return
@@ -163,26 +165,27 @@ class PcapngFile:
         """The packets of these blocks, one batch for each link type."""
         words, interface = piece.words, _interfaces(kind, piece, places) + first
         header = 3 if kind == SIMPLE_PACKET else 7
-        lengths = words[places + header - 1].astype(np.uint32)
-        room = words[places + 1].astype(np.int64) - MIN_BYTES[kind]
+        lengths = words.take(places + (header - 1)).astype(np.uint32)
+        room = words.take(places + 1).astype(np.int64) - MIN_BYTES[kind]
         if kind == SIMPLE_PACKET:
             snap = self.interfaces[first].snap_bytes or MAX_RECORD
             captured, at_ns = np.minimum(lengths, snap), np.zeros(len(places), np.int64)  # these blocks have no time
         else:
-            captured, at_ns = words[places + 5], self._at_ns(words, places, interface)
+            captured, at_ns = words.take(places + 5), self._at_ns(words, places, interface)
         captured = np.minimum(captured.astype(np.int64), room).astype(np.uint32)
         offsets = (places + header) * 4
-        links = np.array([one.link for one in self.interfaces])[interface]
-        for link in np.unique(links).tolist():
-            some = links == link
-            yield PacketBatch(
-                piece.data, offsets[some], captured[some], lengths[some], at_ns[some],
-                interface[some].astype(np.uint16), link,
-            )  # fmt: skip
+        batch = PacketBatch(piece.data, offsets, captured, lengths, at_ns, interface.astype(np.uint16))
+        links = {number: self.interfaces[number].link for number in _different(interface)}
+        if len(set(links.values())) == 1:
+            yield replace(batch, link=links[int(interface[0])])
+            return
+        link_of = np.array([one.link for one in self.interfaces])[interface]
+        for link in sorted(set(links.values())):
+            yield replace(batch.take(np.flatnonzero(link_of == link)), link=link)
 
     def _at_ns(self, words: U32, places: I64, interface: I64) -> I64:
-        ticks = (words[places + 3].astype(np.uint64) << np.uint64(32)) | words[places + 4]
-        clocks = {number: self._clocks[number] for number in np.unique(interface).tolist()}
+        ticks = (words.take(places + 3).astype(np.uint64) << np.uint64(32)) | words.take(places + 4)
+        clocks = {number: self._clocks[number] for number in _different(interface)}
         if len(set(clocks.values())) == 1:
             return to_ns(ticks, *next(iter(clocks.values())))
         at_ns = np.zeros(len(places), np.int64)
@@ -192,10 +195,16 @@ class PcapngFile:
         return at_ns
 
 
+def _different(numbers: I64) -> list[int]:
+    """The numbers that occur; mostly it is one."""
+    first = int(numbers[0])
+    return [first] if (numbers == first).all() else np.unique(numbers).tolist()
+
+
 def _interfaces(kind: int, piece: Piece, places: I64) -> I64:
     """Each packet's interface in its section's list."""
     if kind == PACKET:
-        return piece.words[places + 2].astype(np.int64)
+        return piece.words.take(places + 2).astype(np.int64)
     if kind == SIMPLE_PACKET:
         return np.zeros(len(places), np.int64)
     halves = piece.data[: len(piece.words) * 4].view(piece.words.dtype.str[0] + "u2")

@@ -7,11 +7,11 @@ import numpy as np
 
 from hostscope.wire.batch import I64, U8, U64, Mask
 from hostscope.wire.cursor import Cursor, Decoding
-from hostscope.wire.link import IPV4
+from hostscope.wire.link import IPV4, IPV6
 
 TCP, UDP = 6, 17
 VXLAN_PORT = 4789
-_PLAIN4 = np.uint64(0xFF3F_0000_0000_00FF)
+PLAIN4 = np.uint64(0xFF3F_0000_0000_00FF)
 """In the first eight bytes: version and header length, and everything of the fragment field but "do not"."""
 
 
@@ -19,12 +19,15 @@ class Form(NamedTuple):
     """Where an IP header without extras has its fields."""
 
     family: int
+    ethertype: int
     size: int
+    total: int
+    """Of its length, counted in two bytes."""
     protocol: int
     ttl: int
 
 
-FORM4, FORM6 = Form(4, 20, 9, 8), Form(6, 40, 6, 7)
+FORM4, FORM6 = Form(4, IPV4, 20, 1, 9, 8), Form(6, IPV6, 40, 2, 6, 7)
 
 
 def plain(run: Decoding, cursor: Cursor) -> Cursor:
@@ -62,13 +65,12 @@ def _decode(run: Decoding, cursor: Cursor, form: Form) -> Cursor:
 
 def _total(header: U8, form: Form) -> I64:
     """Bytes of the datagram with its IP header, as the header says."""
-    if form is FORM4:
-        return header.view(">u2")[:, 1].astype(np.int64)
-    return header.view(">u2")[:, 2].astype(np.int64) + 40
+    total = header.view(">u2")[:, form.total].astype(np.int64)
+    return total if form is FORM4 else total + form.size
 
 
 def _is_plain(header: U8, form: Form) -> Mask:
-    found: Mask = (header.view("<u8")[:, 0] & _PLAIN4) == 0x45 if form is FORM4 else (header[:, 0] >> 4) == 6
+    found: Mask = (header.view("<u8")[:, 0] & PLAIN4) == 0x45 if form is FORM4 else (header[:, 0] >> 4) == 6
     return found
 
 

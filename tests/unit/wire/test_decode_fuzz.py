@@ -1,5 +1,7 @@
 """The column decoder against a slow one, packet by packet: any bytes, and good packets with a few bytes changed."""
 
+import random
+
 import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -7,6 +9,7 @@ from hypothesis import strategies as st
 from hostscope.wire.batch import Link, PacketBatch
 from hostscope.wire.decode import decode
 from hostscope.wire.decoded import Decoded, Fragment
+from hostscope.wire.dense import decode_dense
 from tests.unit.wire import layers as f
 from tests.unit.wire.reference import Seen, read
 
@@ -104,6 +107,32 @@ def test_changed_packets_behind_other_links(packets: list[tuple[bytes, int]], li
         Link.RAW: b"", Link.NULL: b"\2\0\0\0", Link.LINUX_SLL: bytes(14) + ip, Link.LINUX_SLL2: ip + bytes(18),
     }  # fmt: skip
     check([heads[link] + raw[14:] for raw, _ in packets], link, [length for _, length in packets], b"")
+
+
+USUAL = GOOD[:4]
+
+
+@settings(max_examples=200, deadline=None)
+@given(
+    st.lists(st.tuples(st.sampled_from(USUAL), st.integers(0, 3)), min_size=8, max_size=12), st.lists(mutated()),
+    st.sampled_from([Link.ETHERNET, Link.LINUX_SLL, Link.RAW]), st.binary(max_size=80), st.randoms(),
+)  # fmt: skip
+def test_a_few_others_among_usual_packets(
+    usual: list[tuple[bytes, int]], others: list[tuple[bytes, int]], link: Link, noise: bytes, chance: random.Random
+) -> None:
+    """Where most packets are usual, all are decoded at once; none may take anything from its neighbours."""
+    packets = [(raw[: len(raw) - cut], len(raw)) for raw, cut in usual] + others[: len(usual) // 2]
+    chance.shuffle(packets)
+    skip, head = {Link.ETHERNET: (0, b""), Link.LINUX_SLL: (12, bytes(14)), Link.RAW: (14, b"")}[link]
+    check([head + raw[skip:] for raw, _ in packets], link, [length for _, length in packets], noise)
+
+
+def test_batches_of_usual_packets_are_decoded_at_once() -> None:
+    """Otherwise decoding would be right, but slow."""
+    for packets in (USUAL * 3, USUAL[:2], USUAL[2:], [*USUAL, *GOOD[-3:]]):
+        dense = decode_dense(f.batch(packets))
+        assert dense is not None
+        assert dense[1].tolist() == list(range(len(USUAL), len(packets)) if packets[-1] == GOOD[-1] else [])
 
 
 @settings(max_examples=300, deadline=None)
