@@ -63,7 +63,7 @@ def scene(folder: Path) -> Iterator[Scene]:
     runs = ordinary(folder)
     (folder / "rules.yar").write_text('rule r { strings: $a = "packet" condition: $a }')
     (folder / "rules.yar").chmod(0o644)
-    doctor = runs.run(WITHOUT_BUT_IN_REACH, "doctor", "--format", "json")
+    doctor = runs.run(AS_USER, "doctor", "--format", "json")
     abilities = {one["name"]: one for one in doctor.document["host"]["abilities"]}
     environment = {"HOSTSCOPE_TEST_MARK": "yes"}
     target = [sys.executable, "-c", TARGET]
@@ -88,7 +88,7 @@ def scene(folder: Path) -> Iterator[Scene]:
             other.stdin.close()
 
 
-WITHOUT_BUT_IN_REACH = [word for word in WITHOUT if not word.startswith("--bounding-set")]
+AS_USER = [word for word in WITHOUT if not word.startswith(("--bounding-set", "--inh-caps"))]
 """An ordinary user whom capabilities can be given to."""
 
 
@@ -148,6 +148,8 @@ TRIALS: dict[str, Trial] = {
     "watch_capabilities": Trial(
         "--duration 0.1 --format ndjson", lambda scene, run: "sys_exit" in str(run.coverage.get("effects"))
     ),
+    "trace": Trial("--duration 0.2 --format ndjson", by("ebpf")),
+    "trace_ptrace": Trial("--duration 0.2 --format ndjson", by("ptrace")),
     "dump": Trial("--output OUTPUT", lambda scene, run: run.code == 0),
     "registers": Trial("--output OUTPUT", lambda scene, run: run.code == 0),
     "scan": Trial("--format json", lambda scene, run: run.document.get("rows")),
@@ -206,3 +208,24 @@ def test_each_capability_is_needed_and_named(
     run = run_line(name, TRIALS[name].more, left_out)
     assert not TRIALS[name].worked(scene, run), (run.code, run.err, run.out[-2000:])
     assert f"CAP_{left_out.upper()}" in run.err + run.out
+
+
+def test_units_are_understood_by_systemd(scene: Scene, folder: Path) -> None:
+    verify = shutil.which("systemd-analyze")
+    if verify is None:
+        pytest.skip("systemd-analyze is not installed")
+    units = {name: told["unit"] for name, told in scene.abilities.items() if told["unit"]}
+    assert {"traffic", "watch", "capture", "dns"} <= units.keys()
+    files = []
+    for name, unit in units.items():
+        files.append(folder / f"hostscope-{name}.service")
+        files[-1].write_text(unit.replace("ExecStart=hostscope", "ExecStart=/bin/true") + "\n")
+    done = subprocess.run([verify, "verify", *files], capture_output=True, text=True, check=False)
+    complaints = [line for line in done.stderr.splitlines() if "hostscope-" in line and "nobody" not in line]
+    assert (done.returncode, complaints) == (0, [])
+
+
+def test_under_no_new_privileges_as_in_the_unit_ambient_capabilities_hold(scene: Scene) -> None:
+    raised = ["--inh-caps=+net_raw", "--ambient-caps=+net_raw", "--bounding-set=-all,+net_raw", "--no-new-privs"]
+    run = scene.ordinary.run([*AS_USER, *raised], "dns", "--watch", "--duration", "0.1", "--format", "json")
+    assert by("packet-ring")(scene, run), run.err

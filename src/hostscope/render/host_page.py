@@ -27,6 +27,7 @@ def render_host(inspection: HostInspection, style: Style = PLAIN) -> str:
             section(f"To enable {names}", map(sanitise, way.splitlines()), style)
             for way, names in _ways(inspection.abilities)
         ),
+        section("To enable one by itself", _by_itself(inspection.abilities), style),
         section("Could not be seen", _gaps(inspection), style),
     ]
     return "".join(text for part in parts for text in part).lstrip("\n")
@@ -82,6 +83,12 @@ def _abilities(abilities: tuple[Ability, ...], width: int | None) -> list[str]:
 
 def _broken(text: str, room: int | None) -> list[str]:
     return [text] if room is None else wrap(text, room, break_long_words=False, break_on_hyphens=False) or [""]
+
+
+def _by_itself(abilities: tuple[Ability, ...]) -> list[str]:
+    if not any(ability.enable and ability.unit for ability in abilities):
+        return []
+    return ["hostscope doctor CAPABILITY shows its own line; hostscope doctor --unit CAPABILITY writes a service unit"]
 
 
 def _live(abilities: tuple[Ability, ...]) -> list[str]:

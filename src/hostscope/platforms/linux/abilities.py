@@ -91,7 +91,10 @@ def enabling(we: Ourselves, names: tuple[str, ...], command: str) -> str:
     """The exact way to run a command of ours with these capabilities: a shell line, or a container's options."""
     if lacking := _lacking(we.bounding, names):
         options = " ".join(f"--cap-add={name.upper()}" for name in lacking)
-        return f"outside of the bounding set: start the container with {options} (docker, podman)"
+        return (
+            "outside of our bounding set, which nothing widens again: begin in a shell or unit without that bound, or "
+            f"start the container with {options} (docker, podman)"
+        )
     return setpriv_line(names, we.uid, we.gid, [_program(), *command.split()])
 
 

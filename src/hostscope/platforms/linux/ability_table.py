@@ -145,6 +145,15 @@ NEEDS: tuple[Need, ...] = (
         "", live=("watch", "polling"),
     ),
     Need(
+        "trace", "trace PID --method ebpf", LOAD_PROGRAMS, "system calls of any process, without stopping it",
+        "calls by trace_ptrace, which stops the process at each of them", _TRACING,
+    ),
+    Need(
+        "trace_ptrace", "trace PID --method ptrace", ("sys_ptrace",), "others' system calls, by ptrace",
+        "system calls of your own processes, and of those only that Yama allows (kernel.yama.ptrace_scope)",
+        (obstacles.of_tracing,),
+    ),
+    Need(
         "dump", "dump PID --no-registers", READ_OTHERS, "memory of other users' processes",
         "memory of your own processes only", (obstacles.of_tracing,),
     ),
