@@ -9,7 +9,7 @@ from msgspec.structs import replace
 from hostscope.audit import AuditTrail
 from hostscope.model.host import Ability
 from hostscope.model.security import HostSecurity
-from hostscope.platforms.linux import abilities, obstacles
+from hostscope.platforms.linux import abilities, iterator, obstacles
 from hostscope.platforms.linux.abilities import Ourselves, judge, list_abilities, setpriv_line, unit_text
 from hostscope.platforms.linux.ability_table import NEEDS, Need
 from hostscope.platforms.linux.capabilities import CAPABILITY_NAMES, mask
@@ -31,7 +31,7 @@ def willing(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.setattr(obstacles, "BTF", "/")
     monkeypatch.setattr(obstacles, "find_spec", lambda name: name)
     monkeypatch.setattr(obstacles, "kernel_version", lambda release: (6, 18))
-    monkeypatch.setattr(obstacles.iterator, "obstacle", lambda: None)
+    monkeypatch.setattr(iterator, "obstacle", lambda: None)
     monkeypatch.setattr(obstacles, "_in_first_user_namespace", lambda: True)
     yield
 
