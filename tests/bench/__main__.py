@@ -1,227 +1,32 @@
-"""``make bench``: hostscope beside its peers on the same processes in one run.
+"""``make bench``: hostscope beside its peers, area by area; ``python -m tests.bench wire sockets`` runs only these.
 
-Absolute times depend on the machine and on what else it does; the ratios are what to read.
+Absolute times depend on the machine and on what else it does; the ratios are what to read. Each area is a program of
+its own, ``python -m tests.bench.AREA``, so that none inherits the memory or the children of another.
 """
 
-import compileall
-import json
-import os
-import platform
-import pty
-import shutil
-import statistics
 import subprocess
 import sys
-import tempfile
-import threading
-import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
-import hostscope
-from hostscope.model.request import BASIC, FULL
-from tests.bench.peers import COMMON, PS_COLUMNS
+from tests.bench.measure import HOSTSCOPE, compile_peer, show, stating_disturbance
 
-HERE = Path(__file__).parent
-SWEEPS = {"columns": 15, "iterator_full": 9, "iterator_basic": 9}
-"""In each round, the median counts; three of those that take longer."""
-MANY = 10_000
-COLUMNS = "pid,ppid,user,state,rss,vsz,threads,cpu,command"
-PS_SAME = "pid,ppid,user,state,rss,vsz,nlwp,time,args"
-HOSTSCOPE = shutil.which("hostscope", path=f"{Path(sys.executable).parent}:{os.environ['PATH']}") or "hostscope"
-
-
-def compile_peer(name: str, folder: str) -> str:
-    """The path of a C program of this folder, compiled with -O2."""
-    target = f"{folder}/{name}"
-    subprocess.run(["cc", "-O2", "-pthread", "-o", target, str(HERE / f"{name}.c")], check=True)
-    return target
-
-
-@contextmanager
-def sleeping(program: str, count: int) -> Iterator[None]:
-    """`count` more sleeping processes while the block runs."""
-    child = subprocess.Popen([program, str(count), "00000000"], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
-    assert child.stdout is not None
-    ready = child.stdout.readline()
-    if ready != f"READY {count}\n".encode():
-        raise SystemExit(f"could not start {count} processes: {ready!r} (see ulimit -u)")
-    try:
-        yield
-    finally:
-        child.communicate()
-
-
-def contest(name: str, repeats: int = 7) -> dict[str, float]:
-    """One contestant in a fresh interpreter."""
-    command = [sys.executable, "-m", "tests.bench.peers", name, str(repeats)]
-    found: dict[str, float] = json.loads(subprocess.run(command, check=True, stdout=subprocess.PIPE).stdout)
-    return found
-
-
-def one_shot(command: list[str], repeats: int = 7) -> tuple[float, float]:
-    """Median wall seconds of whole processes after one uncounted run, and the largest peak memory in MiB."""
-    times, peaks = [], []
-    for _ in range(repeats + 1):
-        began = time.perf_counter()
-        child = subprocess.Popen(command, stdout=subprocess.PIPE)
-        assert child.stdout is not None
-        while child.stdout.read(1 << 16):
-            pass
-        _, status, usage = os.wait4(child.pid, 0)
-        child.returncode = os.waitstatus_to_exitcode(status)
-        child.stdout.close()
-        if child.returncode:
-            raise SystemExit(f"{command} ended with {child.returncode}")
-        times.append(time.perf_counter() - began)
-        peaks.append(usage.ru_maxrss / 1024)
-    return statistics.median(times[1:]), max(peaks)
-
-
-def watching(seconds: int) -> float:
-    """Share of one core that `ps --watch --interval 1` takes on a terminal of 40 lines, start-up left out."""
-    short, long = (_watch_cpu(span) for span in (2, 2 + seconds))
-    return (long - short) / seconds
-
-
-def _watch_cpu(seconds: int) -> float:
-    pid, terminal = pty.fork()
-    if pid == 0:
-        os.environ |= {"LINES": "40", "COLUMNS": "120", "TERM": "xterm"}
-        os.execv(HOSTSCOPE, [HOSTSCOPE, "ps", "--watch", "--interval", "1", "--duration", str(seconds)])
-    reader = threading.Thread(target=_drain, args=(terminal,))
-    reader.start()
-    _, _, usage = os.wait4(pid, 0)
-    reader.join()
-    os.close(terminal)
-    return usage.ru_utime + usage.ru_stime
-
-
-def _drain(terminal: int) -> None:
-    while True:
-        try:
-            if not os.read(terminal, 1 << 16):
-                return
-        except OSError:  # a terminal whose other side is closed gives EIO
-            return
-
-
-def show(work: str, figure: str, least: str, good: bool | None) -> None:
-    """One line of the report."""
-    verdict = {True: "ok", False: "MISSED", None: ""}[good]
-    print(f"{work:<52} {figure:<34} {least:<22} {verdict}", flush=True)
-
-
-def in_turn(reader: str, rounds: int = 3) -> dict[str, dict[str, float]]:
-    """All contestants in turn, several times, so that a slow moment of the machine meets each; medians of rounds."""
-    taken: dict[str, list[dict[str, float]]] = {}
-    for _ in range(rounds):
-        for name in ("columns", "iterator_full", "iterator_basic", "proc_basic", "psutil", "psutil_kept", "ps"):
-            taken.setdefault(name, []).append(contest(name, SWEEPS.get(name, 3)))
-        microseconds = int(subprocess.run([reader, "3"], check=True, stdout=subprocess.PIPE).stdout.split()[0])
-        taken.setdefault("c", []).append({"seconds": microseconds / 1e6})
-    return {name: sorted(found, key=lambda one: one["seconds"])[rounds // 2] for name, found in taken.items()}
-
-
-def report_sweeps(reader: str) -> None:
-    """Rates of sweeps at ten thousand processes."""
-    found_of = in_turn(reader)
-    columns, full, basic, proc = (
-        found_of[name] for name in ("columns", "iterator_full", "iterator_basic", "proc_basic")
-    )
-    psutil, ps, c_seconds = found_of["psutil"], found_of["ps"], found_of["c"]["seconds"]
-    kept = found_of["psutil_kept"]
-    proc_full = contest("proc_full", 3)
-    for work, found, least in (
-        ("iterator, columnar, argv and exe, program loaded", columns, 250_000),
-        ("iterator, full records, program loaded", full, 100_000),
-    ):
-        rate = found["rows"] / found["seconds"]
-        show(work, f"{rate:,.0f} processes/s", f">= {least:,}/s", rate >= least)
-    for work, found, peer, name, least in (
-        ("iterator, fields in common", basic, psutil, "psutil", 12.0),
-        ("iterator, fields in common", basic, ps, "ps", 5.0),
-        ("/proc, fields in common", proc, psutil, "psutil", 2.5),
-        ("iterator, psutil keeping start times", basic, kept, "psutil", None),
-        ("/proc, psutil keeping start times", proc, kept, "psutil", None),
-    ):
-        ratio = peer["seconds"] / found["seconds"]
-        show(work, f"{ratio:.2f} x {name} ({found['seconds'] * 1e3:.0f} / {peer['seconds'] * 1e3:.0f} ms)",
-             f">= {least} x" if least else "", ratio >= least if least else None)  # fmt: skip
-    ratio = c_seconds / proc["seconds"]
-    show(
-        "/proc, the same files as a C program", f"{ratio:.2f} x C ({c_seconds * 1e3:.0f} ms)", ">= 0.6 x", ratio >= 0.6
-    )
-    show("/proc, full records", f"{proc_full['rows'] / proc_full['seconds']:,.0f} processes/s", "", None)
-    show("peak memory, full records kept", f"{full['peak_mib']:.0f} MiB", "< 100 MB", full["peak_mib"] * 1.048576 < 100)
-
-
-def report_one_shot() -> None:
-    """Whole commands at ten thousand processes."""
-    ours, peak = one_shot([HOSTSCOPE, "ps", "--columns", COLUMNS])
-    theirs, _ = one_shot(["ps", "-eo", PS_SAME])
-    show(
-        "one-shot ps, 10,000 processes",
-        f"{ours * 1e3:.0f} ms, ps {theirs * 1e3:.0f} ms",
-        "faster than ps",
-        ours < theirs,
-    )
-    show("one-shot ps, 10,000 processes, peak memory", f"{peak:.0f} MiB", "< 60 MB", peak * 1.048576 < 60)
-
-
-def report_small() -> None:
-    """Whole commands on this host as it is."""
-    ours, peak = one_shot([HOSTSCOPE, "ps", "--columns", COLUMNS])
-    theirs, _ = one_shot(["ps", "-eo", PS_SAME])
-    gap_ms, rows = (ours - theirs) * 1e3, len([name for name in os.listdir("/proc") if name.isdecimal()])
-    show(f"one-shot ps, {rows} processes", f"{ours * 1e3:.0f} ms, ps {theirs * 1e3:.0f} ms, {peak:.0f} MiB",
-         "within 150 ms of ps", gap_ms <= 150)  # fmt: skip
-    show(f"one-shot ps, {rows} processes", f"{ours * 1e3:.0f} ms", "< 200 ms", ours < 0.2)
-    help_s, _ = one_shot([HOSTSCOPE, "--help"])
-    show("hostscope --help", f"{help_s * 1e3:.0f} ms", "< 100 ms", help_s < 0.1)
-
-
-def damon_seconds() -> float:
-    """Processor time so far of the kernel's memory monitors (kdamond), which slow every page walk on some machines."""
-    ticks = 0
-    for pid in filter(str.isdecimal, os.listdir("/proc")):
-        try:
-            name, _, rest = Path(f"/proc/{pid}/stat").read_text(errors="replace").rpartition(")")
-        except OSError:  # ended
-            continue
-        if "(kdamond." in name:
-            ticks += sum(map(int, rest.split()[11:13]))
-    return ticks / os.sysconf("SC_CLK_TCK")
-
-
-@contextmanager
-def stating_disturbance() -> Iterator[None]:
-    """Says what else the machine did while the block ran."""
-    began, before, load = time.perf_counter(), damon_seconds(), os.getloadavg()[0]
-    yield
-    share = (damon_seconds() - before) / (time.perf_counter() - began)
-    print(f"\nload before the run {load:.2f}; kdamond took {share:.0%} of one CPU during it")
+__all__ = ["HOSTSCOPE", "compile_peer", "show", "stating_disturbance"]
+AREAS = ("processes", "sockets", "wire", "traffic", "capture", "memory", "events", "syscalls")
 
 
 def main() -> None:
-    """The whole report."""
-    machine = f"Linux {platform.release()}, {os.cpu_count()} CPUs, Python {platform.python_version()}"
-    print(f"{machine}; medians of sweeps, then of rounds")
-    # As pip leaves an installed package, whatever PYTHONDONTWRITEBYTECODE says here.
-    compileall.compile_dir(str(Path(hostscope.__file__).parent), quiet=1)
-    print(f"full fields: {', '.join(sorted(FULL))}")
-    print(f"in common: {', '.join(sorted(BASIC))}\n  psutil: {', '.join(COMMON)}\n  ps -o {PS_COLUMNS}")
-    print("The sleepers are copies of one program: records that are equal in parts share them, as workers' do.\n")
-    with stating_disturbance(), tempfile.TemporaryDirectory() as folder:
-        sleepers, reader = compile_peer("sleepers", folder), compile_peer("proc_reader", folder)
-        report_small()
-        with sleeping(sleepers, 1000):
-            share = watching(10)
-            show("ps --watch at 1 Hz, 1,000 processes", f"{share:.1%} of a core", "< 5 %", share < 0.05)
-        with sleeping(sleepers, MANY):
-            report_sweeps(reader)
-            report_one_shot()
+    """The areas that the arguments name, or all that are there."""
+    wanted = sys.argv[1:] or [area for area in AREAS if Path(__file__).with_name(f"{area}.py").exists()]
+    unknown = sorted(set(wanted) - set(AREAS))
+    if unknown:
+        raise SystemExit(f"no such area: {', '.join(unknown)}; there are {', '.join(AREAS)}")
+    failed = []
+    for area in wanted:
+        print(f"== {area}", flush=True)
+        if subprocess.run([sys.executable, "-m", f"tests.bench.{area}"], check=False).returncode:
+            failed.append(area)
+    if failed:
+        raise SystemExit(f"could not be measured to the end: {', '.join(failed)}")
 
 
 if __name__ == "__main__":
