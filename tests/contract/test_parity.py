@@ -30,7 +30,7 @@ FILES = {
     "Control": "control",
 }
 """The file of each Protocol."""
-GIVEN = {"Meter", "PacketSource", "AddressSpace"}
+GIVEN = {"Meter", "PacketSource", "AddressSpace", "Spawned"}
 """Protocols of what those give while it is open: each folder has its own classes for them."""
 SHARED = {"host", "parse", "translate"}
 """Files that every folder has besides: the wiring, pure parsers, errors."""

@@ -24,6 +24,7 @@ COMMANDS: dict[str, str] = {
     "scan": "Look for YARA rules in the memory and executables of processes.",
     "traffic": "Show how much each process sends and receives, and to whom.",
     "watch": "Show what happens to processes: starts, programs, ends, users, sockets.",
+    "trace": "Show the system calls of a process, or of a command.",
     "kill": "End processes: by identity, never the wrong one.",
     "suspend": "Stop processes where they are.",
     "resume": "Let stopped processes run on.",

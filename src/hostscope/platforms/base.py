@@ -365,6 +365,18 @@ class Host:
     """What this host as a whole cannot answer; fields of processes by their path, such as ``cpu.ratio``."""
 
 
+class Spawned(Protocol):
+    """A program that was started and waits before its first instruction."""
+
+    key: ProcessKey
+
+    def release(self) -> None:
+        """Lets it run."""
+
+    def wait(self) -> int:
+        """Waits for its end; its exit code, or 128 and the signal that ended it."""
+
+
 class Control(Protocol):
     """One operating system, to act on. Only `hostscope.respond` may import it."""
 
@@ -423,6 +435,13 @@ class Control(Protocol):
 
         Raises:
             Gone, Denied, Mismatch, Unsupported
+        """
+
+    def spawn(self, argv: tuple[str, ...]) -> AbstractContextManager[Spawned]:
+        """Starts a program that waits for its release; one that is not released ends with the block.
+
+        Raises:
+            UsageError, Unsupported
         """
 
     def trace(self, request: TraceRequest, stop: threading.Event, tally: Tally) -> Iterator[Event]:

@@ -3,11 +3,11 @@
 from hostscope.model.event import SystemCall
 
 
-def render_call(call: SystemCall) -> str:
+def render_call(call: SystemCall, remarks: bool = True) -> str:
     """``mprotect(0x7f…, 4096, PROT_READ|PROT_EXEC) = 0``; what is remarkable and the time it took behind."""
     arguments = ", ".join(argument.text for argument in call.arguments)
     took = "" if call.duration_ns is None else f" <{call.duration_ns / 1e9:.6f}>"
-    flags = f"  [{', '.join(call.flags)}]" if call.flags else ""
+    flags = f"  [{', '.join(call.flags)}]" if call.flags and remarks else ""
     return f"{call.call}({arguments}) = {render_result(call)}{took}{flags}"
 
 

@@ -14,11 +14,13 @@ from hostscope.model.dump import Dump, DumpAnalysis, DumpRequest, RuleMatch
 from hostscope.model.event import Event, EventRequest
 from hostscope.model.key import ProcessKey
 from hostscope.model.response import Act, ActRequest, Plan
+from hostscope.model.syscall import TraceRequest
 from hostscope.platforms.base import Host
 from hostscope.session.exits import Exit
 
 if TYPE_CHECKING:
     from hostscope.collectors.analysis import AnalysisRequest
+    from hostscope.respond.trace import Trace
 
 
 class ResponseVerbs:
@@ -55,6 +57,18 @@ class ResponseVerbs:
         from hostscope.collectors import events
 
         return self._exit.answer(events.collect(self._host, request, stop, keys, names), self._exit.event)
+
+    def trace(self, request: TraceRequest, stop: threading.Event, command: tuple[str, ...] = ()) -> "Trace":
+        """System calls of processes until `stop` is set or all of them have ended; of a command, which is started.
+
+        Raises:
+            UsageError: no such call, group or method.
+            Gone, Denied, Mismatch, Unsupported
+        """
+        from hostscope.respond import trace
+
+        found = trace.trace(self._host, request, stop, command)
+        return trace.Trace(self._exit.answer(found.answer, self._exit.event), found.outcome)
 
     def trail(self, files: tuple[str, ...] = ()) -> Answer[Entry]:
         """The lines of the audit trail, oldest first: of these files, or of ours.

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from typing import TypeVar
 
-from hostscope.errors import Denied, Gone, Mismatch, Unsupported
+from hostscope.errors import Denied, Gone, Mismatch
 from hostscope.model.container import Container
 from hostscope.model.event import Event
 from hostscope.model.key import ProcessKey
@@ -14,7 +14,8 @@ from hostscope.model.memory import ThreadState
 from hostscope.model.process import Process
 from hostscope.model.response import Identity
 from hostscope.model.syscall import TraceRequest
-from hostscope.platforms.linux import container_group, pidfd, ptrace_stop, roles
+from hostscope.platforms.base import Spawned
+from hostscope.platforms.linux import container_group, pidfd, ptrace_stop, ptrace_trace, roles, spawn
 from hostscope.platforms.linux.clock import Boot, read_boot
 from hostscope.platforms.linux.privileges import READ_OTHERS, Privileges
 from hostscope.platforms.linux.translate import REFUSED
@@ -25,16 +26,14 @@ SIGNAL_OTHERS = ("kill",)
 Result = TypeVar("Result")
 
 
-def _not_built() -> Unsupported:
-    return Unsupported("acting on processes is not built yet")
-
-
 class Control:
     """Implements `hostscope.platforms.base.Control`."""
 
     def __init__(self, boot: Boot | None = None, privileges: Privileges | None = None) -> None:
         self._boot = boot or read_boot()
         self._privileges = privileges or Privileges()
+        self._statuses: dict[int, int] = {}
+        """Of children that were traced: the tracer hears of their end."""
 
     def pin(self, key: ProcessKey) -> ProcessKey:
         """The same key with its serial, or, without serials, known to mean one process only; changes nothing.
@@ -106,8 +105,13 @@ class Control:
         """See `ptrace_stop.registers`."""
         return ptrace_stop.registers(self._boot, self._privileges, key)
 
+    def spawn(self, argv: tuple[str, ...]) -> AbstractContextManager[Spawned]:
+        """See `spawn.spawn`."""
+        return spawn.spawn(self._boot, argv, self._statuses)
+
     def trace(self, request: TraceRequest, stop: threading.Event, tally: Tally) -> Iterator[Event]:
-        raise _not_built()
+        """See `ptrace_trace.trace`."""
+        return ptrace_trace.trace(self._boot, self._privileges, request, stop, tally, self._statuses)
 
     def _signal(self, key: ProcessKey, number: int) -> None:
         pidfd.refuse_newborn(key)

@@ -41,7 +41,7 @@ def open_host() -> Host:
         resolvers=Resolvers(containers=containers, privileges=privileges),
         memory=Memory(privileges=privileges),
         events=Events(boot, privileges, processes, containers, sockets),
-        syscalls=Syscalls(),
+        syscalls=Syscalls(boot, privileges),
         counters=Counters(),
         system=System(),
         privileges=privileges,

@@ -12,6 +12,7 @@ from hostscope.model.memory import ThreadState
 from hostscope.model.process import Process
 from hostscope.model.response import Identity
 from hostscope.model.syscall import TraceRequest
+from hostscope.platforms.base import Spawned
 from hostscope.platforms.tally import Tally
 
 
@@ -44,6 +45,9 @@ class Control:
 
     def registers(self, key: ProcessKey) -> tuple[ThreadState, ...]:
         raise _past(key)
+
+    def spawn(self, argv: tuple[str, ...]) -> AbstractContextManager[Spawned]:
+        raise Unsupported("nothing can be started in a recording", "leave out --replay")
 
     def trace(self, request: TraceRequest, stop: threading.Event, tally: Tally) -> Iterator[Event]:
         raise Unsupported("a recording cannot be traced", "leave out --replay")

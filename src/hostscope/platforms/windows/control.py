@@ -11,6 +11,7 @@ from hostscope.model.memory import ThreadState
 from hostscope.model.process import Process
 from hostscope.model.response import Identity
 from hostscope.model.syscall import TraceRequest
+from hostscope.platforms.base import Spawned
 from hostscope.platforms.tally import Tally
 from hostscope.platforms.windows.translate import not_built
 
@@ -44,6 +45,9 @@ class Control:
 
     def registers(self, key: ProcessKey) -> tuple[ThreadState, ...]:
         raise not_built("reading registers")
+
+    def spawn(self, argv: tuple[str, ...]) -> AbstractContextManager[Spawned]:
+        raise not_built("starting programs")
 
     def trace(self, request: TraceRequest, stop: threading.Event, tally: Tally) -> Iterator[Event]:
         raise not_built("tracing system calls")

@@ -1,0 +1,140 @@
+"""System calls by eBPF programs on sys_enter and sys_exit, through a ring: the processes never stop.
+
+Source: raw_syscalls as BTF tracepoints, ring buffer (5.8), task storage (5.11), bpf_find_vma (5.17).
+Cost: while attached, every system call of the host runs through a test of one bit, about 0.1 us; a chosen call of a
+traced process 0.2 us, with its beginning (durations, paths, mprotect that adds PROT_EXEC) twice that.
+"""
+
+import struct
+from collections.abc import Iterator
+
+from hostscope.errors import Gone, Mismatch
+from hostscope.model.event import Loss
+from hostscope.model.key import ProcessKey
+from hostscope.model.syscall import TraceRequest
+from hostscope.platforms.linux import syscall_names
+from hostscope.platforms.linux.clock import TICK_NS, Boot
+from hostscope.platforms.linux.event_stream import Happening
+from hostscope.platforms.linux.loader import Programs
+from hostscope.platforms.linux.parse import parse_stat
+from hostscope.platforms.linux.read import read_file
+from hostscope.platforms.linux.syscall_arguments import Decoder
+from hostscope.platforms.linux.syscall_record import Kind, parse_call, parse_head
+
+RING_FULL = "the kernel's ring was full: calls came faster than they were read"
+ENDLESS = ("exit", "exit_group", "rt_sigreturn")
+"""Calls that do not come back, or come back as another: they are told of when they begin."""
+REPLACING = ("execve", "execveat")
+"""Calls after which the arguments are gone."""
+PROTECTING = ("mprotect", "pkey_mprotect")
+PROGRAMS = ("on_leave", "on_fork", "on_end")
+_CALLS = 512
+_PID = struct.Struct("=I")
+
+
+def constants(chosen: frozenset[int], request: TraceRequest, machine: str) -> dict[str, int | bytes]:
+    """What the programs must know."""
+    number = syscall_names.numbers(machine)
+    name = syscall_names.names(machine)
+    texts = {n: syscall_names.paths(name[n], machine) for n in chosen}
+    endless = {number[one] for one in ENDLESS} & chosen
+    special = {number[one] for one in (*REPLACING, *PROTECTING)} & chosen
+    entered = chosen if request.durations else endless | special | {n for n, which in texts.items() if which}
+    return {
+        "wanted": _bits(chosen - endless),
+        "entered": _bits(frozenset(entered)),
+        "endless": _bits(frozenset(endless)),
+        "texts": bytes(sum(1 << place for place in texts.get(n, ())) for n in range(_CALLS)),
+        "children": int(request.children),
+        "durations": int(request.durations),
+    }
+
+
+def _bits(numbers: frozenset[int]) -> bytes:
+    return sum(1 << n for n in numbers if n < _CALLS).to_bytes(_CALLS // 8, "little")
+
+
+def programs_for(given: dict[str, int | bytes]) -> tuple[str, ...]:
+    """The programs that are needed: none at the beginning of calls when nobody looks there. Children come last, so that
+    nothing runs for a process whose end would not be told."""
+    entered = given["entered"]
+    return (("on_enter",) if isinstance(entered, bytes) and any(entered) else ()) + PROGRAMS
+
+
+class SyscallRing:
+    """Reads the ring of attached programs, and knows which processes are still traced."""
+
+    def __init__(self, programs: Programs, boot: Boot, machine: str) -> None:
+        self._programs, self._boot = programs, boot
+        self._ring, self._lost = programs.ring("ring"), programs.variable("lost")
+        self._traced = programs.map("traced")
+        self._decoder = Decoder(machine)
+        self._told = 0
+        self._alive: set[int] = set()
+        self._keys: dict[tuple[int, int], ProcessKey] = {}
+
+    def follow(self, key: ProcessKey) -> None:
+        """Traces a process from now on.
+
+        Raises:
+            Gone, Mismatch
+        """
+        self._traced.update(_PID.pack(key.pid), _PID.pack(1))
+        self._alive.add(key.pid)
+        check_identity(self._boot, key)  # after, so that it was this one's pid all along
+
+    def read(self) -> Iterator[Happening]:
+        """What is in the ring now, a few MiB at most; losses stand where they happened."""
+        decode = self._decoder.decode
+        for raw in self._ring.read():
+            head = parse_head(raw)
+            if head.lost > self._told:
+                yield self._loss(head.at, head.lost)
+            if head.kind == Kind.CALL:
+                key = self._keys.get((head.pid, head.start)) or self._key(head.pid, head.start)
+                yield Happening(head.at, key, decode(parse_call(raw, head), head.tid))
+            elif head.kind == Kind.BEGUN:
+                self._alive.add(head.pid)
+            else:
+                self._alive.discard(head.pid)
+
+    def _key(self, pid: int, start: int) -> ProcessKey:
+        if len(self._keys) > _CALLS:
+            self._keys.clear()
+        key = self._keys[pid, start] = self._boot.key(pid, start // TICK_NS)
+        return key
+
+    @property
+    def pending(self) -> bool:
+        """Whether records wait in the ring."""
+        return self._ring.pending_bytes > 0
+
+    def over(self) -> bool:
+        """Whether no traced process is left. After a loss the kernel's own list is asked."""
+        if not self._alive:
+            return True
+        return self._lost.value > 0 and self._traced.read().number == 0
+
+    def rest(self) -> Iterator[Happening]:
+        """What was lost after the last record."""
+        if self._lost.value > self._told:
+            yield self._loss(0, self._lost.value)
+
+    @property
+    def foreign(self) -> int:
+        """Calls of 32-bit programs, which have other numbers: counted, not decoded."""
+        return self._programs.variable("foreign").value
+
+    def _loss(self, at: int, lost: int) -> Happening:
+        missing, self._told = lost - self._told, lost
+        return Happening(at, None, Loss(missing, RING_FULL))
+
+
+def check_identity(boot: Boot, key: ProcessKey) -> None:
+    """Raises `Gone` or `Mismatch` unless the pid is this very process's."""
+    try:
+        start = parse_stat(read_file(f"/proc/{key.pid}/stat")).start
+    except (OSError, ValueError) as failed:
+        raise Gone(f"process {key.pid}: there is no such process") from failed
+    if not boot.key(key.pid, start).same(key):
+        raise Mismatch(f"process {key.pid} is not the one that was meant: its start differs")
