@@ -213,11 +213,12 @@ class HeldSockets:
         numbers = self.marks.copy()
         for heads in self.repeated.values():
             numbers.subtract(head.mark for head in heads[1:])
+        portless = Counter(head[4] for head in self.heads if not head[5])
         found: dict[int, Counts] = {}
         for raw, count in numbers.items():
             mark = read_mark(raw)
             loose = mark.kind == DGRAM  # without a port they are in no table
-            known = count - sum(head[4] == raw and not head[5] for head in self.heads) if loose else count
+            known = count - portless[raw] if loose else count
             counts = found.get(mark.net_ns) or Counts(0, {})
             counts.protocols[mark.protocol] = counts.protocols.get(mark.protocol, 0) + known
             established = known if mark.protocol == TCP and mark.state in (ESTABLISHED, _CLOSE_WAIT) else 0
