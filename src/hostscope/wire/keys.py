@@ -93,7 +93,7 @@ class KeyIndex:
 
     def _find(self, key: Words, hashes: U64) -> I64:
         slots = (hashes >> self._shift).astype(np.int64)
-        rows = self._slots[slots].astype(np.int64)
+        rows = self._slots.take(slots).astype(np.int64)
         open_ = np.flatnonzero((rows >= 0) & ~self._equal(key, rows))
         while len(open_):
             slots[open_] = (slots[open_] + 1) & self._mask

@@ -6,6 +6,7 @@ all records together are checked to follow one another exactly from the first on
 """
 
 import struct
+from itertools import pairwise
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -171,12 +172,13 @@ def _run(data: U8, heads: I64, order: str) -> I64:
     at, stops = heads, np.append(heads[1:], last + 1)
     found = []
     for _ in range(MAX_STEPS // STRIDE):
-        grid = np.empty((STRIDE, len(at)), np.int64)
-        for row in grid:
-            row[:] = at
-            at = at + lengths[np.minimum(at, last)]
-            at += HEADER
-        found.append(grid[grid < stops])
+        grid = np.empty((STRIDE + 1, len(at)), np.int64)
+        grid[0] = at
+        for row, following in pairwise(grid):
+            np.add(row, lengths[np.minimum(row, last)], out=following)
+            np.add(following, HEADER, out=following)
+        records, at = grid[:-1], grid[-1]
+        found.append(records[records < stops])
         going = np.flatnonzero(at < stops)
         if not len(going):
             break
