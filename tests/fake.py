@@ -201,6 +201,8 @@ class FakeMeter:
     method: str = "fake"
 
     def read(self) -> Reading:
+        if not self.readings:
+            return Reading(0, 0, (), None)
         return self.readings.pop(0) if len(self.readings) > 1 else self.readings[0]
 
 

@@ -16,6 +16,8 @@ COLLECTORS: dict[str, str] = {
 
 PARTS: dict[str, str] = {
     "attribution": "the processes at the ends of flows",
+    "held_batches": "captured packets that wait for their processes",
+    "held_ends": "who used which ends of connections, and when",
     "capture": "captures packets into files",
     "capture_files": "capture files, one after the other, and the last packets in memory",
     "analysis": "what a dump tells",
@@ -26,7 +28,6 @@ PARTS: dict[str, str] = {
     "flow_targets": "whose traffic is meant",
     "inspection": "everything about one process, or about the host",
     "lineage": "descent",
-    "meter_owners": "whose socket sent a packet, by counting",
     "meters": "the best way to measure traffic",
     "capture_meter": "traffic of captured packets",
     "packet_flows": "packets to flows with names",
@@ -39,7 +40,6 @@ PARTS: dict[str, str] = {
     "reverse_names": "names of addresses",
     "samples": "processor share between two looks",
     "scan": "YARA rules over running processes",
-    "socket_owners": "whose socket sent a packet",
     "targets": "what a person calls a process",
     "windows": "rates and sparklines",
 }

@@ -1,47 +1,69 @@
-"""Whose packets: the processes at the ends of flows, by the host's sockets.
+"""Whose packets: the processes at the ends of flows.
 
-A flow's socket is looked for in the last two looks at all sockets; where it is not found and the last look is old
-enough, there is another one. What came and went between two looks is ``gone``, and said to be.
+Three sources, the best first: what counts traffic in the kernel, which still knows sockets and processes that have
+ended; listings of all sockets, for those that nobody has used; and a reason why there is none.
 """
 
-from collections.abc import Callable, Iterable, Sequence
-from ipaddress import ip_address
-from time import monotonic
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from time import monotonic, time_ns
 from typing import NamedTuple
 
 from msgspec import Struct
 
 from hostscope.collectors.errors import gap_for
-from hostscope.errors import Error
+from hostscope.collectors.held_ends import (
+    DENIED,
+    ELSEWHERE,
+    GONE,
+    KERNEL,
+    WITH_PORTS,
+    CountedEnds,
+    Found,
+    HeldEnds,
+    Places,
+    is_loopback,
+    is_to_many,
+    plain,
+    use_of_socket,
+)
+from hostscope.errors import Denied, Error, HostError
+from hostscope.model.gap import Gap, Reason
 from hostscope.model.key import ProcessKey
 from hostscope.model.process import Process
 from hostscope.model.request import ProcessRequest
-from hostscope.model.socket import Endpoint, Socket, SocketOwner, SocketRequest
-from hostscope.platforms.base import Host
+from hostscope.model.socket import Endpoint, SocketOwner, SocketRequest
+from hostscope.model.traffic import TrafficRequest
+from hostscope.platforms.base import Host, Meter
 from hostscope.platforms.tally import Tally
 
-LEAST_INTERVAL_S = 0.2
-"""Between two looks at all sockets."""
-DENIED = "packets of other users' processes carry no process: needs root, or CAP_SYS_PTRACE and CAP_DAC_READ_SEARCH"
-_SHARE = 8
-"""A look that takes long is repeated the less often: at most this part of the time is spent on looking."""
+COUNT_S, LIST_S = 0.1, 0.2
+"""Between two readings of the counters, and between two listings of all sockets, at least."""
+LAST_COUNT_S = 0.02
+"""The same for readings before which a process would be called gone."""
+NOTED_NS = 10_000_000
+"""What a packet was sent by is in the counters so soon after it was seen: the kernel counts a call when it returns."""
+LISTED_NS = 10_000_000_000
+"""How long a listing is believed about who waits for packets."""
+DENIED_NOTE = (
+    "packets of other users' processes carry no process: needs root, or CAP_SYS_PTRACE and CAP_DAC_READ_SEARCH"
+)
+UNCOUNTED = "processes whose sockets close before they are listed are not known"
+FORWARDED = "forwarded"
+_COUNT_SHARE, _LIST_SHARE = 5, 8
+"""What takes long is repeated the less often: at most this part of the time is spent on it."""
+_RAW = "raw"
+_ADDRESSES_S = 5.0
 _MOST_PEOPLE = 8192
-_ANY = ("0.0.0.0", "::", "*")
 _ABOUT_PROCESS = ProcessRequest(fields=frozenset({"argv", "owner", "cgroup"}))
-_WITH_SOCKETS = frozenset({"tcp", "udp", "udplite", "sctp"})
+_NOBODY = "no process holds the socket any more, or none ever had it"
+_NOT_ONE = {
+    KERNEL: "the kernel's own socket",
+    ELSEWHERE: "several other network namespaces have this address",
+}
 
 Present = Callable[[Process], Process]
 """Masks what of a process must not leave."""
-
-
-class Owner(Struct, frozen=True):
-    """A process at one end of a flow."""
-
-    key: ProcessKey
-    name: str
-    command: str | None
-    """Secrets masked; None when it could not be read."""
-    container: str | None
 
 
 class Question(NamedTuple):
@@ -50,15 +72,63 @@ class Question(NamedTuple):
     protocol: str
     source: Endpoint
     destination: Endpoint
+    at_ns: int
+
+
+class Party(NamedTuple):
+    """The processes at one end of a flow."""
+
+    owners: tuple[SocketOwner, ...] = ()
+    unknown: str | None = None
+    """Why there is none, as `hostscope.model.traffic.Flow.unknown` and ``denied``; None where another host is."""
+    sockets: int = 1
+    """How many sockets have that end; where there are several it is one of their processes."""
+    firm: bool = True
+    """Looking again can tell no better."""
 
 
 class FlowOwners(NamedTuple):
-    """The processes at both ends; on this host mostly at one of them."""
+    """Both ends; on this host mostly one of them."""
 
-    source: tuple[Owner, ...] = ()
-    destination: tuple[Owner, ...] = ()
-    unknown: str | None = None
-    """Why there is none, as `hostscope.model.traffic.Flow.unknown`; ``denied``: there is one that may not be seen."""
+    source: Party
+    destination: Party
+    passes: bool = False
+    """Neither end is on this host."""
+
+    @property
+    def firm(self) -> bool:
+        """Looking again can tell no better."""
+        return self.source.firm and self.destination.firm
+
+    @property
+    def unknown(self) -> str | None:
+        """Why there is no process at all; None when there is one."""
+        if self.source.owners or self.destination.owners:
+            return None
+        return FORWARDED if self.passes else self.source.unknown or self.destination.unknown
+
+    @property
+    def half(self) -> str | None:
+        """Why one end of this host has no process while the other one has."""
+        return (self.source.unknown or self.destination.unknown) if self.unknown is None else None
+
+
+_OTHER_HOST = Party()
+
+
+@contextmanager
+def counting(host: Host, tally: Tally) -> Iterator[Meter | None]:
+    """What counts traffic in the kernel while the block runs; None, and a note why, where it cannot."""
+    own = Tally()
+    with ExitStack() as stack:
+        try:
+            request = TrafficRequest(method="accounting", names=False, connections=True)
+            meter = stack.enter_context(host.traffic.open(request, own))
+        except (HostError, Denied) as failed:
+            tally.note(f"{UNCOUNTED}: {failed.message}")
+            meter = None
+        tally.effects += own.effects
+        yield meter
 
 
 class Owners:
@@ -67,78 +137,275 @@ class Owners:
     def __init__(
         self,
         host: Host,
-        present: Present,
         tally: Tally,
         net_ns: int | None = None,
+        meter: Meter | None = None,
         clock: Callable[[], float] = monotonic,
     ) -> None:
-        """`net_ns` is where the flows were seen; loopback addresses of other namespaces are not theirs."""
-        self._host, self._present, self._tally, self._net_ns, self._clock = host, present, tally, net_ns, clock
-        self._looks: tuple[_Look, _Look] = (_Look((), None), _Look((), None))
-        self._next_s = 0.0
-        self._people: dict[ProcessKey, Owner] = {}
-        self._addresses: frozenset[str] | None = None
+        """`net_ns` is where packets are seen: a loopback address is another one in each network namespace."""
+        self.addresses = Addresses(host, tally, net_ns, clock)
+        self._tally = tally
+        self._counters = _Counters(meter, tally, net_ns, clock)
+        self._listings = _Listings(host, tally, net_ns, clock)
 
-    def of(self, questions: Sequence[Question]) -> list[FlowOwners]:
-        """The owners of each flow. Cost: nothing for known sockets; at most one look at all of them."""
+    def of(self, questions: Sequence[Question], last: bool = False) -> list[FlowOwners]:
+        """The owners of each flow, as far as they are known now.
+
+        Args:
+            last: nobody will ask again, so that the counters are read once more before anything is called gone.
+
+        Cost: 20 µs a flow; at most one reading of the counters and one listing of all sockets.
+        """
         found = [self._find(question) for question in questions]
-        if any(answer.unknown == "gone" for answer in found) and self._clock() >= self._next_s:
-            self._look()
-            found = [
-                self._find(question) if answer.unknown == "gone" else answer
-                for question, answer in zip(questions, found, strict=True)
-            ]
+        for source in (self._counters, self._listings):
+            open_ = [place for place, one in enumerate(found) if not one.firm]
+            if open_ and source.read(max(questions[place].at_ns for place in open_), last):
+                for place in open_:
+                    found[place] = self._find(questions[place])
         return found
 
-    def _look(self) -> None:
-        began, own = self._clock(), Tally()
-        request = SocketRequest(tcp_details=False)
-        try:
-            fresh = _Look(self._host.sockets.sweep(request, own), self._net_ns)
-        except Error as error:
-            self._tally.note(f"packets carry no processes: {error.message}")
-            self._next_s = float("inf")
-            return
-        self._tally.effects += [effect for effect in own.effects if effect not in self._tally.effects]
-        self._looks = (fresh, self._looks[0])
-        took = self._clock() - began
-        self._next_s = self._clock() + max(LEAST_INTERVAL_S, took * (_SHARE - 1))
+    def owner_of(self, protocol: str, local: Endpoint, remote: Endpoint, at_ns: int) -> SocketOwner | Gap | None:
+        """Implements `hostscope.wire.queries.OwnerOf`: one process, or why there is not one to be named."""
+        local, remote = plain(local), plain(remote)
+        party = self._end(protocol, local, remote, at_ns, sends=True)
+        for source in (self._counters, self._listings):
+            if not party.firm and source.read(at_ns, True):
+                party = self._end(protocol, local, remote, at_ns, sends=True)
+        return _only(party)
+
+    def listener(self, protocol: str, local: Endpoint, remote: Endpoint, at_ns: int) -> SocketOwner | Gap | None:
+        """The same for a server's socket, which stays: what was listed a moment ago is believed."""
+        party = self._end(protocol, plain(local), plain(remote), at_ns, sends=True)
+        return _only(party) if party.owners else self.owner_of(protocol, local, remote, at_ns)
+
+    def is_local(self, address: str) -> bool:
+        """Whether it is an address of this host, in any of its network namespaces, as far as they can be seen."""
+        return self.addresses.is_local(address)
 
     def _find(self, question: Question) -> FlowOwners:
         protocol, source, destination = question.protocol, plain(question.source), plain(question.destination)
-        for look in self._looks:
-            sent = look.holders(protocol, source, destination)
-            got = look.holders(protocol, destination, source)
-            if sent is not None or got is not None:
-                return self._answer(sent, got)
-        return FlowOwners(unknown=self._reason(protocol, source.address, destination.address))
+        sender = self._end(protocol, source, destination, question.at_ns, sends=True)
+        receiver = self._end(protocol, destination, source, question.at_ns, sends=False)
+        if DENIED in (sender.unknown, receiver.unknown):
+            self._tally.note(DENIED_NOTE)
+        if not sender == receiver == _OTHER_HOST:
+            return FlowOwners(sender, receiver)
+        if self.addresses.is_to_many(destination.address):
+            return FlowOwners(sender, Party((), GONE if protocol in WITH_PORTS else KERNEL))
+        self.addresses.renew()
+        return FlowOwners(sender, receiver, passes=True)
 
-    def _answer(self, sent: "_Held | None", got: "_Held | None") -> FlowOwners:
-        """Of sockets that were found at one or both ends."""
-        source, destination = (() if held is None else self._owners(held.by) for held in (sent, got))
-        if source or destination:
-            return FlowOwners(source, destination)
-        unknown = next(held.why for held in (sent, got) if held is not None)
-        if unknown == "denied":
-            self._tally.note(DENIED)
-        return FlowOwners(unknown=unknown)
+    def _end(self, protocol: str, local: Endpoint, remote: Endpoint, at_ns: int, sends: bool) -> Party:
+        """Of one end: of the connected socket, else of one that waits there, else why there is none."""
+        places = self.addresses.places(local.address)
+        unknown: str | None = None
+        for found, firm in self._candidates(protocol, local, remote, at_ns, places, sends):
+            if found.by:
+                return Party(found.by, None, found.sockets, firm)
+            unknown = unknown if unknown not in (None, GONE) else found.unknown
+        if unknown in (KERNEL, DENIED, ELSEWHERE):
+            return Party((), unknown)
+        if self.addresses.is_to_many(local.address) or not self.addresses.is_local(local.address):
+            return _OTHER_HOST
+        if protocol in WITH_PORTS:
+            return Party((), GONE, firm=False)
+        return Party((), KERNEL, firm=not sends)
 
-    def _reason(self, protocol: str, *addresses: str) -> str:
-        if self._addresses is None:
-            self._addresses = _own_addresses(self._host, self._tally)
-        ours = not self._addresses or not self._addresses.isdisjoint(addresses)
-        if not ours and not any(map(_to_many, addresses)):
-            return "forwarded"
-        return "gone" if protocol in _WITH_SOCKETS else "kernel"
+    def _candidates(
+        self, protocol: str, local: Endpoint, remote: Endpoint, at_ns: int, places: Places, sends: bool
+    ) -> "Iterator[tuple[Found, bool]]":
+        """What may be, the best first, and whether it is for sure."""
+        counted, listings = self._counters.ends, self._listings.looks
+        for ends in (counted, *(look.ends for look in listings)):
+            if found := ends.connected(protocol, local, remote, at_ns, places):
+                yield found, True
+        if not self.addresses.is_local(local.address) and not is_to_many(local.address):
+            return
+        if protocol in WITH_PORTS:
+            yield from self._waiting(protocol, local, at_ns, places)
+        if sends:
+            for raw in () if protocol in WITH_PORTS else (protocol,), (_RAW,):
+                for one in raw:
+                    yield from self._waiting(one, Endpoint(local.address), at_ns, places)
 
-    def _owners(self, holders: Iterable[SocketOwner]) -> tuple[Owner, ...]:
-        return tuple(self._people.get(holder.key) or self._meet(holder) for holder in holders)
+    def _waiting(self, protocol: str, local: Endpoint, at_ns: int, places: Places) -> "Iterator[tuple[Found, bool]]":
+        if found := self._counters.ends.waiting(protocol, local, at_ns, places):
+            yield found, True
+        for look in self._listings.looks:
+            if found := look.ends.waiting(protocol, local, at_ns, places):
+                sure = not self._counters.counts and protocol != "tcp" and at_ns - look.at_ns < LISTED_NS
+                yield found, sure
 
-    def _meet(self, holder: SocketOwner) -> Owner:
-        if len(self._people) >= _MOST_PEOPLE:
-            self._people.clear()
-        owner = self._people[holder.key] = self._described(holder)
-        return owner
+
+def _only(party: Party) -> SocketOwner | Gap | None:
+    if party.sockets > 1 and len(party.owners) > 1:
+        return Gap("key", Reason.UNAVAILABLE, f"{party.sockets} sockets have this port")
+    if party.owners:
+        return party.owners[0]
+    if party.unknown is None:
+        return None
+    if party.unknown == DENIED:
+        return Gap("key", Reason.DENIED, "needs root, or CAP_SYS_PTRACE and CAP_DAC_READ_SEARCH")
+    if party.unknown == GONE:
+        return Gap("key", Reason.GONE, _NOBODY)
+    return Gap("key", Reason.UNAVAILABLE, _NOT_ONE.get(party.unknown, party.unknown))
+
+
+class _Counters:
+    """What counts traffic in the kernel, if anything does."""
+
+    def __init__(self, meter: Meter | None, tally: Tally, net_ns: int | None, clock: Callable[[], float]) -> None:
+        self._meter, self._tally, self._clock = meter, tally, clock
+        self._counted = CountedEnds(net_ns)
+        self._read_ns, self._next_s, self._last_s = 0, 0.0, 0.0
+
+    @property
+    def counts(self) -> bool:
+        """Whether anything does."""
+        return self._meter is not None
+
+    @property
+    def ends(self) -> HeldEnds:
+        """What was counted so far."""
+        return self._counted.ends
+
+    def read(self, at_ns: int, last: bool) -> bool:
+        """Reads them, unless that was done just now, or after what was seen at `at_ns`; whether it did."""
+        began = self._clock()
+        if self._meter is None or self._read_ns > at_ns + NOTED_NS or began < (self._last_s if last else self._next_s):
+            return False
+        self._read_ns = time_ns()
+        try:
+            self._counted.update(self._meter.read().flows)
+        except Error as failed:
+            self._tally.note(f"{UNCOUNTED}: {failed.message}")
+            self._meter = None
+            return False
+        took = self._clock() - began
+        self._last_s = self._clock() + max(LAST_COUNT_S, took * (_COUNT_SHARE - 1))
+        self._next_s = self._last_s + COUNT_S - LAST_COUNT_S
+        return True
+
+
+class _Look(NamedTuple):
+    """All sockets at one moment."""
+
+    ends: HeldEnds
+    at_ns: int
+
+
+class _Listings:
+    """The last two listings of all sockets: what closed between them is still known."""
+
+    def __init__(self, host: Host, tally: Tally, net_ns: int | None, clock: Callable[[], float]) -> None:
+        self._host, self._tally, self._net_ns, self._clock = host, tally, net_ns, clock
+        self.looks: tuple[_Look, ...] = ()
+        self._next_s = 0.0
+
+    def read(self, at_ns: int, last: bool) -> bool:
+        """Lists them, unless that was done just now, or after what was seen at `at_ns`; whether it did."""
+        began = self._clock()
+        if began < self._next_s or (self.looks and self.looks[0].at_ns > at_ns):
+            return False
+        own, listed_ns = Tally(), time_ns()
+        try:
+            fresh = _Look(self._listed(own), listed_ns)
+        except Error as failed:
+            self._tally.note(f"packets carry no processes: {failed.message}")
+            self._next_s = float("inf")
+            return False
+        self._tally.effects += [effect for effect in own.effects if effect not in self._tally.effects]
+        self.looks = (fresh, *self.looks[:1])
+        took = self._clock() - began
+        self._next_s = self._clock() + max(LIST_S, took * (_LIST_SHARE - 1))
+        return True
+
+    def _listed(self, tally: Tally) -> HeldEnds:
+        ends = HeldEnds(self._net_ns)
+        for number, one in enumerate(self._host.sockets.sweep(SocketRequest(tcp_details=False), tally)):
+            use = use_of_socket(one)
+            if use is not None:
+                ends.add(number, use)
+        return ends
+
+
+class Addresses:
+    """This host's addresses, and in which network namespaces they are."""
+
+    def __init__(self, host: Host, tally: Tally, net_ns: int | None, clock: Callable[[], float] = monotonic) -> None:
+        self._host, self._tally, self._net_ns, self._clock = host, tally, net_ns, clock
+        self._of: dict[str, frozenset[int | None]] | None = None
+        self._broadcast: set[str] = set()
+        self._next_s = 0.0
+
+    def is_local(self, address: str) -> bool:
+        """Whether it is one of them; True for any where they cannot be listed."""
+        known = self._known()
+        return not known or address in known or is_loopback(address)
+
+    def is_to_many(self, address: str) -> bool:
+        """Whether nobody in particular has it: multicast, or broadcast in one of our networks."""
+        return is_to_many(address) or address in self._broadcast
+
+    def places(self, address: str) -> Places:
+        """Where it may be; None for anywhere."""
+        if is_loopback(address) or is_to_many(address):
+            return None if self._net_ns is None else frozenset({self._net_ns})
+        return self._known().get(address)
+
+    def namespaces(self) -> int:
+        """How many network namespaces have addresses."""
+        return len(frozenset[int | None]().union(*self._known().values()))
+
+    def renew(self) -> None:
+        """Lists them again, unless that was done a moment ago: an address that nobody had may be a new one."""
+        if self._clock() >= self._next_s:
+            self._of = self._listed()
+
+    def _known(self) -> dict[str, frozenset[int | None]]:
+        if self._of is None:
+            self._of = self._listed()
+        return self._of
+
+    def _listed(self) -> dict[str, frozenset[int | None]]:
+        found: dict[str, frozenset[int | None]] = {}
+        self._next_s = self._clock() + _ADDRESSES_S
+        try:
+            for row in self._host.interfaces.interfaces(Tally()):
+                for one in row.addresses:
+                    self._broadcast |= {one.broadcast} if one.broadcast else set()
+                    for address in filter(None, (one.address.partition("%")[0], one.broadcast)):
+                        found[address] = found.get(address, frozenset()) | {row.net_ns}
+        except Error as failed:
+            self._tally.note(f"which addresses are this host's is not known: {failed.message}")
+        return found
+
+
+class Owner(Struct, frozen=True):
+    """A process, described."""
+
+    key: ProcessKey
+    name: str
+    command: str | None
+    """Secrets masked; None when it could not be read."""
+    container: str | None
+
+
+class People:
+    """Descriptions of processes, each read once."""
+
+    def __init__(self, host: Host, present: Present, tally: Tally) -> None:
+        self._host, self._present, self._tally = host, present, tally
+        self._met: dict[ProcessKey, Owner] = {}
+
+    def describe(self, holder: SocketOwner) -> Owner:
+        """More of it than its name, unless it has ended. Cost: that of reading one process."""
+        known = self._met.get(holder.key)
+        if known is None:
+            if len(self._met) >= _MOST_PEOPLE:
+                self._met.clear()
+            known = self._met[holder.key] = self._described(holder)
+        return known
 
     def _described(self, holder: SocketOwner) -> Owner:
         try:
@@ -151,67 +418,3 @@ class Owners:
         inside = process.container
         command = " ".join(process.argv) if process.argv else None
         return Owner(holder.key, process.name, command, (inside.name or inside.id[:12]) if inside else None)
-
-
-class _Held(NamedTuple):
-    """Who holds a socket, or why nobody does."""
-
-    by: tuple[SocketOwner, ...]
-    why: str | None = None
-
-
-def _held(one: Socket) -> _Held:
-    if one.owners is None:
-        return _Held((), "denied")
-    return _Held(one.owners, "kernel" if one.inode else "gone")
-
-
-class _Look:
-    """All sockets at one moment, by their ends."""
-
-    def __init__(self, sockets: Iterable[Socket], net_ns: int | None) -> None:
-        self._connected: dict[tuple[str, Endpoint, Endpoint], _Held] = {}
-        self._waiting: dict[tuple[str, Endpoint], _Held] = {}
-        for one in sorted(sockets, key=lambda one: one.net_ns == net_ns):  # ours last, so that they win
-            self._add(one, net_ns)
-
-    def _add(self, one: Socket, net_ns: int | None) -> None:
-        if one.local is None or one.protocol is None:
-            return
-        local = plain(one.local)
-        if net_ns is not None and one.net_ns != net_ns and ip_address(local.address).is_loopback:
-            return
-        if one.remote is None or not one.remote.port:
-            self._waiting[one.protocol, local] = _held(one)
-        else:
-            self._connected[one.protocol, local, plain(one.remote)] = _held(one)
-
-    def holders(self, protocol: str, local: Endpoint, remote: Endpoint) -> "_Held | None":
-        """Of the connected socket, else of one that waits on that address, else of one that waits on all."""
-        found = self._connected.get((protocol, local, remote)) or self._waiting.get((protocol, local))
-        if found:
-            return found
-        everywhere = (self._waiting.get((protocol, Endpoint(any_, local.port))) for any_ in _ANY)
-        return next((holders for holders in everywhere if holders), None)
-
-
-def plain(end: Endpoint) -> Endpoint:
-    """The end of an IPv4 connection through an IPv6 socket, as the packets have it."""
-    if end.address.startswith("::ffff:") and "." in end.address:
-        return Endpoint(end.address.removeprefix("::ffff:"), end.port)
-    return Endpoint(end.address.partition("%")[0], end.port) if "%" in end.address else end
-
-
-def _to_many(address: str) -> bool:
-    found = ip_address(address)
-    return found.is_multicast or found.is_loopback or address == "255.255.255.255"
-
-
-def _own_addresses(host: Host, tally: Tally) -> frozenset[str]:
-    try:
-        rows = list(host.interfaces.interfaces(Tally()))
-    except Error as error:
-        tally.note(f"which addresses are this host's is not known: {error.message}")
-        return frozenset()
-    own = {address.address for row in rows for address in row.addresses}
-    return frozenset(own | {address.broadcast for row in rows for address in row.addresses if address.broadcast})

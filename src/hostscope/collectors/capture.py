@@ -1,22 +1,26 @@
 """Captures packets into pcapng files that name the process behind each packet."""
 
 import threading
-from collections.abc import Callable, Iterator
-from contextlib import nullcontext
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import AbstractContextManager, nullcontext
 from time import monotonic, monotonic_ns, time_ns
 from typing import TYPE_CHECKING
 
 from hostscope import __version__
+from hostscope.collectors.attribution import Owners, People, counting
 from hostscope.model.answer import Answer
 from hostscope.model.capture import CaptureInterface, CaptureOutput, CaptureRequest, CaptureSummary
 from hostscope.model.host import HostInfo
 from hostscope.model.process import Process
-from hostscope.platforms.base import Host, PacketSource
+from hostscope.platforms.base import Host, Meter, PacketSource
 from hostscope.platforms.tally import Tally
 
 if TYPE_CHECKING:
     from hostscope.collectors.capture_files import Override
+    from hostscope.collectors.held_batches import HeldBatches
+    from hostscope.collectors.packet_notes import PacketNotes
     from hostscope.wire.batch import PacketBatch
+    from hostscope.wire.pcapng_write import Notes
 
 REPORT_S = 1.0
 """Between two summaries of a capture that goes on."""
@@ -49,8 +53,11 @@ def record(
 def _rows(
     recording: "_Recording", stop: threading.Event, told: threading.Event | None, override: "Override"
 ) -> Iterator[CaptureSummary]:
-    with recording.host.capture.open(recording.request, recording.tally) as source:
-        recording.begin(source, override)
+    with (
+        recording.host.capture.open(recording.request, recording.tally) as source,
+        recording.counting() as meter,
+    ):
+        recording.begin(source, meter, override)
         try:
             recording.host.privileges.settle("named" if recording.output.owners else "unnamed")
             yield from recording.run(stop, told)
@@ -76,17 +83,18 @@ class _Recording:
         self._present = present
         self._began_ns, self._began_mono_ns = time_ns(), monotonic_ns()
 
-    def begin(self, source: PacketSource, override: "Override") -> None:
+    def counting(self) -> AbstractContextManager[Meter | None]:
+        """What knows processes that have ended, where packets get their processes."""
+        return counting(self.host, self.tally) if self.output.owners else nullcontext()
+
+    def begin(self, source: PacketSource, meter: Meter | None, override: "Override") -> None:
         """Opens the first file, before any packet is taken."""
-        from hostscope.collectors.attribution import Owners
         from hostscope.collectors.capture_files import CaptureFiles, Window, require_place
-        from hostscope.collectors.packet_notes import PacketNotes
 
         self._source = source
         self._head: bytes | None = None
-        net_ns = source.interfaces[0].net_ns
-        owners = Owners(self.host, self._present, self.tally, net_ns) if self.output.owners else None
-        self._notes = PacketNotes(owners) if owners else None
+        self._notes = self._with_notes(meter) if self.output.owners else None
+        self._held = self._holding(self._notes)
         self._written = [0] * len(source.interfaces)
         self._left = self.output.max_packets
         self._files = CaptureFiles(self.output, self, override)
@@ -95,6 +103,17 @@ class _Recording:
             self._files.begin()
         else:
             require_place(self.output.path, override)
+
+    def _with_notes(self, meter: Meter | None) -> "PacketNotes":
+        from hostscope.collectors.packet_notes import PacketNotes
+
+        owners = Owners(self.host, self.tally, self._source.interfaces[0].net_ns, meter)
+        return PacketNotes(owners, People(self.host, self._present, self.tally))
+
+    def _holding(self, notes: "PacketNotes | None") -> "HeldBatches | None":
+        from hostscope.collectors.held_batches import HeldBatches
+
+        return HeldBatches(notes) if notes else None
 
     def run(self, stop: threading.Event, told: threading.Event | None) -> Iterator[CaptureSummary]:
         """Takes packets until `stop` is set, or as many as were asked for."""
@@ -111,24 +130,31 @@ class _Recording:
                 return
 
     def _take(self, batch: "PacketBatch", stop: threading.Event) -> None:
-        from hostscope.wire.pcapng_write import packets
-
         if self._left is not None:
             batch = batch.part(0, self._left)
             self._left -= len(batch)
             if self._left == 0:
                 stop.set()
-        if len(batch):
-            encoded = packets(batch, self._notes.of(batch) if self._notes else None)
-            self._written[int(batch.interface[0])] += len(batch)
-            (self._window.add if self._window else self._files.write)(encoded, batch.at_ns)
+        if self._held:
+            self._put(self._held.take(batch))
+        elif len(batch):
+            self._put([(batch, None)])
         if self._window:
             self._window.expire(time_ns())
+
+    def _put(self, noted: "Iterable[tuple[PacketBatch, Notes | None]]") -> None:
+        from hostscope.wire.pcapng_write import packets
+
+        for batch, notes in noted:
+            self._written[int(batch.interface[0])] += len(batch)
+            (self._window.add if self._window else self._files.write)(packets(batch, notes), batch.at_ns)
 
     def dump(self) -> None:
         """Writes what the window holds to a file of its own."""
         if self._window is None:
             return
+        if self._held:
+            self._put(self._held.flush())
         self._files.begin()
         for encoded, at_ns in self._window.take(time_ns()):
             self._files.write(encoded, at_ns)
@@ -136,12 +162,24 @@ class _Recording:
 
     def close(self) -> None:
         """Writes what is left, and completes the file."""
-        if self._notes and self._notes.unasked:
-            self.tally.note("flows came faster than their processes could be looked up: some packets have no comment")
+        if self._held:
+            self._put(self._held.flush())
         if self._window is not None:
             self.dump()
         self._files.end()
+        self._say()
         self._count()
+
+    def _say(self) -> None:
+        """What packets lack, once all are written."""
+        if self._notes is None or self._held is None:
+            return
+        for line in self._notes.lines():
+            self.tally.note(line)
+        if self._notes.unasked:
+            self.tally.note("flows came faster than their processes could be looked up")
+        if self._held.hurried:
+            self.tally.note("packets came faster than they could be held: some did not wait for their processes")
 
     def summary(self) -> CaptureSummary:
         """What was written so far."""

@@ -3,16 +3,14 @@
 import queue
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, closing, contextmanager, suppress
+from contextlib import closing, suppress
 from time import time_ns
 from typing import TYPE_CHECKING, TypeVar
 
 from msgspec.structs import replace
 
-from hostscope.collectors.meter_owners import MeterOwners
+from hostscope.collectors.attribution import Owners, counting
 from hostscope.collectors.reverse_names import ReverseNames
-from hostscope.collectors.socket_owners import SocketOwners
-from hostscope.errors import Denied, HostError
 from hostscope.model.answer import Answer
 from hostscope.model.capture import CaptureRequest
 from hostscope.model.coverage import Coverage
@@ -20,7 +18,6 @@ from hostscope.model.dns import DnsQuery, DnsRequest, Resolver, ResolverScore
 from hostscope.model.gap import Gap
 from hostscope.model.request import ProcessRequest
 from hostscope.model.socket import Endpoint, SocketOwner
-from hostscope.model.traffic import TrafficRequest
 from hostscope.platforms.base import Host, PacketSource
 from hostscope.platforms.tally import Tally
 from hostscope.wire.dns import DnsPacket
@@ -52,7 +49,7 @@ def collect(host: Host, request: ProcessRequest | None = None) -> Answer[Resolve
 
 
 def _resolvers(host: Host, tally: Tally) -> Iterator[Resolver]:
-    owners = SocketOwners(host)
+    owners = Owners(host, Tally())
     for resolver in host.resolvers.resolvers(tally):
         row = _with_listener(resolver, owners) if resolver.stub else resolver
         tally.seen += 1
@@ -86,7 +83,7 @@ def scores(answer: Answer[DnsQuery], board: ScoreBoard) -> Answer[ResolverScore]
     return Answer(rows(), lambda: answer.coverage)
 
 
-def _with_listener(resolver: Resolver, owners: SocketOwners) -> Resolver:
+def _with_listener(resolver: Resolver, owners: Owners) -> Resolver:
     """A resolver on this host, and the process behind it."""
     server = Endpoint(resolver.address.partition("%")[0], resolver.port)
     found = owners.owner_of("udp", server, _ANYONE, time_ns())
@@ -121,12 +118,12 @@ def _observed(
         request.interfaces, kernel_filter(request), ring_bytes=_RING_BYTES, namespace=request.namespace
     )
     tally.note(ENCRYPTED)
-    with host.capture.open(capture, tally) as source, _counting(host, source, tally) as meter:
+    with host.capture.open(capture, tally) as source, counting(host, tally) as meter:
         host.privileges.settle("packet-ring")
-        sockets = SocketOwners(host, _namespace(source))
-        if (others := sockets.namespaces() - 1) > 0:
+        owners = Owners(host, tally, _namespace(source), meter)
+        if (others := owners.addresses.namespaces() - 1) > 0:
             tally.note(f"{others} {ELSEWHERE}")
-        matching = Matching(request, board, tally, Owners(sockets, owner_of, meter))
+        matching = Matching(request, board, tally, Askers(owners, owner_of, meter is not None))
         with closing(_Reader(source, packets, stop)) as reader:
             for batch in reader.batches():
                 for packet in batch:
@@ -143,48 +140,33 @@ def _namespace(source: PacketSource) -> int | None:
     return next((interface.net_ns for interface in source.interfaces), None)
 
 
-@contextmanager
-def _counting(host: Host, source: PacketSource, tally: Tally) -> Iterator[MeterOwners | None]:
-    """What counts traffic in the kernel meanwhile: it knows the processes of sockets that have closed."""
-    own = Tally()
-    with ExitStack() as stack:
-        try:
-            request = TrafficRequest(method="accounting", names=False)
-            meter = stack.enter_context(host.traffic.open(request, own))
-        except (HostError, Denied) as failed:
-            tally.note(f"processes whose sockets close at once are not known: {failed.message}")
-            meter = None
-        tally.effects += own.effects
-        yield MeterOwners(meter, _namespace(source)) if meter else None
+class Askers:
+    """Who asks and who answers: by the hook from outside, else as `Owners` finds it."""
 
-
-class Owners:
-    """Whose sockets: by a list of those that are open, by what counts traffic, and by a hook from outside."""
-
-    def __init__(self, sockets: SocketOwners, given: OwnerOf | None, meter: MeterOwners | None) -> None:
-        self._sockets, self._given, self._meter = sockets, given, meter
-        self.is_local = sockets.is_local
+    def __init__(self, owners: Owners, given: OwnerOf | None, counts: bool) -> None:
+        self._owners, self._given, self._counts = owners, given, counts
+        self.is_local = owners.is_local
 
     def early(self, protocol: str, local: Endpoint, remote: Endpoint, at_ns: int) -> SocketOwner | Gap | None:
         """When a question is seen. Sockets are listed at once unless somebody will know later."""
         if self._given is not None:
             return self._given(protocol, local, remote, at_ns)
-        return None if self._meter else self._sockets.owner_of(protocol, local, remote, at_ns)
+        return None if self._counts else self._owners.owner_of(protocol, local, remote, at_ns)
 
     def late(self, exchange: Exchange) -> None:
         """When its row is made."""
-        if isinstance(exchange.owner, SocketOwner) or self._meter is None or not self.is_local(exchange.client.address):
+        if isinstance(exchange.owner, SocketOwner) or not self._counts or not self.is_local(exchange.client.address):
             exchange.settled = True
             return
         asked = (protocol_of(exchange.transport), exchange.client, exchange.server, exchange.at_ns)
-        found = self._meter.owner_of(*asked)
-        exchange.owner = found or exchange.owner or self._sockets.owner_of(*asked)
+        found = self._owners.owner_of(*asked)
+        exchange.owner = exchange.owner if exchange.owner and not isinstance(found, SocketOwner) else found
         exchange.settled = exchange.ended_ns is not None or isinstance(exchange.owner, SocketOwner)
 
     def serving(self, exchange: Exchange) -> SocketOwner | None:
         """Who answers at a server's end on this host; such sockets stay open."""
         asked = (protocol_of(exchange.transport), exchange.server, exchange.client, exchange.at_ns)
-        found = self._sockets.listener(*asked)
+        found = self._owners.listener(*asked)
         return found if isinstance(found, SocketOwner) else None
 
 
@@ -224,7 +206,7 @@ def kernel_filter(request: DnsRequest) -> str:
 class Matching:
     """Messages in, rows out."""
 
-    def __init__(self, request: DnsRequest, board: ScoreBoard, tally: Tally, owners: Owners | None = None) -> None:
+    def __init__(self, request: DnsRequest, board: ScoreBoard, tally: Tally, owners: Askers | None = None) -> None:
         self._board, self._tally, self._owners = board, tally, owners
         self._table = QueryTable(int(request.timeout_s * 1e9), on_ask=self._asked)
         self._links = StubLinks()
