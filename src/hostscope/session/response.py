@@ -3,11 +3,8 @@
 import threading
 from collections.abc import Sequence
 from itertools import chain
-from pathlib import Path
 from typing import TYPE_CHECKING
 
-from hostscope.audit import AuditTrail, Entry, default_path
-from hostscope.chain import Verification, linked
 from hostscope.model.answer import Answer
 from hostscope.model.coverage import Coverage
 from hostscope.model.dump import Dump, DumpAnalysis, DumpRequest, RuleMatch
@@ -19,6 +16,8 @@ from hostscope.platforms.base import Host
 from hostscope.session.exits import Exit
 
 if TYPE_CHECKING:
+    from hostscope.audit import AuditTrail
+    from hostscope.chain import Entry, Verification
     from hostscope.collectors.analysis import AnalysisRequest
     from hostscope.respond.trace import Trace
 
@@ -70,7 +69,7 @@ class ResponseVerbs:
         found = trace.trace(self._host, request, stop, command)
         return trace.Trace(self._exit.answer(found.answer, self._exit.event), found.outcome)
 
-    def trail(self, files: tuple[str, ...] = ()) -> Answer[Entry]:
+    def trail(self, files: tuple[str, ...] = ()) -> "Answer[Entry]":
         """The lines of the audit trail, oldest first: of these files, or of ours.
 
         Raises:
@@ -80,12 +79,14 @@ class ResponseVerbs:
         rows, coverage = chain.from_iterable(trail.entries() for trail in trails), Coverage("file")
         return Answer(rows, lambda: coverage)
 
-    def verify_trail(self, files: tuple[str, ...] = ()) -> Verification:
+    def verify_trail(self, files: tuple[str, ...] = ()) -> "Verification":
         """Whether the audit trail is whole: these files, oldest first, or ours.
 
         Raises:
             Unavailable: a file cannot be read.
         """
+        from hostscope.chain import linked
+
         return linked(tuple(trail.check() for trail in _trails(files)))
 
     def dump(
@@ -111,5 +112,9 @@ class ResponseVerbs:
         return scan.scan(self._host, targets, rules, memory, executable)
 
 
-def _trails(files: tuple[str, ...]) -> list[AuditTrail]:
+def _trails(files: tuple[str, ...]) -> "list[AuditTrail]":
+    from pathlib import Path
+
+    from hostscope.audit import AuditTrail, default_path
+
     return [AuditTrail(Path(file)) for file in files] or [AuditTrail(default_path())]

@@ -4,14 +4,16 @@ import os
 import weakref
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from hostscope.errors import Error, UsageError
 from hostscope.model.request import ProcessRequest
 from hostscope.platforms.linux import translate
-from hostscope.platforms.linux.iterator import TaskIterator, want_of, want_of_columns
 from hostscope.platforms.linux.privileges import Privileges
-from hostscope.platforms.linux.task_record import Want
+
+if TYPE_CHECKING:  # imported with the first sweep that it pays for
+    from hostscope.platforms.linux.iterator import TaskIterator
+    from hostscope.platforms.linux.task_record import Want
 
 METHODS = ("iterator", "proc")
 """Best first."""
@@ -31,7 +33,7 @@ SLOW_FIELDS = frozenset({"memory_detail"})
 class Sweep(NamedTuple):
     """The programs in the kernel, and one pass over all processes that has begun."""
 
-    iterator: TaskIterator
+    iterator: "TaskIterator"
     chunks: Iterator[bytes]
 
 
@@ -46,8 +48,10 @@ class Programs:
         self._kept: list[tuple[Want, TaskIterator]] = []
         weakref.finalize(self, _close_all, self._kept)
 
-    def take(self, want: Want) -> TaskIterator:
+    def take(self, want: "Want") -> "TaskIterator":
         """A program that nobody else reads from. Raises: as `TaskIterator`."""
+        from hostscope.platforms.linux.iterator import TaskIterator
+
         while self._kept:
             kept, iterator = self._kept.pop()
             if kept == want:
@@ -71,7 +75,7 @@ class Programs:
         _close_all(self._kept)
 
 
-def _close_all(kept: list[tuple[Want, TaskIterator]]) -> None:
+def _close_all(kept: "list[tuple[Want, TaskIterator]]") -> None:
     while kept:
         kept.pop()[1].close()
 
@@ -98,6 +102,8 @@ def open_iterator(
     reason = None if request.method else _not_worthwhile(request.wanted)
     if reason:
         return None, reason
+    from hostscope.platforms.linux.iterator import want_of, want_of_columns
+
     try:
         want = want_of_columns(request.wanted) if columns else want_of(request.wanted)
         return _begin(want, privileges, programs), None
@@ -107,7 +113,7 @@ def open_iterator(
         return None, f"the iterator cannot be used: {failed}"
 
 
-def _begin(want: Want, privileges: Privileges, programs: Programs) -> Sweep:
+def _begin(want: "Want", privileges: Privileges, programs: Programs) -> Sweep:
     """Kernels before 5.19 want the capability for opening the pass too, so it is opened before it is lowered."""
     with privileges.using(_needed(privileges), "load the process iterator"), ExitStack() as unfinished:
         iterator = unfinished.enter_context(programs.take(want))

@@ -4,6 +4,7 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from itertools import chain
+from typing import TYPE_CHECKING
 
 from hostscope.errors import Error, Gone, Mismatch, Unavailable, Unsupported
 from hostscope.model.detail import ProcessDetail
@@ -13,8 +14,7 @@ from hostscope.model.process import Process
 from hostscope.model.request import ProcessRequest
 from hostscope.model.security import HostSecurity
 from hostscope.platforms.base import Columns, Security
-from hostscope.platforms.columnar import columns_of, merge
-from hostscope.platforms.linux import detail, method, translate, views
+from hostscope.platforms.linux import method, translate
 from hostscope.platforms.linux.clock import Boot, ticks_now
 from hostscope.platforms.linux.containers import Containers
 from hostscope.platforms.linux.context import Contexts
@@ -24,9 +24,11 @@ from hostscope.platforms.linux.parse import parse_stat, parse_tgid
 from hostscope.platforms.linux.privileges import READ_OTHERS, Privileges
 from hostscope.platforms.linux.procfs import ProcRows
 from hostscope.platforms.linux.read import PATH_ONLY, read_file
-from hostscope.platforms.linux.task_columns import TaskColumns, left_out, task_columns
 from hostscope.platforms.linux.task_record import record_pids
 from hostscope.platforms.tally import Tally
+
+if TYPE_CHECKING:  # what few commands ask is imported when they ask
+    from hostscope.platforms.linux.task_columns import TaskColumns
 
 EFFECT = "an eBPF program in the kernel, kept for the next sweep while the session lives"
 
@@ -108,7 +110,10 @@ class Processes:
         return Contexts(self._accounts, containers, state, request.wanted)
 
     def columns(self, request: ProcessRequest, tally: Tally) -> Columns:
-        """The same answer, column by column, for analysis (needs NumPy)."""
+        """The same answer, column by column, for analysis."""
+        from hostscope.platforms.columnar import columns_of
+        from hostscope.platforms.linux.task_columns import task_columns
+
         method.check(request.method)
         state = self._security.state()
         tally.hidden = hiding(state)
@@ -124,9 +129,12 @@ class Processes:
             self._note(tally)
 
     def _completed(
-        self, found: TaskColumns, begun: int, request: ProcessRequest, tally: Tally, state: HostSecurity
+        self, found: "TaskColumns", begun: int, request: ProcessRequest, tally: Tally, state: HostSecurity
     ) -> Columns:
         """With what only /proc can tell: rows that are not whole, and processes that the iterator left out."""
+        from hostscope.platforms.columnar import columns_of, merge
+        from hostscope.platforms.linux.task_columns import left_out
+
         pids, rows = found.columns["pid"], self._proc_rows(request, state)
         with self._privileges.using(READ_OTHERS, "read other users' processes"):
             again = rows.sweep(tally, pids[~found.whole].tolist())
@@ -158,6 +166,8 @@ class Processes:
             Gone: it ended.
             Mismatch: the pid is another process's now.
         """
+        from hostscope.platforms.linux import detail
+
         self._check(key)
         with self._privileges.using(READ_OTHERS, f"read process {key.pid}"):
             found = detail.read_detail(key.pid, parts)
@@ -173,6 +183,8 @@ class Processes:
 
     def views(self) -> Iterator[ProcessView]:
         """The pids that each way of looking shows; a hidden process is missing from some."""
+        from hostscope.platforms.linux import views
+
         return views.views(self._iterator_pids, hiding(self._security.state()))
 
     def _iterator_pids(self) -> frozenset[int]:
