@@ -7,6 +7,7 @@ import socket
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,8 +16,11 @@ from typing import Any
 import pytest
 
 from hostscope.collectors.traffic import Look, watch
+from hostscope.errors import Unsupported
 from hostscope.model.traffic import Counts, Flow, Ledger, TrafficRequest
 from hostscope.platforms import open_host
+from hostscope.platforms.linux.traffic import Traffic
+from hostscope.platforms.tally import Tally
 from tests.system import talkers
 from tests.system.commands import need
 from tests.system.links import Pair, ip, pair
@@ -244,6 +248,33 @@ def test_datagrams_to_443_belong_to_their_sender() -> None:
             after = look()
     counts = wire_of(after, os.getpid())
     assert counts.sent_packets >= 20 and counts.sent_bytes >= udp_on_loopback(1200, 20)
+
+
+def test_without_the_tracepoints_sockets_are_listed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As before Linux 6.3: what is there when it is looked for has a process, and the ledger balances all the same."""
+
+    def lacking(*arguments: object) -> None:
+        raise Unsupported("the kernel has no tracepoint sock_send_length")
+
+    monkeypatch.setattr(Traffic, "_payload_meter", lacking)
+    server = talkers.start("serve", "127.0.0.1")
+    place = talkers.said(server)
+    tally = Tally()
+    with (
+        watch(open_host(), TrafficRequest(interfaces=("lo",)), tally) as watching,
+        socket.create_connection(("127.0.0.1", place["port"])) as client,
+    ):
+        client.sendall(b"x" * 300_000)
+        after, deadline = watching.look(), time.monotonic() + 10
+        both = (place["pid"], os.getpid())
+        while min(wire_of(after, pid).total_bytes for pid in both) < 300_000 and time.monotonic() < deadline:
+            after = watching.look()
+    talkers.end(server)
+    assert tally.method == "wire" and "sock_send_length" in (tally.method_reason or "")
+    assert any("shorter than a second" in note for note in tally.notes)
+    assert wire_of(after, place["pid"]).received_bytes > 300_000
+    assert wire_of(after, os.getpid()).sent_bytes > 300_000
+    assert off(after) < 0.01
 
 
 def test_iperf_agrees() -> None:

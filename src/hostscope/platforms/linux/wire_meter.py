@@ -26,8 +26,8 @@ MISSES = (
     "packets as interfaces count them, link headers included; of a socket that several processes use, all stand with "
     "the one that uses it most"
 )
-SWEEP_NS = 1_000_000_000
-"""Sockets are listed at most this often."""
+SWEEP_NS, SHARE = 100_000_000, 8
+"""Sockets are listed at most this often, and for at most that part of the time."""
 
 
 class _Sum:
@@ -91,7 +91,7 @@ class WireMeter:
         self._index = HostSockets()
         self._added: dict[int, Flow] = {}
         self._settled: list[Flow] = []
-        self._swept_ns = 0
+        self._next_sweep_ns = 0
         self._list_sockets()
         counters.find_others()
         self._began_ns = time.monotonic_ns()
@@ -127,11 +127,13 @@ class WireMeter:
 
     def _list_sockets(self) -> bool:
         """Lists sockets again unless that was done just now; whether it was done."""
-        if time.monotonic_ns() - self._swept_ns < SWEEP_NS:
+        began_ns = time.monotonic_ns()
+        if began_ns < self._next_sweep_ns:
             return False
         for socket in self._sweep():
             self._index.add_socket(socket)
-        self._swept_ns = time.monotonic_ns()
+        ended_ns = time.monotonic_ns()
+        self._next_sweep_ns = ended_ns + max(SWEEP_NS, (ended_ns - began_ns) * (SHARE - 1))
         return True
 
     def _judge(self, counter: PacketCounter, elements: list[Element], now: Situation) -> list[tuple[Element, Verdict]]:
