@@ -29,6 +29,18 @@ SPREADS = (
     'f() { sleep 60 & if [ "$1" -lt 4 ]; then f $(($1 + 1)) & f $(($1 + 1)) & fi; '
     "while :; do sleep 60 & sleep 0.05; done; }; echo; f 0"
 )
+HEADLESS = """
+import ctypes, platform, signal, subprocess, threading, time
+def run():
+    while True:
+        subprocess.Popen(["sleep", "60"])
+        time.sleep(0.003)
+signal.signal(signal.SIGTERM, signal.SIG_IGN)
+threading.Thread(target=run).start()
+print(flush=True)
+ctypes.CDLL(None).syscall({"x86_64": 60, "aarch64": 93}[platform.machine()], 0)
+"""
+"""Its first thread has ended; another one goes on starting processes."""
 
 
 @contextmanager
@@ -69,7 +81,8 @@ def members(session: int) -> list[int]:
         if name.isdecimal():
             with suppress(OSError, ValueError):
                 stat = parse_stat(Path(f"/proc/{name}/stat").read_bytes())
-                if stat.session == session and stat.state not in ("zombie", "dead"):
+                ended = stat.state in ("zombie", "dead") and stat.threads < 2
+                if stat.session == session and not ended:
                     found.append(stat.pid)
     return found
 
@@ -207,6 +220,27 @@ def test_a_zombie_has_ended(session: LocalSession) -> None:
         assert plan.steps[0].status == "ended"
         assert f"its parent {os.getpid()} has not asked" in plan.steps[0].notes[0]
         assert session.apply(plan, confirmed=True).outcomes[0].result == "gone"
+
+
+def test_what_looks_like_a_zombie_but_runs_is_stopped(session: LocalSession) -> None:
+    with child(*python(HEADLESS)) as target:
+        until(lambda: state(target.pid) == "zombie")
+        (step,) = session.plan(ActRequest("suspend", (str(target.pid),))).steps
+        assert (step.status, step.state) == ("ready", "zombie") and "the others run on" in step.notes[0]
+        (outcome,) = act(session, "suspend", target.pid).outcomes
+        assert (outcome.result, outcome.after) == ("done", "stopped")
+        threads = Path(f"/proc/{target.pid}/task").iterdir()
+        assert {str(parse_stat((one / "stat").read_bytes()).state) for one in threads} == {"zombie", "stopped"}
+        (outcome,) = act(session, "resume", target.pid).outcomes
+        assert outcome.result == "done" and outcome.after != "stopped"
+
+
+def test_a_tree_whose_root_looks_like_a_zombie_ends_as_a_whole(session: LocalSession) -> None:
+    with child(*python(HEADLESS)) as target:
+        until(lambda: state(target.pid) == "zombie" and len(members(target.pid)) > 5)
+        done = act(session, "terminate", target.pid, tree=True)
+        assert done.complete and not [one for one in done.outcomes if one.result not in ("done", "gone")]
+        assert not members(target.pid)
 
 
 def test_a_key_with_another_start_or_serial_is_a_mismatch(session: LocalSession) -> None:

@@ -116,6 +116,8 @@ def _step_notes(subject: Subject, request: ActRequest, grace_s: float) -> list[s
     process, notes = subject.process, []
     if subject.identity.ended:
         notes.append(f"ended already; its parent {process.ppid} has not asked for its exit code")
+    elif process.state == "zombie":
+        notes.append("its first thread has ended, which makes it look like a zombie; the others run on")
     if not subject.identity.permitted:
         notes.append("needs root (CAP_KILL) or the process's own user")
     if request.action == TERMINATE and process.state == STOPPED and grace_s and request.force:

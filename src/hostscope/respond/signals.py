@@ -14,7 +14,25 @@ KILL_WAIT_S = 2.0
 """What has not ended so long after SIGKILL sleeps uninterruptibly."""
 STOP_WAIT_S = 1.0
 BETWEEN_S = 0.005
+HALTED = frozenset({"stopped", "tracing-stop"})
+ENDED = frozenset({"zombie", "dead"})
 SLEEPING = "in uninterruptible sleep (disk-sleep): the signal takes effect when it wakes"
+
+
+def state_of(host: Host, control: Control, key: ProcessKey, state: str | None) -> str | None:
+    """What a process does whose row has this state.
+
+    One whose first thread has ended looks like a zombie while the others run on: then it is what they do, and what
+    has not stopped yet speaks for all.
+    """
+    if state not in ENDED or control.wait(key, 0):
+        return state
+    try:
+        threads = host.processes.detail(key, frozenset({"threads"})).threads or ()
+    except (Gone, Mismatch):
+        return None
+    living = [thread.state for thread in threads if thread.state not in ENDED]
+    return next((running for running in living if running not in HALTED), living[0] if living else state)
 
 
 class Volley:
@@ -87,7 +105,7 @@ class Volley:
             now = self._host.processes.read(key.pid, ProcessRequest(fields=frozenset({"state"})))
         except (Gone, Denied):
             return None
-        return now.state if now.key.same(key) else None
+        return state_of(self._host, self._control, key, now.state) if now.key.same(key) else None
 
     def await_state(self, subject: Subject, reached: Callable[[str | None], bool]) -> str | None:
         """The state as soon as it is reached, or whatever it is after a second."""

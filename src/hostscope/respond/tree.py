@@ -15,14 +15,14 @@ from hostscope.model.process import Process
 from hostscope.model.response import ActRequest
 from hostscope.platforms.base import Control, Host
 from hostscope.respond.guard import Subject, judge, stands
+from hostscope.respond.plan import STOPPED
 from hostscope.respond.scene import Scene
+from hostscope.respond.signals import ENDED, HALTED, state_of
 from hostscope.respond.subjects import Members, load, sweep
 
 MOST_ROUNDS = 200
 MOST_MEMBERS = 20_000
-STILL = frozenset({"stopped", "tracing-stop", "zombie", "dead"})
-AT_REST = frozenset({"stopped", "zombie", "dead"})
-"""Need not be told to stop; what a tracer holds, it may let run."""
+STILL = HALTED | ENDED
 SLEEP_S = 1.0
 """What sleeps uninterruptibly is waited for so long; it takes the signal before it can do anything else."""
 BETWEEN_S = 0.002
@@ -102,8 +102,8 @@ class Gathering:
     def _stop(self, subject: Subject) -> None:
         key = subject.process.key
         self.subjects[key] = subject
-        if subject.process.state in AT_REST:
-            return
+        if subject.identity.ended or subject.process.state == STOPPED:
+            return  # what a tracer holds is told to stop, too: the tracer may let it run
         try:
             self._control.suspend(key)
             self.stopped.append(key)
@@ -116,4 +116,7 @@ class Gathering:
         known = {key.pid: key for key in self.subjects if key not in self.failed}
         ours = [row for row in rows if row.key.pid in known and known[row.key.pid].same(row.key)]
         still = STILL | {"disk-sleep"} if late else STILL
-        return all(row.state in still for row in ours)
+        return all(self._state(row, known[row.key.pid]) in still for row in ours)
+
+    def _state(self, row: Process, key: ProcessKey) -> str | None:
+        return state_of(self._host, self._control, key, row.state)
