@@ -433,7 +433,8 @@ except Unsupported as failed:
 
 
 def test_without_privilege_it_is_denied() -> None:
-    import_first = "import json, hostscope.platforms.linux.iterator, hostscope.platforms.linux.relocate\n"
+    late = ("iterator", "relocate", "privileges")
+    import_first = "".join(f"import json, hostscope.platforms.linux.{name}\n" for name in late)
     told = run_told(import_first + f"import os\nos.setresuid({65534}, {65534}, {65534})\n" + WITHOUT)
     assert told[0] == "denied"
     assert "CAP_BPF" in told[1]

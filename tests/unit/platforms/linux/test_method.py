@@ -10,7 +10,7 @@ import pytest
 from hostscope.audit import AuditTrail
 from hostscope.errors import Denied, HostError, Unavailable, Unsupported, UsageError
 from hostscope.model.request import BASIC, FULL, ProcessRequest
-from hostscope.platforms.linux import method
+from hostscope.platforms.linux import iterator, method
 from hostscope.platforms.linux.privileges import Privileges
 
 
@@ -45,7 +45,7 @@ class Tasks:
 
 @pytest.fixture
 def privileges(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Privileges:
-    monkeypatch.setattr(method, "TaskIterator", Tasks)
+    monkeypatch.setattr(iterator, "TaskIterator", Tasks)
     monkeypatch.setattr(method, "count_processes", lambda: 10_000)
     monkeypatch.setattr(Privileges, "available", lambda self, names: ())
     return Privileges(AuditTrail(tmp_path / "audit.jsonl"))
