@@ -1,0 +1,193 @@
+"""Traces of real programs: as strace sees them, and the programs none the wiser."""
+
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+pytestmark = [pytest.mark.system, pytest.mark.root]
+HOSTSCOPE = (sys.executable, "-m", "hostscope.cli.main")
+METHODS = ("ebpf", "ptrace")
+LIMIT_S = 30
+_ADDRESS = re.compile(r"0x[0-9a-f]{6,}")
+
+
+def trace(*arguments: str) -> subprocess.CompletedProcess[str]:
+    command = [*HOSTSCOPE, "trace", *arguments]
+    found = subprocess.run(command, check=False, capture_output=True, text=True, timeout=LIMIT_S)
+    if "cannot be used" in found.stderr or "eBPF program" in found.stderr.partition("\n")[0]:
+        pytest.skip(found.stderr)
+    return found
+
+
+def until(holds: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + LIMIT_S
+    while not holds():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
+def status(pid: int, field: str) -> str:
+    for line in Path(f"/proc/{pid}/status").read_text().splitlines():
+        if line.startswith(f"{field}:"):
+            return line.split(":", 1)[1].strip()
+    raise AssertionError(field)
+
+
+@pytest.fixture(scope="module")
+def jit(tmp_path_factory: pytest.TempPathFactory) -> str:
+    if shutil.which("cc") is None:
+        pytest.skip("there is no C compiler")
+    target = tmp_path_factory.mktemp("jit") / "jit"
+    subprocess.run(["cc", "-O1", "-pthread", "-o", target, Path(__file__).parent / "jit.c"], check=True)
+    return str(target)
+
+
+def plain(text: str) -> list[str]:
+    """Lines without threads' numbers, addresses, and what strace says about ends."""
+    lines = [re.sub(r"^\d+ +", "", line) for line in text.splitlines()]
+    calls = [line for line in lines if re.match(r"\w+\(", line)]
+    return [re.sub(r"\s+= ", " = ", _ADDRESS.sub("ADDRESS", re.sub(r" \(.*\)$", "", line))) for line in calls]
+
+
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("calls", ["mmap,mprotect,munmap", "openat,close,access,lseek", "brk,exit_group"])
+def test_equal_to_strace(method: str, calls: str, tmp_path: Path) -> None:
+    if shutil.which("strace") is None:
+        pytest.skip("strace is not installed")
+    program = ["/bin/cat", "/etc/hostname"]
+    output, ours = tmp_path / "strace", tmp_path / "ours"
+    subprocess.run(["strace", "-f", "-o", output, "-e", f"trace={calls}", *program], check=True, capture_output=True)
+    found = trace("--method", method, "--calls", calls, "--format", "strace", "--output", str(ours), "--", *program)
+    assert found.returncode == 0, found.stderr
+    assert plain(ours.read_text()) == plain(output.read_text())
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_written_code_threads_and_children(method: str, jit: str) -> None:
+    found = trace("--method", method, "--", jit)
+    assert found.returncode == 5, found.stderr
+    lines = found.stderr.splitlines()
+    assert len([line for line in lines if "mprotect(" in line and line.endswith("[w-to-x]")]) == 1
+    assert len([line for line in lines if "[executable-anonymous, writable-executable]" in line]) == 1
+    seen = {line.split()[1]: line for line in lines if "12345" in line or "54321" in line}
+    assert len(seen) == 2  # a thread and a child
+    alone = trace("--method", method, "--no-children", "--", jit)
+    assert "54321" not in alone.stderr and "12345" in alone.stderr and alone.returncode == 5
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_the_commands_status_is_ours(method: str) -> None:
+    assert trace("--method", method, "--quiet", "--", "sh", "-c", "exit 7").returncode == 7
+    assert trace("--method", method, "--quiet", "--", "sh", "-c", "kill -TERM $$").returncode == 143
+    missing = trace("--method", method, "--quiet", "--", "/no/such/program")
+    assert missing.returncode == 127 and "No such file" in missing.stderr
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_a_filter_and_a_summary(method: str) -> None:
+    found = trace("--method", method, "--quiet", "--filter", '"PROT_EXEC" in prot', "--", "/bin/true")
+    assert found.stderr and all("PROT_EXEC" in line for line in found.stderr.splitlines())
+    summary = trace("--method", method, "--quiet", "-c", "--calls", "file", "--", "/bin/true")
+    assert "openat" in summary.stderr and summary.stderr.splitlines()[-1].endswith("total")
+
+
+LOOP = """
+import os, signal
+signal.signal(10, lambda *_: print("got", flush=True))
+print("up", flush=True)
+while 1: os.getppid()
+"""
+
+
+def start_loop() -> subprocess.Popen[str]:
+    child = subprocess.Popen([sys.executable, "-c", LOOP], stdout=subprocess.PIPE, text=True)
+    assert child.stdout is not None and child.stdout.readline() == "up\n"
+    return child
+
+
+def end(*children: subprocess.Popen[str]) -> None:
+    for child in children:
+        child.kill()
+        child.wait(LIMIT_S)
+        if child.stdout is not None:
+            child.stdout.close()
+        if child.stderr is not None:
+            child.stderr.close()
+
+
+def tracing(pid: int, *more: str) -> subprocess.Popen[str]:
+    command = [*HOSTSCOPE, "trace", "--method", "ptrace", "--calls", "getppid", *more, str(pid)]
+    tracer = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    assert tracer.stdout is not None and "getppid()" in tracer.stdout.readline()
+    return tracer
+
+
+def test_signals_and_stops_go_through_ptrace_untouched() -> None:
+    child = start_loop()
+    tracer = tracing(child.pid, "--output", "-")
+    drain = subprocess.Popen(["cat"], stdin=tracer.stdout, stdout=subprocess.DEVNULL)
+    try:
+        child.send_signal(10)
+        assert child.stdout is not None and child.stdout.readline() == "got\n"
+        child.send_signal(signal.SIGSTOP)
+        until(lambda: status(child.pid, "State")[0] in "tT")
+        tracer.send_signal(signal.SIGTERM)
+        assert tracer.wait(LIMIT_S) == 143
+        until(lambda: status(child.pid, "TracerPid") == "0")
+        assert status(child.pid, "State").startswith("T (stopped)")
+        child.send_signal(signal.SIGCONT)
+        until(lambda: status(child.pid, "State")[0] in "RS")
+    finally:
+        end(drain, tracer, child)
+
+
+def test_the_process_runs_on_when_we_are_killed() -> None:
+    child = start_loop()
+    tracer = tracing(child.pid)
+    try:
+        end(tracer)
+        until(lambda: status(child.pid, "TracerPid") == "0" and status(child.pid, "State")[0] in "RS")
+        child.send_signal(10)
+        assert child.stdout is not None and child.stdout.readline() == "got\n"
+    finally:
+        end(child)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_a_time_limit_ends_it(method: str) -> None:
+    child = start_loop()
+    try:
+        found = trace("--method", method, "--calls", "mmap", "--duration", "0.3", str(child.pid))
+        assert found.returncode == 0, found.stderr
+        assert status(child.pid, "TracerPid") == "0"
+    finally:
+        end(child)
+
+
+def test_errors_of_use() -> None:
+    for arguments, code in (
+        (("--calls", "nosuch", str(os.getpid())), 2), (("99999999",), 3), ((), 2), (("--method", "magic", "1"), 2),
+    ):  # fmt: skip
+        assert trace(*arguments).returncode == code, arguments
+
+
+def test_without_privileges_a_process_of_others_is_refused_with_reasons() -> None:
+    if shutil.which("setpriv") is None:
+        pytest.skip("setpriv is not installed")
+    command = ["setpriv", "--reuid", "65534", "--regid", "65534", "--clear-groups", *HOSTSCOPE, "trace", "1"]
+    with tempfile.TemporaryDirectory() as folder:
+        os.chmod(folder, 0o777)
+        given = os.environ | {"HOSTSCOPE_AUDIT": f"{folder}/audit.jsonl"}
+        found = subprocess.run(command, check=False, capture_output=True, text=True, timeout=LIMIT_S, env=given)
+    if "hostscope:" not in found.stderr:
+        pytest.skip(f"the interpreter cannot be run as nobody: {found.stderr[-80:]}")
+    assert found.returncode == 4 and "hint:" in found.stderr

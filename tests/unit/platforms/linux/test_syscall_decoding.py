@@ -1,0 +1,107 @@
+"""System calls: numbers and names as the kernel's headers have them, arguments as strace writes them."""
+
+from contextlib import suppress
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from hostscope.errors import UsageError
+from hostscope.model.syscall import TraceRequest
+from hostscope.platforms.linux import syscall_names
+from hostscope.platforms.linux.syscall_arguments import Decoder, quote
+from hostscope.platforms.linux.syscall_record import HEAD, Call, parse_call, parse_head
+from hostscope.platforms.linux.syscall_ring import constants
+from hostscope.render.syscalls import render_call
+
+DECODER = Decoder("x86_64")
+
+
+def shown(name: str, result: int | None, *arguments: int, machine: str = "x86_64", **more: object) -> str:
+    number = syscall_names.numbers(machine)[name]
+    values = (*arguments, *[0] * (6 - len(arguments)))
+    return render_call(Decoder(machine).decode(Call(number, result, values, **more), 1))  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("machine", ["x86_64", "aarch64"])
+def test_numbers_are_those_of_the_headers(machine: str) -> None:
+    pytest.importorskip("ziglang")
+    from tests.unit.platforms.linux.syscall_table import read_numbers
+
+    assert syscall_names.numbers(machine) == read_numbers(machine)
+
+
+@pytest.mark.parametrize("machine", ["x86_64", "aarch64"])
+def test_groups(machine: str) -> None:
+    number = syscall_names.numbers(machine)
+    assert syscall_names.choose(("mmap",), machine) == {number["mmap"]}
+    assert number["openat"] in syscall_names.choose(("file",), machine)
+    assert syscall_names.choose(("all",), machine) == set(number.values())
+    for wrong in (("nosuch",), ()):
+        with pytest.raises(UsageError):
+            syscall_names.choose(wrong, machine)
+    with pytest.raises(UsageError):
+        syscall_names.numbers("vax")
+
+
+def test_every_member_of_a_group_is_a_call() -> None:
+    known = set(syscall_names.numbers("x86_64")) | set(syscall_names.numbers("aarch64"))
+    for group, members in syscall_names.GROUPS.items():
+        assert set(members.split()) <= known, group
+
+
+@pytest.mark.parametrize(
+    ("name", "result", "arguments", "text"),
+    [
+        ("mmap", 0x7F00_0000_0000, (0, 8192, 3, 0x22, 0xFFFF_FFFF, 0),
+         "mmap(NULL, 8192, PROT_READ|PROT_WRITE, MAP_PRIVATE|MAP_ANONYMOUS, -1, 0) = 0x7f0000000000"),
+        ("mprotect", 0, (0x1000, 4096, 5), "mprotect(0x1000, 4096, PROT_READ|PROT_EXEC) = 0"),
+        ("munmap", -22, (1, 2), "munmap(0x1, 2) = -1 EINVAL"),
+        ("exit_group", None, (3,), "exit_group(3) = ?"),
+        ("lseek", 0, (3, (1 << 64) - 5, 2), "lseek(3, -5, SEEK_END) = 0"),
+        ("socket", 3, (2, 0x80001, 6), "socket(AF_INET, SOCK_STREAM|SOCK_CLOEXEC, 6) = 3"),
+        ("clone", 9, (0x1200011, 0, 0, 0, 0),
+         "clone(CLONE_CHILD_CLEARTID|CLONE_CHILD_SETTID|SIGCHLD, NULL, NULL, NULL, 0) = 9"),
+    ],
+)  # fmt: skip
+def test_arguments_by_name(name: str, result: int | None, arguments: tuple[int, ...], text: str) -> None:
+    assert shown(name, result, *arguments) == text
+
+
+def test_paths_are_quoted_and_modes_belong_to_creation() -> None:
+    at_cwd = (1 << 32) - 100
+    opened = shown("openat", 3, at_cwd, 0x1000, 0x80000, 0o777, texts=(b'/a"\n\x1b', b""))
+    assert opened == 'openat(AT_FDCWD, "/a\\"\\n\x1b", O_RDONLY|O_CLOEXEC) = 3'
+    created = shown("openat", 3, at_cwd, 0x1000, 0x241, 0o640, texts=(b"/a", b""))
+    assert created == 'openat(AT_FDCWD, "/a", O_WRONLY|O_CREAT|O_TRUNC, 0640) = 3'
+    assert quote(b"\\") == '"\\\\"'
+
+
+def test_arm64_has_numbers_of_its_own() -> None:
+    assert syscall_names.numbers("aarch64")["mmap"] == 222
+    assert shown("mprotect", 0, 0x1000, 1, 4, machine="aarch64") == "mprotect(0x1000, 1, PROT_EXEC) = 0"
+
+
+def test_what_is_remarkable() -> None:
+    assert shown("mprotect", 0, 0x1000, 1, 5, was_writable=True).endswith("[w-to-x]")
+    assert shown("mmap", 1, 0, 1, 7, 0x22).endswith("[executable-anonymous, writable-executable]")
+    assert "[" not in shown("mprotect", -13, 0x1000, 1, 5, was_writable=True)
+
+
+@given(st.integers(0, 600), st.lists(st.integers(0, (1 << 64) - 1), min_size=6, max_size=6), st.integers(-5000, 5000))
+def test_any_numbers_can_be_shown(number: int, values: list[int], result: int) -> None:
+    assert render_call(DECODER.decode(Call(number, result, tuple(values)), 1))
+
+
+@given(st.binary(max_size=700))
+def test_arbitrary_records_are_parsed_or_refused(raw: bytes) -> None:
+    with suppress(ValueError):
+        parse_call(raw, parse_head(raw))
+
+
+def test_only_what_is_needed_is_looked_at_as_it_begins() -> None:
+    number = syscall_names.numbers("x86_64")
+    given_ = constants(frozenset({number["mmap"], number["exit_group"]}), TraceRequest(), "x86_64")
+    assert given_["entered"] == given_["endless"] != given_["wanted"]
+    timed = constants(frozenset({number["mmap"]}), TraceRequest(durations=True), "x86_64")
+    assert timed["entered"] == timed["wanted"] and HEAD.size == 40
