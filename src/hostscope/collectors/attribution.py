@@ -148,6 +148,10 @@ class Owners:
         self._counters = _Counters(meter, tally, net_ns, clock)
         self._listings = _Listings(host, tally, net_ns, clock)
 
+    def prepare(self) -> None:
+        """Lists all sockets, so that those which close now are known later."""
+        self._listings.read(0, last=False)
+
     def of(self, questions: Sequence[Question], last: bool = False) -> list[FlowOwners]:
         """The owners of each flow, as far as they are known now.
 

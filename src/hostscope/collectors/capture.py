@@ -54,8 +54,8 @@ def _rows(
     recording: "_Recording", stop: threading.Event, told: threading.Event | None, override: "Override"
 ) -> Iterator[CaptureSummary]:
     with (
+        recording.counting() as meter,  # before the first packet comes
         recording.host.capture.open(recording.request, recording.tally) as source,
-        recording.counting() as meter,
     ):
         recording.begin(source, meter, override)
         try:
@@ -108,6 +108,7 @@ class _Recording:
         from hostscope.collectors.packet_notes import PacketNotes
 
         owners = Owners(self.host, self.tally, self._source.interfaces[0].net_ns, meter)
+        owners.prepare()
         return PacketNotes(owners, People(self.host, self._present, self.tally))
 
     def _holding(self, notes: "PacketNotes | None") -> "HeldBatches | None":

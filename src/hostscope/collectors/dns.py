@@ -118,7 +118,7 @@ def _observed(
         request.interfaces, kernel_filter(request), ring_bytes=_RING_BYTES, namespace=request.namespace
     )
     tally.note(ENCRYPTED)
-    with host.capture.open(capture, tally) as source, counting(host, tally) as meter:
+    with counting(host, tally) as meter, host.capture.open(capture, tally) as source:
         host.privileges.settle("packet-ring")
         owners = Owners(host, tally, _namespace(source), meter)
         if (others := owners.addresses.namespaces() - 1) > 0:
