@@ -124,9 +124,11 @@ def _limited(answer: Answer[Event], choices: Choices, stop: Callable[[], None]) 
 
 def _write(sink: Sink, events: Iterator[Event], answer: Answer[Event], choices: Choices) -> None:
     line = _LINES[choices.format]
+    live = choices.output in (None, "-")  # a file appears at the end, as a whole
     for event in events:
         sink.write(line(event))
-        sink.file.flush()
+        if live:
+            sink.file.flush()
     if choices.format == "ndjson":
         sink.write(encode_coverage(answer.coverage))
         sink.file.flush()

@@ -143,23 +143,25 @@ class PtraceTrace:
             alarm.close()
 
     def _at_call(self, tid: int, thread: _Thread) -> Happening | None:
-        happening = None
+        """Looks, lets the thread go on, and only then makes sense of what was seen."""
+        done = None
         try:
             if thread.idle:
                 thread.idle = False
             else:
-                happening = self._look(tid, thread)
+                done = self._look(tid, thread)
             ptrace.go_on(tid, 0)
         except OSError:  # killed meanwhile; its end is told by waitpid
             thread.call = None
-        return happening
+        return Happening(0, thread.key, self._decoder.decode(done, tid)) if done is not None else None
 
-    def _look(self, tid: int, thread: _Thread) -> Happening | None:
+    def _look(self, tid: int, thread: _Thread) -> Call | None:
+        """The call that returned, or never will; None for all other stops."""
         raw = self._info.read(tid)
         operation = raw[0]
         if operation == _EXIT:
             call, thread.call = thread.call, None
-            return None if call is None else self._returned(tid, thread, call, _RESULT.unpack_from(raw, _RESULT_AT)[0])
+            return None if call is None else self._returned(thread, call, _RESULT.unpack_from(raw, _RESULT_AT)[0])
         if operation != _ENTRY:
             return None
         _, architecture, _, _, number, *arguments = _INFO.unpack_from(raw)
@@ -173,9 +175,7 @@ class PtraceTrace:
         thread.call = self._entered(thread, number, tuple(arguments))
         if self._request.durations:
             thread.began = time.monotonic_ns()
-        if number in self._endless:
-            return Happening(0, thread.key, self._decoder.decode(thread.call, tid))
-        return None
+        return thread.call if number in self._endless else None
 
     def _entered(self, thread: _Thread, number: int, arguments: tuple[int, ...]) -> Call:
         texts: tuple[bytes, ...] = ()
@@ -186,10 +186,9 @@ class PtraceTrace:
             writable = _is_writable(thread.pid, arguments[0])
         return Call(number, None, arguments, texts, was_writable=writable)
 
-    def _returned(self, tid: int, thread: _Thread, call: Call, result: int) -> Happening:
+    def _returned(self, thread: _Thread, call: Call, result: int) -> Call:
         took = time.monotonic_ns() - thread.began if self._request.durations else None
-        done = Call(call.number, result, call.arguments, call.texts, took, call.was_writable)
-        return Happening(0, thread.key, self._decoder.decode(done, tid))
+        return Call(call.number, result, call.arguments, call.texts, took, call.was_writable)
 
     def _stopped(self, tid: int, status: int) -> None:
         """Everything but calls: ends, births, signals, stops."""

@@ -78,7 +78,9 @@ def seize_with(tid: int, options: int) -> None:
 
 def go_on(tid: int, signal: int) -> None:
     """Lets a stopped thread run to its next call, with the signal that it stopped on its way to. Raises OSError."""
-    _call(PTRACE_SYSCALL, tid, None, signal)
+    if _libc.ptrace(PTRACE_SYSCALL, tid, None, signal) < 0:
+        code = ctypes.get_errno()
+        raise OSError(code, os.strerror(code))
 
 
 def listen(tid: int) -> None:
