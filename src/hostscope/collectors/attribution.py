@@ -39,8 +39,8 @@ from hostscope.platforms.tally import Tally
 
 COUNT_S, LIST_S = 0.1, 0.2
 """Between two readings of the counters, and between two listings of all sockets, at least."""
-LAST_COUNT_S = 0.02
-"""The same for readings before which a process would be called gone."""
+LAST_S = 0.02
+"""The same for those before which a process would be called gone."""
 NOTED_NS = 10_000_000
 """What a packet was sent by is in the counters so soon after it was seen: the kernel counts a call when it returns."""
 LISTED_NS = 10_000_000_000
@@ -151,6 +151,11 @@ class Owners:
     def prepare(self) -> None:
         """Lists all sockets, so that those which close now are known later."""
         self._listings.read(0, last=False)
+
+    def hurry(self) -> None:
+        """The next questions are the last ones of all: nothing is put off, however long it takes."""
+        self._counters.hurry()
+        self._listings.hurry()
 
     def of(self, questions: Sequence[Question], last: bool = False) -> list[FlowOwners]:
         """The owners of each flow, as far as they are known now.
@@ -273,6 +278,10 @@ class _Counters:
         """What was counted so far."""
         return self._counted.ends
 
+    def hurry(self) -> None:
+        """They may be read at once."""
+        self._last_s = 0.0
+
     def read(self, at_ns: int, last: bool) -> bool:
         """Reads them, unless that was done just now, or after what was seen at `at_ns`; whether it did."""
         began = self._clock()
@@ -286,8 +295,8 @@ class _Counters:
             self._meter = None
             return False
         took = self._clock() - began
-        self._last_s = self._clock() + max(LAST_COUNT_S, took * (_COUNT_SHARE - 1))
-        self._next_s = self._last_s + COUNT_S - LAST_COUNT_S
+        self._last_s = self._clock() + max(LAST_S, took * (_COUNT_SHARE - 1))
+        self._next_s = self._last_s + COUNT_S - LAST_S
         return True
 
 
@@ -304,24 +313,29 @@ class _Listings:
     def __init__(self, host: Host, tally: Tally, net_ns: int | None, clock: Callable[[], float]) -> None:
         self._host, self._tally, self._net_ns, self._clock = host, tally, net_ns, clock
         self.looks: tuple[_Look, ...] = ()
-        self._next_s = 0.0
+        self._next_s = self._last_s = 0.0
+
+    def hurry(self) -> None:
+        """They may be listed at once, unless that cannot be done at all."""
+        self._last_s = 0.0 if self._next_s < float("inf") else self._last_s
 
     def read(self, at_ns: int, last: bool) -> bool:
         """Lists them, unless that was done just now, or after what was seen at `at_ns`; whether it did."""
         began = self._clock()
-        if began < self._next_s or (self.looks and self.looks[0].at_ns > at_ns):
+        if began < (self._last_s if last else self._next_s) or (self.looks and self.looks[0].at_ns > at_ns):
             return False
         own, listed_ns = Tally(), time_ns()
         try:
             fresh = _Look(self._listed(own), listed_ns)
         except Error as failed:
             self._tally.note(f"packets carry no processes: {failed.message}")
-            self._next_s = float("inf")
+            self._next_s = self._last_s = float("inf")
             return False
         self._tally.effects += [effect for effect in own.effects if effect not in self._tally.effects]
         self.looks = (fresh, *self.looks[:1])
         took = self._clock() - began
-        self._next_s = self._clock() + max(LIST_S, took * (_LIST_SHARE - 1))
+        self._last_s = self._clock() + max(LAST_S, took * (_LIST_SHARE - 1))
+        self._next_s = self._last_s + LIST_S - LAST_S
         return True
 
     def _listed(self, tally: Tally) -> HeldEnds:

@@ -45,8 +45,8 @@ class HeldBatches:
         yield from self._ready()
 
     def flush(self) -> Iterator[tuple[PacketBatch, Notes]]:
-        """Everything, with what is known by now."""
-        self._notes.settle(at_once=True)
+        """Everything, after a last look."""
+        self._notes.finish()
         yield from self._ready()
 
     def _hold(self, batch: PacketBatch, marked: Marked) -> None:

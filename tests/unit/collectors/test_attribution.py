@@ -282,12 +282,24 @@ def test_sockets_are_listed_again_only_after_a_while_and_closed_ones_are_remembe
     owners = Owners(replace(box(), sockets=sockets), Tally(), OURS, clock=lambda: now[0])
     unknown = Question("tcp", CLIENT, Endpoint("192.0.2.9", 1), 1 << 62)
     assert asked(owners, FORTH)[0][0] == ["p5"]
-    owners.of([unknown], last=True)
+    owners.of([unknown])
     assert sockets.asked == 1
     now[0] = 10.0
     owners.of([unknown])
     assert sockets.asked == 2
     assert asked(owners, FORTH)[0][0] == ["p5"], "its socket was there one look before"
+
+
+def test_last_questions_of_all_are_not_put_off() -> None:
+    sockets = Sockets([])
+    owners = Owners(replace(box(), sockets=sockets), Tally(), OURS, clock=lambda: 5.0)
+    late = Question("tcp", CLIENT, SERVER, 1 << 62)
+    owners.of([late], last=True)
+    owners.of([late], last=True)
+    assert sockets.asked == 1
+    owners.hurry()
+    owners.of([late], last=True)
+    assert sockets.asked == 2
 
 
 def test_one_listing_answers_for_everything_before_it() -> None:

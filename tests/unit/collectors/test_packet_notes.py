@@ -48,6 +48,9 @@ class Told(Owners):
     def __init__(self, *answers: FlowOwners) -> None:
         self.answers, self.asked, self.lasts = list(answers), list[Question](), list[bool]()
 
+    def hurry(self) -> None:
+        self.hurried = True
+
     def of(self, questions: Sequence[Question], last: bool = False) -> list[FlowOwners]:
         self.asked += questions
         self.lasts += [last] * len(questions)
@@ -233,13 +236,14 @@ def test_what_need_not_wait_is_not_copied() -> None:
 
 
 def test_what_waits_has_memory_of_its_own(clock: Clock) -> None:
-    notes, _ = noting(GONE)
+    notes, owners = noting(GONE)
     held, batch = HeldBatches(notes), frames.batch(one_packet(7))
     memory = batch.data.copy()
     list(held.take(replace(batch, data=memory)))
     memory[:] = 0
     assert given(held.flush())[0].startswith(one_packet(7))
     assert given(held.flush()) == []
+    assert owners.hurried
 
 
 def test_too_much_to_hold_is_given_early_and_counted(clock: Clock) -> None:
