@@ -3,10 +3,14 @@
 import ctypes
 import mmap
 import os
+import subprocess
 
 import pytest
 
+from hostscope.errors import Gone
+from hostscope.model.request import ProcessRequest
 from hostscope.platforms.linux.clock import PAGE_BYTES
+from hostscope.platforms.linux.host import open_host
 from hostscope.platforms.linux.pagemap import Pagemap
 
 pytestmark = pytest.mark.system
@@ -33,6 +37,22 @@ def test_both_ways_see_the_same_pages(runs: int) -> None:
     if scanned != expected:  # before Linux 6.7 there is no scan, and the zero page is a page
         assert scanned == table
     assert joined_without(table, zero) == expected
+
+
+def test_pages_of_one_that_has_ended() -> None:
+    child = subprocess.Popen(["sleep", "60"])
+    try:
+        host = open_host()
+        key = host.processes.read(child.pid, ProcessRequest()).key
+        anonymous = next(one for one in host.memory.regions(key, False) if not one.inode and one.path == "[stack]")
+        with host.memory.open(key) as space:
+            child.kill()
+            child.wait()
+            with pytest.raises(Gone):
+                list(space.resident(anonymous))
+    finally:
+        child.kill()
+        child.wait()
 
 
 def joined_without(ranges: list[tuple[int, int]], zero: tuple[int, int]) -> list[tuple[int, int]]:

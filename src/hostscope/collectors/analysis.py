@@ -131,7 +131,7 @@ def read_file(region: Region, within: int) -> bytes | None:
         if os.fstat(fd).st_ino != region.inode:
             return None
         return read_at(fd, 1 << 20, region.offset + within)
-    except OSError:
+    except (OSError, OverflowError):  # the offset is the dump's word
         return None
     finally:
         os.close(fd)

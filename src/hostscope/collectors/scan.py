@@ -13,7 +13,7 @@ from hostscope.collectors.targets import find
 from hostscope.dumps.matching import cut_parts, file_matches, region_matches
 from hostscope.dumps.positional import read_at
 from hostscope.dumps.rules import Rules, compile_rules
-from hostscope.dumps.selection import obstacle
+from hostscope.dumps.selection import obstacle, without_memory
 from hostscope.errors import Denied, Error, Gone, Mismatch, Unavailable
 from hostscope.model.answer import Answer
 from hostscope.model.dump import RuleMatch
@@ -24,7 +24,7 @@ from hostscope.model.request import ProcessRequest
 from hostscope.platforms.base import AddressSpace, Host
 from hostscope.platforms.tally import Tally
 
-FIELDS = frozenset({"exe", "state"})
+FIELDS = frozenset({"exe", "state", "threads"})
 
 
 def scan(
@@ -68,7 +68,7 @@ class Scanner:
         request = ProcessRequest(fields=FIELDS)
         if not targets:
             for process in self._host.processes.sweep(request, Tally()):
-                if process.key.pid == os.getpid() or process.kernel or process.state in ("zombie", "dead"):
+                if process.key.pid == os.getpid() or without_memory(process):
                     self._tally.skipped += 1
                 else:
                     yield process

@@ -73,6 +73,8 @@ def check_free(path: str, force: bool) -> None:
     """Raises UsageError when something has the name and may not be replaced."""
     if os.path.isdir(path) and not os.path.islink(path):
         raise UsageError(f"{path} is a directory", "name a file")
+    if os.path.exists(path) and not os.path.isfile(path):  # /dev/null would be gone for everybody
+        raise UsageError(f"{path} is no regular file, and is not replaced", "give another name")
     if os.path.lexists(path) and not force:
         raise UsageError(f"{path} is there already", "give --force to replace it, or another name")
 

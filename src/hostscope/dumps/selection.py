@@ -6,6 +6,7 @@ from msgspec import Struct
 
 from hostscope.model.dump import DumpRequest
 from hostscope.model.memory import Region
+from hostscope.model.process import Process
 
 DEVICE_FLAGS = frozenset({"io", "pf"})
 """VmFlags of mappings of devices and of the kernel's own pages."""
@@ -20,6 +21,11 @@ class Chosen(Struct, frozen=True, gc=False):
     skipped: str | None = None
     first: bool = False
     """Whether it is read before the others."""
+
+
+def without_memory(process: Process) -> bool:
+    """Whether it is a kernel thread, or ended; one whose first thread alone has ended looks so, too, and is not."""
+    return bool(process.kernel) or (process.state in ("zombie", "dead") and (process.threads or 1) < 2)
 
 
 def select(regions: Sequence[Region], request: DumpRequest, suspicious: Collection[int]) -> tuple[Chosen, ...]:

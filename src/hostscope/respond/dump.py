@@ -32,7 +32,7 @@ from hostscope.model.process import Process
 from hostscope.model.request import ProcessRequest
 from hostscope.platforms.base import AddressSpace, Control, Host
 
-FIELDS = frozenset({"state", "exe", "argv", "owner", "session", "schedule"})
+FIELDS = frozenset({"state", "exe", "argv", "owner", "session", "schedule", "threads"})
 """What the notes of a core tell of its process."""
 SEVERAL = 4
 """Processes whose dumps are prepared at the same time; reading is the crew's."""

@@ -10,6 +10,7 @@ from msgspec.structs import replace
 from hostscope.audit import AuditTrail, default_path, this_process
 from hostscope.collectors.targets import find
 from hostscope.dumps.output import Override, permitted, unwritable
+from hostscope.dumps.selection import without_memory
 from hostscope.errors import UsageError
 from hostscope.model.answer import Answer
 from hostscope.model.dump import Dump, DumpRequest
@@ -89,7 +90,7 @@ def _everything(host: Host, tally: Tally) -> Iterator[Process]:
     """What has memory, but for ourselves."""
     ours = os.getpid()
     for process in host.processes.sweep(ProcessRequest(fields=FIELDS), Tally()):
-        if process.key.pid == ours or process.kernel or process.state in ("zombie", "dead"):
+        if process.key.pid == ours or without_memory(process):
             tally.skipped += 1
         else:
             yield process

@@ -15,11 +15,11 @@ from hostscope.dumps.core_notes import CoreProcess, build_notes
 from hostscope.dumps.image import Written, write_plain, write_zstd
 from hostscope.dumps.layout import core_layout, raw_layout
 from hostscope.dumps.manifest import dumped_regions
-from hostscope.dumps.output import NewFile, new_file
+from hostscope.dumps.output import NewFile, check_free, new_file
 from hostscope.dumps.pieces import PIECE_BYTES, Budget, PiecePlan, batch, cut
 from hostscope.dumps.reading import open_crew
 from hostscope.dumps.selection import Chosen
-from hostscope.errors import Gone, Unavailable
+from hostscope.errors import Gone, Unavailable, UsageError
 from hostscope.model.gap import Reason
 from hostscope.model.memory import Region, ThreadState
 from tests.unit.dumps.spaces import PAGE, FakeSpace, region
@@ -134,6 +134,14 @@ def test_a_link_in_the_way_is_replaced_and_not_followed(tmp_path: Path) -> None:
         file.finish()
     assert (tmp_path / "theirs").read_text() == "theirs"
     assert (tmp_path / "core").read_bytes() == b"ours" and not (tmp_path / "core").is_symlink()
+
+
+@pytest.mark.parametrize("linked", [False, True])
+def test_what_is_no_regular_file_is_never_replaced(tmp_path: Path, linked: bool) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "link").symlink_to(tmp_path / "pipe")
+    with pytest.raises(UsageError, match="no regular file"):
+        check_free(str(tmp_path / ("link" if linked else "pipe")), force=True)
 
 
 RANGES = st.lists(st.tuples(st.integers(0, 40), st.integers(1, 5000)), max_size=12)

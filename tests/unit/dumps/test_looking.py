@@ -6,14 +6,17 @@ import struct
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
+from hostscope.collectors.analysis import read_file
 from hostscope.dumps import strings as module
 from hostscope.dumps.anomalies import changed_code, find, image_anomalies, region_anomalies, thread_anomalies
 from hostscope.dumps.entropy import entropy
 from hostscope.dumps.indicators import Indicators, indicators_of
-from hostscope.dumps.selection import reading_order, select
+from hostscope.dumps.selection import reading_order, select, without_memory
 from hostscope.dumps.strings import find_strings
 from hostscope.model.dump import POLICIES, DumpedThread, DumpRequest, FoundString
+from tests.fake import process
 from tests.unit.dumps.spaces import PAGE, region
 
 
@@ -179,3 +182,15 @@ def test_policies(policy: str, expected: list[int]) -> None:
 def test_an_address_is_found() -> None:
     assert find(ROWS, 3 * PAGE + 5) is ROWS[2]
     assert find(ROWS, 0) is None and find(ROWS, 99 * PAGE) is None
+
+
+def test_who_has_no_memory() -> None:
+    rows = [process(50, state="zombie"), process(51, state="zombie", threads=2), process(52, kernel=True), process(53)]
+    assert [row.key.pid for row in rows if not without_memory(row)] == [51, 53], "51: its first thread alone has ended"
+
+
+@pytest.mark.parametrize("offset", [-1, 1 << 63, 1 << 64])
+def test_the_offset_of_a_file_is_the_dumps_word(offset: int) -> None:
+    one = region(0, 1, "r-xp", __file__, os.stat(__file__).st_ino)
+    assert read_file(replace(one, offset=offset), 0) is None
+    assert (read_file(one, 0) or b"")[:3] == b'"""'

@@ -92,6 +92,8 @@ class AddressSpace:
             return
         try:
             yield from self._pagemap.used(region.start, region.end)
+        except ProcessLookupError:
+            raise self._gone() from None
         except OSError as failed:
             raise NativeError("pagemap", failed.errno or 0, failed.strerror or "") from failed
 
