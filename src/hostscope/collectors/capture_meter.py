@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 FORWARDED = "forwarded"
 SNAP_BYTES = 2048
 """Enough for the hellos that names are learnt from."""
+RING_BYTES = 32 << 20
+"""Over all interfaces; it counts as our memory."""
 LOOK_S, SHARE = 0.2, 8
 """Sockets are listed at most this often while packets come, and for at most that part of the time."""
 DELIVERY_S = 0.1
@@ -48,7 +50,7 @@ def open_capture_meter(host: Host, request: TrafficRequest, tally: Tally) -> Ite
         Denied, Unsupported
     """
     totals = InterfaceTotals(host, request.interfaces)
-    capture = CaptureRequest(interfaces=request.interfaces, snap_bytes=SNAP_BYTES)
+    capture = CaptureRequest(interfaces=request.interfaces, snap_bytes=SNAP_BYTES, ring_bytes=RING_BYTES)
     with host.capture.open(capture, tally) as source:
         try:
             from hostscope.collectors.packet_flows import PacketFlows
