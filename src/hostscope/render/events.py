@@ -1,6 +1,7 @@
 """Events, one line each."""
 
 from collections.abc import Callable
+from functools import lru_cache
 from signal import Signals
 from time import gmtime, strftime
 from typing import Any
@@ -38,7 +39,12 @@ def render_event(event: Event) -> str:
 
 def render_moment(at_ns: int) -> str:
     """``2026-03-01T12:00:00.123Z``."""
-    return f"{strftime('%Y-%m-%dT%H:%M:%S', gmtime(at_ns // 1_000_000_000))}.{at_ns // 1_000_000 % 1000:03d}Z"
+    return f"{_second(at_ns // 1_000_000_000)}.{at_ns // 1_000_000 % 1000:03d}Z"
+
+
+@lru_cache(maxsize=4)
+def _second(at_s: int) -> str:
+    return strftime("%Y-%m-%dT%H:%M:%S", gmtime(at_s))
 
 
 def _body(event: Event) -> str:
