@@ -236,6 +236,18 @@ def test_a_torn_line_explained_by_a_foreign_one_is_a_fault(trail: AuditTrail) ->
     assert fault is not None and fault.line == 2
 
 
+def test_only_the_line_that_names_a_torn_one_explains_it(trail: AuditTrail) -> None:
+    fill(trail, 2)
+    whole = trail.path.read_bytes().splitlines(keepends=True)
+    trail.path.write_bytes(whole[0] + whole[1][:40])
+    fill(trail, 1)
+    repaired = trail.path.read_bytes().splitlines(keepends=True)
+    assert trail.verify() is None
+    trail.path.write_bytes(repaired[0] + b"another" + b"".join(repaired[1:]))
+    fault = trail.verify()
+    assert fault is not None and fault.line == 2
+
+
 @given(st.binary(max_size=400))
 def test_verify_survives_any_bytes(tmp_path_factory: pytest.TempPathFactory, noise: bytes) -> None:
     trail = AuditTrail(tmp_path_factory.mktemp("noise") / "audit.jsonl")

@@ -1,11 +1,15 @@
 """Each rule applies to whom it is about, and to nobody else."""
 
 import pytest
+from msgspec.structs import replace
 
 from hostscope.errors import Refused, UsageError
 from hostscope.model.response import ActRequest
-from hostscope.respond.guard import OVERRIDABLE, RULES
+from hostscope.respond.guard import OVERRIDABLE, RULES, judge
 from hostscope.respond.plan import check
+from hostscope.respond.scene import look_round
+from hostscope.respond.subjects import load
+from tests.fake import key
 from tests.unit.respond.stage import OURS, Stage
 
 
@@ -50,6 +54,22 @@ def test_an_override_names_its_rule(stage: Stage, rule: str) -> None:
 def test_what_cannot_be_overridden(rule: str) -> None:
     with pytest.raises(UsageError, match="cannot be overridden"):
         check(ActRequest("terminate", ("1",), overrides=(rule,)))
+
+
+@pytest.mark.parametrize(("pid", "rule"), [(1, "init"), (2, "kernel-thread")])
+def test_the_guard_itself_lets_no_override_of_these_through(stage: Stage, pid: int, rule: str) -> None:
+    (subject,) = load(stage.host, stage.control, {key(pid): 0})
+    request = ActRequest("terminate", (str(pid),), overrides=tuple(RULES))
+    (standing,) = (one for one in judge(subject, look_round(stage.host, stage.control), request) if not one.overridden)
+    assert standing.rule == rule
+
+
+@pytest.mark.parametrize("pid", [30, 25])
+def test_who_took_over_the_number_of_an_ancestor_is_none(stage: Stage, pid: int) -> None:
+    scene = look_round(stage.host, stage.control)
+    found, later = key(pid), replace(key(pid), start=key(pid).start + 1)
+    assert (scene.is_ancestor(found), scene.is_ancestor(later)) == (True, False)
+    assert (scene.carrier(found) is not None, scene.carrier(later)) == (pid == 25, None)
 
 
 def test_resume_stops_nothing_and_is_let_through(stage: Stage) -> None:
