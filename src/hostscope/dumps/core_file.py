@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from hostscope.binaries.elf import ET_CORE, PF_R, PF_W, PF_X, PT_LOAD, PT_NOTE, Elf, Note, parse_elf, parse_notes
 from hostscope.dumps.core_notes import NT_AUXV, NT_FILE, NT_PRPSINFO, NT_PRSTATUS
@@ -52,7 +53,7 @@ class CoreFile:
         self.size_bytes = os.fstat(fd).st_size
         self.elf = None if manifest and manifest.image == "raw" else self._parse()
         self.notes = tuple(self._notes(self.elf)) if self.elf else ()
-        self.held = tuple(self._held())
+        self.held = _bounded(tuple(self._held()), self.size_bytes)
         self.regions = tuple(one.region for one in self.held)
 
     @property
@@ -160,10 +161,30 @@ def _by_manifest(manifest: Manifest) -> Iterator[Held]:
 
 
 def _within(region: Region, pieces: tuple[Piece, ...]) -> Iterator[tuple[int, int]]:
+    """Ascending ranges; what lies outside of the region, or was given already, is left out."""
+    last = region.start
     for piece in pieces:
         for start, end in piece.ranges:
-            if region.start <= start < end <= region.end:
+            if last <= start < end <= region.end:
+                last = end
                 yield start, end
+
+
+def _bounded(held: tuple[Held, ...], size_bytes: int) -> tuple[Held, ...]:
+    """No more than the file has, and no byte of it twice: a small file must not mean work without end."""
+    bounded, taken = list(held), 0
+    for index in sorted(range(len(held)), key=lambda index: held[index].file_offset):
+        one = held[index]
+        count = max(0, min(one.file_bytes, size_bytes - one.file_offset)) if one.file_offset >= taken else 0
+        taken = max(taken, one.file_offset + count)
+        bounded[index] = replace(one, file_bytes=count, ranges=_cut_off(one, one.region.start + count))
+    return tuple(bounded)
+
+
+def _cut_off(one: Held, end: int) -> tuple[tuple[int, int], ...] | None:
+    if one.ranges is None or not one.ranges or one.ranges[-1][1] <= end:
+        return one.ranges
+    return tuple((first, min(last, end)) for first, last in one.ranges if first < end)
 
 
 def _by_segments(elf: Elf, files: dict[int, tuple[int, int, str]]) -> Iterator[Held]:

@@ -10,9 +10,10 @@ from hypothesis import strategies as st
 
 from hostscope.binaries.elf import ET_CORE, HEADER, MAGIC, SEGMENT, build_note
 from hostscope.collectors.analysis import AnalysisRequest, analyze
-from hostscope.dumps.core_file import open_core, parse_files
+from hostscope.dumps.core_file import Held, _bounded, open_core, parse_files
 from hostscope.dumps.manifest import parse_manifest
 from hostscope.errors import UsageError
+from hostscope.model.memory import Region
 
 WORD = st.one_of(st.integers(0, 1 << 20), st.integers(0, (1 << 64) - 1))
 SEGMENTS = st.lists(
@@ -75,3 +76,20 @@ def test_a_program_is_no_dump() -> None:
         pass
     with pytest.raises(UsageError, match="cannot read"), open_core("/nowhere/core"):
         pass
+
+
+def test_no_byte_of_a_file_is_held_twice(tmp_path: Path) -> None:
+    rest, count = bytes(4096), 1000
+    at = HEADER.size + SEGMENT.size * (count + 1)
+    segments = [(1, 6, at, number << 32, 0, len(rest), len(rest), 4096) for number in range(1, count + 1)]
+    (tmp_path / "core").write_bytes(core_of(segments, [], rest))
+    with open_core(str(tmp_path / "core")) as core:
+        assert [one.file_bytes for one in core.held] == [len(rest)] + [0] * (count - 1)
+
+
+def test_ranges_end_where_the_file_does() -> None:
+    one = Held(Region(4096, 1 << 60, "rw-p", 0, "", 0, None, False), 100, 1 << 59, ((4096, 8192), (1 << 50, 1 << 60)))
+    (bounded,) = _bounded((one,), 100 + 4096)
+    assert (bounded.file_bytes, bounded.ranges) == (4096, ((4096, 8192),))
+    (half,) = _bounded((one,), 100 + 10)
+    assert (half.file_bytes, half.ranges) == (10, ((4096, 4106),))
