@@ -9,12 +9,17 @@ import socket
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 import pytest
 
+from hostscope.model.traffic import TrafficRequest
+from hostscope.platforms.base import Sockets
+from hostscope.platforms.linux.clock import read_boot
+from hostscope.platforms.linux.traffic import Traffic
+from hostscope.platforms.tally import Tally
 from tests.system.commands import need
 from tests.system.links import Pair, pair
 from tests.system.test_capture import HOSTSCOPE, PATIENCE_S, Running, send, size, tshark, until
@@ -61,8 +66,8 @@ def started(*command: str) -> Iterator[Server]:
         child.communicate()
 
 
-def web() -> "contextmanager[Server]":  # type: ignore[type-arg]
-    return started(sys.executable, "-u", "-m", "http.server", "0", "--bind", "127.0.0.1")  # type: ignore[return-value]
+def web() -> AbstractContextManager[Server]:
+    return started(sys.executable, "-u", "-m", "http.server", "0", "--bind", "127.0.0.1")
 
 
 def short(address: str, port: int, *prefix: str) -> int:
@@ -197,7 +202,7 @@ def test_the_last_seconds_have_the_processes_of_sockets_that_closed_long_before_
 def test_with_no_more_than_packets_it_says_what_it_misses_and_still_names_sockets_of_its_user(tmp_path: Path) -> None:
     setpriv, path = need("setpriv", "util-linux"), tmp_path / "a.pcapng"
     tmp_path.chmod(0o777)
-    as_nobody = (setpriv, "--reuid", "65534", "--regid", "65534", "--clear-groups")
+    as_nobody: tuple[str, ...] = (setpriv, "--reuid", "65534", "--regid", "65534", "--clear-groups")
     script = """
 import socket, sys
 s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1], flush=True)
@@ -233,3 +238,28 @@ def test_a_signal_while_packets_wait_for_their_processes_writes_them(tmp_path: P
     running.child.send_signal(signal.SIGTERM)
     running.child.communicate(timeout=PATIENCE_S)
     assert [set(one) for one in comments(path)] == [{pid}] * 3
+
+
+def test_the_kernel_tells_of_connections_without_payload() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as was:
+        refusing = was.getsockname()[1]
+    request = TrafficRequest(method="accounting", names=False, connections=True)
+    with Traffic(read_boot(), cast(Sockets, None)).open(request, Tally()) as meter:
+        with socket.socket() as refused, pytest.raises(ConnectionRefusedError):
+            refused.connect(("127.0.0.1", refusing))
+        with socket.create_server(("::1", 0), family=socket.AF_INET6) as listener:
+            with socket.create_connection(listener.getsockname()[:2]) as client:
+                mine = client.getsockname()[1]
+                accepted, _ = listener.accept()
+                accepted.close()
+            served = listener.getsockname()[1]
+        first, second = meter.read().flows, meter.read().flows
+    wanted = {("127.0.0.1", refusing): "outbound", ("::1", served): "outbound", ("::1", mine): "inbound"}
+    found = {
+        (flow.remote.address, flow.remote.port): flow
+        for flow in first
+        if flow.key and flow.key.pid == os.getpid() and flow.remote and not (flow.payload and flow.payload.total_bytes)
+    }
+    assert {ends: found[ends].direction for ends in wanted if ends in found} == wanted
+    assert all(flow.local.port for flow in first if flow.protocol == "tcp")
+    assert {id(flow) for flow in found.values()} <= {id(flow) for flow in second}, "what did not change is the same"

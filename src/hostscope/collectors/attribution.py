@@ -109,8 +109,9 @@ class FlowOwners(NamedTuple):
 
     @property
     def half(self) -> str | None:
-        """Why one end of this host has no process while the other one has."""
-        return (self.source.unknown or self.destination.unknown) if self.unknown is None else None
+        """Why one end of this host has no process while the other one has; the kernel answers for itself."""
+        lacks = (self.source.unknown or self.destination.unknown) if self.unknown is None else None
+        return None if lacks == KERNEL else lacks
 
 
 _OTHER_HOST = Party()

@@ -11,6 +11,7 @@ import numpy as np
 from msgspec import Struct
 
 from hostscope.collectors.attribution import FlowOwners, Owner, Owners, Party, People, Question
+from hostscope.collectors.held_ends import KERNEL
 from hostscope.model.socket import Endpoint
 from hostscope.render.sanitise import sanitise
 from hostscope.wire.batch import I64, PacketBatch
@@ -223,7 +224,7 @@ class PacketNotes:
 
     def _lines(self, end: Endpoint, party: Party) -> Iterator[str]:
         if party.unknown is not None:
-            yield f"{end} = process unknown: {party.unknown}"
+            yield f"{end} = {'the kernel' if party.unknown == KERNEL else f'process unknown: {party.unknown}'}"
         one_of = f"one of {party.sockets} sockets: " if party.sockets > 1 else ""
         for owner in map(self._described.describe, party.owners[:_MOST_OWNERS]):
             if len(self.people) < _MOST_PEOPLE:

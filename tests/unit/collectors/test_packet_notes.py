@@ -155,6 +155,12 @@ def test_one_missing_process_of_two_is_said_and_counted(clock: Clock) -> None:
     assert list(notes.lines()) == ["packets with one of two processes of this host: 1 of 1 flows; the other: gone"]
 
 
+def test_what_the_kernel_answers_lacks_nothing() -> None:
+    notes, _ = noting(FlowOwners(SENT, Party((), "kernel")))
+    assert b"192.0.2.1:443 = the kernel" in noted(notes, frames.batch(one_packet()))[0]
+    assert list(notes.lines()) == []
+
+
 def test_one_of_several_sockets_and_many_holders_are_said() -> None:
     notes, _ = noting(FlowOwners(Party((HOLDER,) * 5, sockets=2), OTHER_HOST))
     found = noted(notes, frames.batch(one_packet()))[0]
