@@ -32,7 +32,7 @@ COMMAND_CHARACTERS = 200
 PATIENCE_S = 0.3
 """How long the packets of a new flow wait for their processes to be known."""
 NOT_ASKED, NOT_IP = "not-asked", "no IP"
-_ASK_S, _SHARE = 0.05, 8
+_ASK_S, _SHARE = 0.05, 3
 """Flows that wait are asked about so often, and for at most that part of the time."""
 _AGAIN_S, _TRIES = 1.0, 4
 """A flow without a process is asked about again after a while, a few times."""
@@ -40,9 +40,10 @@ _IDLE_NS = 5_000_000_000
 """After such a silence the ends of a flow may be another process's."""
 _MOST_OWNERS = 3
 _MOST_FLOWS = 65_536
-_MOST_ASKED = 500
-"""Flows of one batch that are asked about, at 20 µs each: a flood of new flows must not cost packets."""
-_MOST_PENDING = 2048
+_MOST_ASKED, _MOST_LAST = 500, 2000
+"""Flows that are asked about at once, at 20 µs each: a flood of new flows must not cost packets."""
+_MOST_PENDING = 16_384
+"""Flows that wait; of more the processes are not asked for."""
 _MOST_NAMES, _MOST_OF_ONE = 16_384, 4
 _MOST_PEOPLE = 4096
 _DNS, _TCP, _UDP = 53, 6, 17
@@ -124,8 +125,8 @@ class PacketNotes:
         if not self._pending or (now < self._ask_s and not at_once):
             return
         last = [flow for flow, one in self._pending.items() if at_once or now - one.since_s >= PATIENCE_S]
-        self._try(last, last=True)
-        self._try(list(self._pending), last=False)
+        self._try(last if at_once else last[:_MOST_LAST], last=True)
+        self._try(list(self._pending)[:_MOST_ASKED], last=False)
         self._ask_s = monotonic() + max(_ASK_S, (monotonic() - now) * _SHARE)
 
     def finish(self) -> None:
@@ -189,12 +190,12 @@ class PacketNotes:
             for place, (flow, at_ns) in enumerate(zip(flows, times, strict=True))
             if flow and flow not in self._pending and self._due(flow, at_ns, now, flow in reopened)
         ]
-        places = due[: min(_MOST_ASKED, _MOST_PENDING - len(self._pending))]
+        places = due[: _MOST_PENDING - len(self._pending)]
         self.unasked += len(due) - len(places)
         questions = _questions(batch, out, first[places])
         for place, question in zip(places, questions, strict=True):
             self._pending[flows[place]] = _Pending(question, now)
-        self._try([flows[place] for place in places], last=False)
+        self._try([flows[place] for place in places[:_MOST_ASKED]], last=False)
 
     def _due(self, flow: int, at_ns: int, now: float, reopened: bool) -> bool:
         known = self._known.get(flow)

@@ -197,12 +197,29 @@ def test_packets_without_a_flow_are_counted() -> None:
     assert list(notes.lines()) == ["packets without a process: 1, no IP"]
 
 
-def test_a_flood_of_flows_costs_no_more_than_some_questions() -> None:
+def test_a_flood_of_flows_is_asked_about_bit_by_bit(clock: Clock) -> None:
     notes, owners = noting(GONE)
     flood = frames.batch(*(one_packet(port) for port in range(1, 3001)))
-    assert len(noted(notes, flood)) == 3000
-    assert (len(owners.asked), notes.unasked) == (500, 2500)
-    assert dict(notes.unnamed) == {"not-asked": 3000}
+    marked = notes.mark(flood)
+    assert (len(owners.asked), notes.unasked) == (500, 0)
+    for _ in range(2):
+        assert notes.waits(marked)
+        clock.now += packet_notes.PATIENCE_S
+        notes.settle()
+    assert not notes.waits(marked)
+    assert owners.lasts.count(True) == 3000
+    notes.of(marked)
+    assert dict(notes.unnamed) == {"gone": 3000}
+
+
+def test_flows_that_find_no_room_to_wait_are_said_not_to_be_asked(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(packet_notes, "_MOST_PENDING", 10)
+    notes, owners = noting(GONE)
+    marked = notes.mark(frames.batch(*(one_packet(port) for port in range(1, 31))))
+    assert (len(owners.asked), notes.unasked) == (10, 20)
+    notes.finish()
+    notes.of(marked)
+    assert dict(notes.unnamed) == {"gone": 10, "not-asked": 20}
 
 
 def test_dns_answers_name_addresses() -> None:
