@@ -9,8 +9,8 @@ from hostscope.model.process import Process
 from hostscope.model.service import ServiceState
 from hostscope.render.column import Column
 from hostscope.render.columns import COLUMNS, DEFAULT_COLUMNS
-from hostscope.render.interface_columns import INTERFACES
 from hostscope.render.dns_columns import RESOLVERS
+from hostscope.render.interface_columns import INTERFACES
 from hostscope.render.layout import Layout
 from hostscope.render.socket_columns import SOCKETS
 from hostscope.render.traffic_columns import PROCESS_TRAFFIC
