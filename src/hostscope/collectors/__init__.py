@@ -17,6 +17,7 @@ COLLECTORS: dict[str, str] = {
 PARTS: dict[str, str] = {
     "attribution": "the processes at the ends of flows",
     "held_batches": "captured packets that wait for their processes",
+    "host_addresses": "which addresses are this host's",
     "held_ends": "who used which ends of connections, and when",
     "capture": "captures packets into files",
     "capture_files": "capture files, one after the other, and the last packets in memory",
