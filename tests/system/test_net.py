@@ -1,6 +1,7 @@
 """Sockets of real processes, by each of the three methods: the same rows, and those that the children told."""
 
 import os
+import shutil
 import socket
 import subprocess
 from collections.abc import Iterator
@@ -12,6 +13,7 @@ import pytest
 from hostscope.model.gap import Reason
 from hostscope.model.socket import FAMILIES, Socket, SocketRequest
 from hostscope.platforms import open_host
+from hostscope.platforms.linux.socket_records import OWNERS_UNSEEN
 from hostscope.platforms.tally import Tally
 from tests.system.test_containers import NAME, rootfs, runc, until
 from tests.system.told_child import run_told, told_child
@@ -200,13 +202,35 @@ socket.send_fds(left, [b"x"], [held.fileno(), listener.fileno()])
 held.close(); listener.close()
 """
     with told_child(script) as (_, inodes):
-        rows, _ = swept(method)
+        rows, tally = swept(method)
         found = {row.inode: row for row in rows if row.inode in inodes}
     assert set(found) == set(inodes)
     for row in found.values():
         assert not row.owners and (row.owners == () or row.gaps)
     if method == "iterator":
+        assert {(row.owners, row.gaps) for row in found.values()} == {(None, (OWNERS_UNSEEN,))}
+        assert any("no process that could be seen" in note for note in tally.notes)
         assert {row.direction for row in found.values()} == {"inbound", "listening"}
+
+
+KERNEL_SOCKET = """
+import subprocess
+up = ["ip", "link", "set", "v", "up"]
+add = ["ip", "link", "add", "v", "type", "vxlan", "id", "7", "dstport", "4789", "remote", "127.0.0.1"]
+told = all(subprocess.run(words, capture_output=True).returncode == 0 for words in (add, up))
+"""
+
+
+@pytest.mark.skipif(not shutil.which("ip") or not shutil.which("unshare"), reason="needs iproute2 and util-linux")
+def test_the_kernels_own_socket_is_told_from_one_with_a_hidden_holder() -> None:
+    with told_child(KERNEL_SOCKET, prefix=["unshare", "--net"]) as (pid, made):
+        if not made:
+            pytest.skip("this kernel makes no vxlan device")
+        net_ns = os.stat(f"/proc/{pid}/ns/net").st_ino
+        rows, tally = swept("iterator")
+    own = [row for row in rows if row.net_ns == net_ns and row.local and row.local.port == 4789]
+    assert own and all(row.owners == () and row.inode and not row.gaps for row in own)
+    assert tally.method == "iterator"
 
 
 def test_many_listeners_of_one_port(method: str) -> None:

@@ -37,12 +37,19 @@ from hostscope.platforms.linux.socket_tables import NETLINK_FAMILIES
 LISTENING, INBOUND, OUTBOUND = "listening", "inbound", "outbound"
 _PTRACE = "needs root or CAP_SYS_PTRACE and CAP_DAC_READ_SEARCH to look into every process"
 OWNERS_DENIED = Gap("owners", Reason.DENIED, _PTRACE)
+OWNERS_UNSEEN = Gap(
+    "owners",
+    Reason.UNAVAILABLE,
+    "a file stands for it, but no process that could be seen has it open: its holder is hidden from us, or it is on "
+    "its way from one process to another",
+)
 _FROM_PROC = "not in /proc/PID/net"
 _PROC_CONNECTION = Gap("tcp", Reason.UNSUPPORTED, _FROM_PROC)
 _PROC_LISTENER = Gap("backlog_limit", Reason.UNSUPPORTED, _FROM_PROC)
 _PROC_INTERFACE = Gap("interface", Reason.UNSUPPORTED, _FROM_PROC)
 _PROC_USER = Gap("user", Reason.UNSUPPORTED, _FROM_PROC)
 _ANYWHERE = bytes(16)
+_NOWHERE = frozenset[bytes]()
 _WAITING = frozenset({LISTEN, CLOSED})
 _ANY = {INET: bytes(4), INET6: bytes(16)}
 _AF = {INET: socket.AF_INET, INET6: socket.AF_INET6}
@@ -78,21 +85,20 @@ class Listeners:
     """Where peers are awaited, for telling who began a connection."""
 
     def __init__(self) -> None:
-        self._places: dict[tuple[int | None, str | None, str], set[tuple[int, bytes]]] = {}
+        self._places: dict[tuple[int | None, str | None, str], dict[int, set[bytes]]] = {}
 
-    def places(self, shape: Shape) -> set[tuple[int, bytes]]:
-        """Ports and addresses (sixteen bytes, filled up with zeroes) where connections of this kind are awaited: live,
-        it grows with `add`."""
-        return self._places.setdefault((shape.net_ns, shape.protocol, shape.family), set())
+    def addresses(self, shape: Shape) -> dict[int, set[bytes]]:
+        """Port -> addresses (sixteen bytes, filled up with zeroes) where connections of this kind are awaited: live, it
+        grows with `add`."""
+        return self._places.setdefault((shape.net_ns, shape.protocol, shape.family), {})
 
     def add(self, shape: Shape, port: int, address: bytes) -> None:
         """One that waits there."""
-        self.places(shape).add((port, address.ljust(16, b"\0")))
+        self.addresses(shape).setdefault(port, set()).add(address.ljust(16, b"\0"))
 
     def await_at(self, shape: Shape, port: int, address: bytes) -> bool:
         """Whether one waits at this address, or at any."""
-        places = self.places(shape)
-        return (port, _ANYWHERE) in places or (port, address.ljust(16, b"\0")) in places
+        return not self.addresses(shape).get(port, _NOWHERE).isdisjoint((_ANYWHERE, address.ljust(16, b"\0")))
 
 
 class Records:
@@ -197,9 +203,14 @@ class Records:
                 self.listeners.add(self.shape_of(facts, from_proc), facts.local_port, facts.local)
 
     def build(
-        self, facts: Facts, shape: Shape, owners: tuple[SocketOwner, ...] | None, container: Container | None
+        self,
+        facts: Facts,
+        shape: Shape,
+        owners: tuple[SocketOwner, ...] | None,
+        container: Container | None,
+        unseen: Gap = OWNERS_DENIED,
     ) -> Socket:
-        """The record. `owners` is None where a process that could not be looked into may hold it."""
+        """The record. `owners` is None where a process that could not be seen may hold it, for the reason `unseen`."""
         (
             _, _, _, _, inode, _, _, _, _, net_ns, cookie, _, _, receive, send, backlog, limit, tcp, peer,
         ) = facts  # fmt: skip
@@ -208,7 +219,7 @@ class Records:
             shape.family, shape.kind, shape.protocol, shape.state, local, remote, inode or None, net_ns, cookie, owners,
             shape.user, shape.interface, self._direction(facts, shape, remote), backlog, limit, receive, send, None,
             tcp if shape.tcp else None, peer, container if owners else self.container_of(net_ns), None,
-            shape.gaps if owners is not None else (*shape.gaps, OWNERS_DENIED),
+            shape.gaps if owners is not None else (*shape.gaps, unseen),
         )  # fmt: skip
 
     def _ends(self, facts: Facts, shape: Shape) -> tuple[Endpoint | None, Endpoint | None]:

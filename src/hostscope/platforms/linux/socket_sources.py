@@ -7,8 +7,8 @@ from typing import NamedTuple
 from hostscope.platforms.linux.net_namespaces import NetNamespace, inside
 from hostscope.platforms.linux.read import read_file
 from hostscope.platforms.linux.sock_diag import NOT_ESTABLISHED, ONLY_ESTABLISHED, Tables
+from hostscope.platforms.linux.socket_columns import Counts
 from hostscope.platforms.linux.socket_facts import MPTCP, UDP, UDP_LITE, Facts
-from hostscope.platforms.linux.socket_iterator import Counts
 from hostscope.platforms.linux.socket_tables import TABLES, parse_established, parse_sockstat
 from hostscope.platforms.linux.translate import REFUSED, VANISHED
 from hostscope.platforms.tally import Tally

@@ -2,31 +2,34 @@
 
 import gc
 import socket
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator, Mapping, Set
+from contextlib import ExitStack, closing, contextmanager
+from itertools import chain
 from typing import NamedTuple
 
 from hostscope.errors import Error, Unsupported, UsageError
 from hostscope.model.container import Container
 from hostscope.model.gap import Gap, Reason
 from hostscope.model.socket import Socket, SocketOwner, SocketRequest
-from hostscope.platforms.linux import net_namespaces, translate
+from hostscope.platforms.linux import net_namespaces, socket_files, translate
 from hostscope.platforms.linux.clock import Boot
 from hostscope.platforms.linux.containers import Containers
 from hostscope.platforms.linux.method import LOAD_PROGRAMS
 from hostscope.platforms.linux.names import Accounts
 from hostscope.platforms.linux.net_namespaces import Member, NetNamespace
 from hostscope.platforms.linux.privileges import READ_OTHERS, Privileges, lacking
+from hostscope.platforms.linux.socket_columns import Counts, HeldSockets
 from hostscope.platforms.linux.socket_facts import Facts
 from hostscope.platforms.linux.socket_holders import Owners, owners_of, walk
-from hostscope.platforms.linux.socket_iterator import Counts, HeldRows, HeldSockets, SocketIterator
-from hostscope.platforms.linux.socket_records import Records
+from hostscope.platforms.linux.socket_iterator import KeptIterators, SocketIterator
+from hostscope.platforms.linux.socket_records import OWNERS_DENIED, OWNERS_UNSEEN, Records
+from hostscope.platforms.linux.socket_rows import HeldRows
 from hostscope.platforms.linux.socket_sources import Batch, Before, NamespaceSockets, has_gone, is_closed
 from hostscope.platforms.tally import Tally
 
 METHODS = ("iterator", "diag", "proc")
 """Best first."""
-EFFECT = "an eBPF program in the kernel for the sweep"
+EFFECT = "eBPF programs in the kernel, kept for the next sweep while the session lives"
 NO_AGE = Gap("age_ns", Reason.UNAVAILABLE, "Linux does not keep when a socket was made")
 _NO_COUNTS = Counts(0, {})
 _NOBODY: dict[int, int] = {}
@@ -41,6 +44,7 @@ class Sockets:
         self._containers = containers
         self._privileges = privileges
         self._accounts = Accounts()
+        self._iterators = KeptIterators()
 
     def sweep(self, request: SocketRequest, tally: Tally) -> Iterator[Socket]:
         """Every socket; `tally` is whole at the end.
@@ -62,19 +66,21 @@ class Sockets:
         names: tuple[str, ...] = READ_OTHERS + net_namespaces.ENTER
         if request.method in (None, "iterator"):
             names += LOAD_PROGRAMS
-        sweep = _Sweep(request, tally, self._accounts, Owners(self._boot, self._containers))
-        try:
-            with _collection_paused():
-                with self._privileges.using(names, "list sockets and who holds them"):
+        with closing(self._sweep(request, tally)) as sweep:
+            try:
+                with _collection_paused(), self._privileges.using(names, "list sockets and who holds them"):
                     unmade = sweep.collect()
-                rows = list(unmade)
-        finally:
-            for note in self._privileges.notes:
-                tally.note(note)
-        for tally.seen, row in enumerate(rows, 1):
-            yield row
+            finally:
+                for note in self._privileges.notes:
+                    tally.note(note)
+            for rows in _made(unmade):
+                tally.seen += len(rows)
+                yield from rows
         if request.age and tally.seen:
             tally.count_gaps((NO_AGE,))
+
+    def _sweep(self, request: SocketRequest, tally: Tally) -> "_Sweep":
+        return _Sweep(request, tally, self._accounts, Owners(self._boot, self._containers), self._iterators)
 
     def owners(self, port: int) -> tuple[int, ...]:
         """Pids with a socket on this local port (TCP, UDP and their like), listeners first, then by pid.
@@ -88,14 +94,21 @@ class Sockets:
         request = SocketRequest(tcp_details=False, method="diag")
         tally = Tally()
         with self._privileges.using(READ_OTHERS + net_namespaces.ENTER, f"find the owners of port {port}"):
-            sweep = _Sweep(request, tally, self._accounts, Owners(self._boot, self._containers))
-            ranks = _ranks(sweep.all_facts(), port)
+            ranks = _ranks(self._sweep(request, tally).all_facts(), port)
             held = walk(ranks.keys()).sockets if ranks else {}
         found: dict[int, int] = {}
         for inode, pids in held.items():
             for pid in pids:
                 found[pid] = min(ranks[inode], found.get(pid, 1))
         return tuple(sorted(found, key=lambda pid: (found[pid], pid)))
+
+
+def _made(unmade: Iterator[Iterable[Socket]]) -> Iterator[list[Socket]]:
+    """Records, some at a time: whoever takes them finds them in the processor's cache."""
+    for block in unmade:
+        with _collection_paused():
+            rows = list(block)
+        yield rows
 
 
 @contextmanager
@@ -140,16 +153,21 @@ class _Joined(NamedTuple):
 class _Sweep:
     """One sweep."""
 
-    def __init__(self, request: SocketRequest, tally: Tally, accounts: Accounts, owners: Owners) -> None:
+    def __init__(
+        self, request: SocketRequest, tally: Tally, accounts: Accounts, owners: Owners, iterators: KeptIterators
+    ) -> None:
         self._request = request
         self._tally = tally
         self._owners = owners
+        self._iterators = iterators
+        self._lent = ExitStack()
+        self._unseen: Set[int] = frozenset()
         self._namespaces: list[NetNamespace] = []
         self._devices: dict[int | None, dict[int, str] | Gap] = {}
         self._records = Records(request, accounts, self._device_name)
 
-    def collect(self) -> Iterator[Socket]:
-        """Reads everything by the method of choice; what it returns only makes records of it."""
+    def collect(self) -> Iterator[Iterable[Socket]]:
+        """Reads everything by the method of choice; what it returns only makes records of it, some at a time."""
         if self._request.method in (None, "iterator"):
             try:
                 return self._by_iterator()
@@ -162,6 +180,10 @@ class _Sweep:
         self._tally.method = "proc" if self._request.method == "proc" else "diag"
         self._find_namespaces()
         return self._by_tables()
+
+    def close(self) -> None:
+        """Gives back the iterator, whose buffer the records were made of."""
+        self._lent.close()
 
     def all_facts(self) -> Iterator[Facts]:
         """Every socket of every namespace, by sock_diag where that can be, without owners."""
@@ -208,16 +230,20 @@ class _Sweep:
 
     # By the iterator ----------------------------------------------------------------------------------------------
 
-    def _by_iterator(self) -> Iterator[Socket]:
+    def _by_iterator(self) -> Iterator[Iterable[Socket]]:
         other_families = bool(self._request.families & {"unix", "packet"})
-        with SocketIterator(only_inet=not other_families) as iterator:
+        with ExitStack() as lent:
+            iterator = lent.enter_context(self._iterators.lend(only_inet=not other_families))
             self._find_namespaces(iterator.members())
             before = [(namespace, self._before(namespace)) for namespace in self._namespaces]
-            held = HeldSockets(iterator.chunks())
+            held = iterator.held()
             late = self._add_held_namespaces(iter(held.namespaces()))
             before += [(namespace, self._before(namespace)) for namespace in late]
             loose = self._loose([seen.batches for _, seen in before if seen], held)
             claims = [(one, _NOBODY) for one in loose] + self._claims(iterator, self._after(before, held))
+            unheld = [one.facts for one, pids in claims if not pids]
+            self._unseen = socket_files.with_files(iterator, self._namespaces, unheld, self._tally)
+            self._lent = lent.pop_all()
         self._tally.method = "iterator"
         self._tally.effects.append(EFFECT)
         if iterator.cache_note:  # somebody may have changed it
@@ -259,7 +285,7 @@ class _Sweep:
         strangers = {one.facts.inode for one in loose if one.facts.inode}
         holders: dict[int, dict[int, int]] = {}
         if strangers:
-            again = HeldSockets(iterator.chunks_of(strangers))
+            again = iterator.held_of(strangers)
             HeldRows(again, self._records, self._owners)  # makes their owners known
             holders = again.holders(others=False)
         return [(one, holders.get(one.facts.inode, _NOBODY) if one.facts.inode else _NOBODY) for one in loose]
@@ -271,26 +297,25 @@ class _Sweep:
 
     def _told(
         self, rows: HeldRows, others: list[_Joined], claims: list[tuple[_Loose, dict[int, int]]]
-    ) -> Iterator[Socket]:
+    ) -> Iterator[Iterable[Socket]]:
         """Everything that takes privileges is read here; the iterator only makes records."""
         rows.note()
         for one, _ in claims:
             self._records.note([one.facts], one.from_proc)
         for joined in others:
             self._records.note(joined.batch.rows, joined.batch.from_proc)
-        nobody: _Owned = ((), None)
-        loose = [(one, owners_of(pids, self._owners) if pids else nobody) for one, pids in claims]
-        return self._tell(rows, others, loose)
+        if self._unseen:
+            self._tally.note(socket_files.describe(len(self._unseen)))
+        loose = [(one, owners_of(pids, self._owners) if pids else self._nobody(one.facts)) for one, pids in claims]
+        unheld = (row for one, owned in loose for row in self._row(one.facts, one.from_proc, *owned))
+        return chain(rows.blocks(), [unheld], self._rows_of(others, ()))
 
-    def _tell(self, rows: HeldRows, others: list[_Joined], loose: list[tuple[_Loose, _Owned]]) -> Iterator[Socket]:
-        yield from rows.sockets()
-        for one, owned in loose:
-            yield from self._row(one.facts, one.from_proc, *owned)
-        yield from self._rows_of(others, ())
+    def _nobody(self, facts: Facts) -> _Owned:
+        return (None if facts.cookie in self._unseen else ()), None
 
     # By tables ----------------------------------------------------------------------------------------------------
 
-    def _by_tables(self) -> Iterator[Socket]:
+    def _by_tables(self) -> Iterator[Iterable[Socket]]:
         batches = list(self._read_tables(self._namespaces))
         held = walk()
         batches += self._read_tables(self._add_held_namespaces(iter(held.namespaces)))
@@ -304,19 +329,23 @@ class _Sweep:
                     self._records.place(facts.net_ns, owned[facts.inode][1])
         return self._rows_of([_Joined(batch, owned) for batch in batches], None if held.denied else ())
 
-    def _rows_of(self, joined: list[_Joined], nobody: tuple[SocketOwner, ...] | None) -> Iterator[Socket]:
+    def _rows_of(self, joined: list[_Joined], nobody: tuple[SocketOwner, ...] | None) -> Iterator[Iterable[Socket]]:
         """`nobody` is what stands for the owners of a socket that no process is known to hold."""
-        for batch, owned in joined:
-            for facts in batch.rows:
-                owners, container = owned.get(facts.inode, (nobody, None)) if facts.inode else ((), None)
-                yield from self._row(facts, batch.from_proc, owners, container)
+        return (self._rows_of_batch(one, nobody) for one in joined)
+
+    def _rows_of_batch(self, joined: _Joined, nobody: tuple[SocketOwner, ...] | None) -> Iterator[Socket]:
+        batch, owned = joined
+        for facts in batch.rows:
+            owners, container = owned.get(facts.inode, (nobody, None)) if facts.inode else ((), None)
+            yield from self._row(facts, batch.from_proc, owners, container)
 
     def _row(
         self, facts: Facts, from_proc: bool, owners: tuple[SocketOwner, ...] | None, container: Container | None
     ) -> Iterator[Socket]:
         shape = self._records.shape_of(facts, from_proc)
         if shape.wanted:
-            yield self._records.build(facts, shape, owners, container)
+            unseen = OWNERS_UNSEEN if facts.cookie in self._unseen else OWNERS_DENIED
+            yield self._records.build(facts, shape, owners, container, unseen)
 
     def _read_tables(self, namespaces: list[NetNamespace], families: frozenset[str] | None = None) -> Iterator[Batch]:
         for namespace in namespaces:

@@ -16,6 +16,7 @@ from hostscope.platforms.linux import sock_diag
 from hostscope.platforms.linux.names import Accounts
 from hostscope.platforms.linux.net_namespaces import parse_link, parse_mounted
 from hostscope.platforms.linux.sock_diag import messages, parse_packet, parse_tcp_info
+from hostscope.platforms.linux.socket_columns import HOLDER, RECORD, SHAPE, HeldSockets, read_holder
 from hostscope.platforms.linux.socket_facts import (
     CLOSED,
     CONNECTING,
@@ -34,7 +35,6 @@ from hostscope.platforms.linux.socket_facts import (
     UNIX,
     Facts,
 )
-from hostscope.platforms.linux.socket_iterator import MARK, RECORD, HeldSockets
 from hostscope.platforms.linux.socket_records import OWNERS_DENIED, Records
 from hostscope.platforms.linux.socket_tables import (
     TABLES,
@@ -426,27 +426,27 @@ def test_listeners_come_first() -> None:
 
 def record(address: int, pid: int, fd: int, state: int = ESTABLISHED, kind: int = STREAM, port: int = 80) -> bytes:
     protocol = TCP if kind == STREAM else UDP
-    mark = MARK.pack(100, 1, b"web".ljust(16, b"\0"), pid, 0, INET, kind, protocol, state, 0, 7, 0)
+    holder, shape = HOLDER.pack(100, 1, b"web", pid, 0), SHAPE.pack(INET, kind, protocol, state, 0, 7, 0, 0)
     local = LOOPBACK.ljust(16, b"\0")
-    return RECORD.pack(address, address + 1, 0, fd, 0, mark, port, 9, local, local, *[0] * 9, 0, 0, 0)
+    return RECORD.pack(address, address + 1, 0, holder, shape, local, local, fd, port, 9, *[0] * 13)
 
 
 def test_a_socket_counts_once_however_many_hold_it() -> None:
-    held = HeldSockets([record(10, 1, 3) + record(10, 1, 5), record(10, 2, 3) + record(20, 2, 4)])
+    held = HeldSockets(record(10, 1, 3) + record(10, 1, 5) + record(10, 2, 3) + record(20, 2, 4))
     assert held.counts()[7].established == 2
-    assert [(head.fd, head.inode) for head in held.repeated[10]] == [(3, 11), (5, 11), (3, 11)]
+    assert [(one.fd, read_holder(one.holder).pid) for one in held.repeated[10]] == [(3, 1), (5, 1), (3, 2)]
     assert held.holders(others=False) == {11: {1: 3, 2: 3}, 21: {2: 4}}
     assert held.claimed({11}) == {(TCP, 11)}
 
 
 def test_datagram_sockets_without_a_port_are_not_counted() -> None:
-    held = HeldSockets([record(10, 1, 3, CLOSED, DGRAM) + record(20, 1, 4, CLOSED, DGRAM, port=0)])
+    held = HeldSockets(record(10, 1, 3, CLOSED, DGRAM) + record(20, 1, 4, CLOSED, DGRAM, port=0))
     assert held.counts()[7].protocols == {UDP: 1}
 
 
 def test_half_a_record_is_an_error() -> None:
     with pytest.raises(Unavailable):
-        HeldSockets([record(1, 1, 3)[:-1]])
+        HeldSockets(record(1, 1, 3)[:-1])
 
 
 # Namespaces ---------------------------------------------------------------------------------------------------------

@@ -1,7 +1,8 @@
 /* Sockets and who holds them. `held`: every descriptor of every process, one record for each that is a socket or keeps a
  * namespace. Linux 5.11 (bpf_sock_from_file). `held_strangers`: the same for
- * some of them, of which only the tables were known. `members`: which namespaces processes are in. Linux 5.8. Fields are read through typed pointers where they can be: each
- * bpf_probe_read_kernel() costs ten times as much, and there are some thirty fields. */
+ * some of them, of which only the tables were known. `tcp_files`, `udp_files`: whether a file stands for a socket, Linux
+ * 5.9. `members`: which namespaces processes are in, Linux 5.8. Fields are read through typed pointers where they can be:
+ * each bpf_probe_read_kernel() costs ten times as much, and there are some thirty fields. */
 #include "core.h"
 #include "helpers.h"
 
@@ -31,6 +32,7 @@ struct task_struct {
 };
 
 struct in6_addr { struct { u8 u6_addr8[16]; } in6_u; };
+struct socket;
 struct sock_common {
 	u32 skc_daddr, skc_rcv_saddr;
 	u16 skc_dport, skc_num, skc_family;
@@ -47,34 +49,43 @@ struct sock {
 	u32 sk_ack_backlog, sk_max_ack_backlog;
 	struct { struct { int counter; } rmem_alloc; } sk_backlog;
 	struct { u32 refs; } sk_wmem_alloc; /* refcount_t: a struct around an atomic_t, the same bytes */
+	struct socket *sk_socket;
 };
-struct socket { struct sock *sk; };
+struct socket { struct sock *sk; struct file *file; };
+struct inet_sock { struct sock sk; };
+struct inet_connection_sock { struct inet_sock icsk_inet; };
 struct tcp_sock {
+	struct inet_connection_sock inet_conn;
 	u64 bytes_sent, bytes_acked, bytes_received;
 	u32 srtt_us, mdev_us, total_retrans, snd_cwnd, mss_cache, rcv_nxt, copied_seq, write_seq, snd_una;
 };
-struct udp_sock { int forward_deficit; };
+struct udp_sock { struct inet_sock inet; int forward_deficit; };
 
 struct bpf_iter_meta { struct seq_file *seq; u64 seq_num; };
 struct bpf_iter__task { struct bpf_iter_meta *meta; struct task_struct *task; };
 struct bpf_iter__task_file { struct bpf_iter_meta *meta; struct task_struct *task; u32 fd; struct file *file; };
+struct bpf_iter__tcp { struct bpf_iter_meta *meta; struct sock_common *sk_common; };
+struct bpf_iter__udp { struct bpf_iter_meta *meta; struct udp_sock *udp_sk; };
 #pragma clang attribute pop
 
-/* hostscope/platforms/linux/socket_iterator.py reads it: keep the two alike. Python looks up `holder` and `shape` as
- * one slice: equal bytes mean equal things, so there is nothing else and no padding in it. */
+/* hostscope/platforms/linux/socket_columns.py reads it: keep the two alike. Python looks up `holder` and `shape` as one
+ * slice each: equal bytes mean equal things, so there is nothing else and no padding in them. */
 struct record {
 	u64 sock; /* address: equal means the same socket, within one sweep */
 	u64 inode, cookie;
-	u32 fd, flags;
-	struct { u64 start, css_set; char name[16]; u32 pid, zero; } holder;
-	struct { u16 family, kind, protocol, state; u32 uid, net_ns, interface; } shape;
+	struct { u64 start, css_set, name[2]; u32 pid, zero; } holder;
+	struct { u16 family, kind, protocol, state; u32 uid, net_ns, interface, flags; } shape;
+	union { u32 v4; u64 v6[2]; } local, remote; /* filled up with zeroes */
+	u32 fd;
 	u16 local_port, remote_port;
-	u8 local[16], remote[16]; /* of an IPv4 address only the first four */
 	u32 backlog, backlog_limit, receive_queue, send_queue;
-	u32 srtt, variation, retransmits, window, segment, unused;
-	u64 sent, acked, received;
+	u64 rtt_ns, variation_ns, sent, acked, received;
+	u32 retransmits, window, segment, unused;
 };
-_Static_assert(sizeof(struct record) == 192, "socket_iterator.py knows this layout");
+_Static_assert(sizeof(struct record) == 200, "socket_columns.py knows this layout");
+
+/* Sixteen bytes of a typed pointer's array: the verifier lets them be read as larger numbers. */
+#define COPY_16(to, array) ((to)[0] = *(u64 *)&(array)[0], (to)[1] = *(u64 *)&(array)[8])
 
 INLINE void read_ends(struct record *r, struct sock_common *c) {
 	u16 port = c->skc_dport;
@@ -82,11 +93,11 @@ INLINE void read_ends(struct record *r, struct sock_common *c) {
 	r->local_port = c->skc_num;
 	r->remote_port = (port >> 8) | (port << 8);
 	if (r->shape.family == INET) {
-		*(u32 *)r->local = c->skc_rcv_saddr;
-		*(u32 *)r->remote = c->skc_daddr;
+		r->local.v4 = c->skc_rcv_saddr;
+		r->remote.v4 = c->skc_daddr;
 	} else {
-		READ(&r->local, &c->skc_v6_rcv_saddr.in6_u.u6_addr8);
-		READ(&r->remote, &c->skc_v6_daddr.in6_u.u6_addr8);
+		COPY_16(r->local.v6, c->skc_v6_rcv_saddr.in6_u.u6_addr8);
+		COPY_16(r->remote.v6, c->skc_v6_daddr.in6_u.u6_addr8);
 	}
 }
 
@@ -108,9 +119,11 @@ INLINE void read_tcp(struct record *r, struct sock *sk) {
 	r->send_queue = t->write_seq - t->snd_una;
 	r->sent = t->bytes_sent;
 	r->acked = t->bytes_acked;
+	if (r->acked > r->sent) /* the kernel counts the SYN as acknowledged */
+		r->acked = r->sent;
 	r->received = t->bytes_received;
-	r->srtt = t->srtt_us;
-	r->variation = t->mdev_us;
+	r->rtt_ns = (u64)(t->srtt_us / 8) * 1000;
+	r->variation_ns = (u64)(t->mdev_us / 4) * 1000;
 	r->retransmits = t->total_retrans;
 	r->window = t->snd_cwnd;
 	r->segment = t->mss_cache;
@@ -147,7 +160,7 @@ INLINE void read_holder(struct record *r, struct task_struct *t) {
 	r->holder.pid = t->tgid;
 	r->holder.start = leader->start_boottime;
 	r->holder.css_set = (u64)leader->cgroups;
-	READ(&r->holder.name, &leader->comm);
+	COPY_16(r->holder.name, leader->comm);
 }
 
 INLINE bool is_wanted(u16 family) {
@@ -171,7 +184,7 @@ INLINE void show(struct seq_file *seq, struct task_struct *t, u32 fd, struct fil
 	} else {
 		if (file->f_inode->i_sb->s_magic != NSFS)
 			return;
-		r.flags = NAMESPACE;
+		r.shape.flags = NAMESPACE;
 	}
 	r.fd = fd;
 	r.inode = file->f_inode->i_ino;
@@ -207,6 +220,49 @@ SEC("iter/task_file") int held_strangers(struct bpf_iter__task_file *c) {
 	inode = file->f_inode->i_ino;
 	if (bpf_map_lookup_elem(&strangers, &inode))
 		show(c->meta->seq, t, c->fd, file);
+	return 0;
+}
+
+/* Whether a file stands for a socket: programs hold sockets by files, the kernel holds its own without. Asked for some
+ * sockets, by cookie, of the namespace that the reader is in. */
+struct {
+	MAP_UINT(type, MAP_HASH);
+	MAP_UINT(max_entries, 65536);
+	MAP_TYPE(key, u64);
+	MAP_TYPE(value, u8);
+	MAP_UINT(map_flags, F_NO_PREALLOC);
+} unheld SEC(".maps");
+
+struct answer { u64 cookie; u32 has_file, zero; };
+
+INLINE void tell_file(struct seq_file *seq, struct sock *sk) {
+	struct answer a = { .cookie = sk->__sk_common.skc_cookie.counter };
+	struct socket *socket;
+
+	if (!bpf_map_lookup_elem(&unheld, &a.cookie))
+		return;
+	socket = sk->sk_socket;
+	a.has_file = socket && socket->file;
+	bpf_seq_write(seq, &a, sizeof(a));
+}
+
+SEC("iter/tcp") int tcp_files(struct bpf_iter__tcp *c) {
+	struct sock_common *common = c->sk_common;
+	struct tcp_sock *t;
+
+	if (!common)
+		return 0;
+	t = bpf_skc_to_tcp_sock(common); /* not of requests and what waits for its end: those have no holders */
+	if (t)
+		tell_file(c->meta->seq, &t->inet_conn.icsk_inet.sk);
+	return 0;
+}
+
+SEC("iter/udp") int udp_files(struct bpf_iter__udp *c) {
+	struct udp_sock *u = c->udp_sk;
+
+	if (u)
+		tell_file(c->meta->seq, &u->inet.sk);
 	return 0;
 }
 
