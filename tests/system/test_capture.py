@@ -18,9 +18,11 @@ from time import monotonic
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from hostscope.errors import Gone, Unavailable, UsageError
 from hostscope.model.capture import CaptureRequest
+from hostscope.platforms.linux import capture
 from hostscope.platforms.linux.capture import Capture
 from hostscope.platforms.linux.native import pcap
 from hostscope.platforms.tally import Tally
@@ -354,6 +356,7 @@ def test_a_pipe_carries_packets_to_another_program(cable: Pair) -> None:
         (("--interface", "lo", "--output", "/nosuch/a.pcapng"), 2, "cannot write /nosuch/a.pcapng"),
         (("--interface", "lo", "--keep", "2"), 2, "--keep is about several files"),
         (("--output", "-", "--last", "5"), 2, "standard output is one file"),
+        (("--interface", "lo", "--ring-bytes", "9" * 14), 6, "no memory for the ring of lo"),
     ],
 )
 def test_bad_input_is_one_line_and_nothing_is_written(
@@ -380,6 +383,24 @@ def test_an_interface_that_is_down_is_refused() -> None:
         ip("link", "set", cable.near, "down")
         with pytest.raises(UsageError, match="is down"), opened(CaptureRequest((cable.near,))):
             pass
+
+
+def test_an_interface_that_goes_before_its_ring_starts_is_left_out_unless_it_was_named(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    links = capture._links()
+    gone = replace(links[0], name="hcgone", index=(1 << 31) - 1)
+    monkeypatch.setattr(capture, "_links", lambda: [*links, gone])
+    tally = Tally()
+    with Capture().open(CaptureRequest(), tally) as source:
+        assert "lo" in {interface.name for interface in source.interfaces}
+        assert "hcgone" not in {interface.name for interface in source.interfaces}
+    assert tally.coverage().notes == ("interface hcgone has gone or is down: left out",)
+    with (
+        pytest.raises(UsageError, match="hcgone has gone"),
+        Capture().open(CaptureRequest(interfaces=("lo", "hcgone")), Tally()),
+    ):
+        pass
 
 
 def test_a_capture_survives_an_interface_that_goes_down_and_ends_when_it_is_removed(tmp_path: Path) -> None:

@@ -86,7 +86,7 @@ class Capture:
         """
         from hostscope.platforms.linux.packet_ring import PacketRing  # brings NumPy along
 
-        rings: list[PacketRing] = []
+        opened: list[tuple[_Place, PacketRing]] = []
         with ExitStack() as stack:
             with self._raised(request):
                 namespace = namespace_of(request.namespace)
@@ -94,15 +94,16 @@ class Capture:
                 for place in places:
                     ring = _tried(place, inside, namespace, partial(PacketRing, *_size(request, place, len(places))))
                     stack.callback(ring.close)
-                    rings.append(ring)
-                for place, ring in zip(places, rings, strict=True):
-                    name = None if place.everywhere else place.shown.name
-                    _tried(place, ring.start, name, place.shown.index, place.program, request.promiscuous)
+                    opened.append((place, ring))
+                opened = [(place, ring) for place, ring in opened if _starts(place, ring, request, tally)]
+                if not opened:
+                    raise UsageError("no interface is up any more", LISTING)
+                places, rings = tuple(place for place, _ in opened), tuple(ring for _, ring in opened)
             if len(places) * LEAST_RING_BYTES > request.ring_bytes:
                 tally.note(f"the rings of {len(places)} interfaces take {len(places)} MiB, the least there is")
             tally.method = "packet-ring"
             tally.effects += _effects(request, places)
-            yield PacketRings(tuple(rings), tuple(place.shown for place in places), tally)
+            yield PacketRings(rings, tuple(place.shown for place in places), tally)
 
     def _raised(self, request: CaptureRequest) -> AbstractContextManager[None]:
         names = CAPTURING if request.namespace is None else (*CAPTURING, *ENTER, *READ_OTHERS)
@@ -275,6 +276,19 @@ def _tried(place: _Place, step: Callable[..., Result], *given: object) -> Result
         if failed.errno == errno.ENOMEM:
             raise Unavailable(f"no memory for the ring of {name}", "give a smaller --ring-bytes") from None
         raise NativeError(f"packet socket on {name}", failed.errno or 0, failed.strerror or str(failed)) from failed
+
+
+def _starts(place: _Place, ring: "PacketRing", request: CaptureRequest, tally: Tally) -> bool:
+    """Starts a ring; False if its interface, which nobody named, has gone since all were listed."""
+    name = None if place.everywhere else place.shown.name
+    try:
+        _tried(place, ring.start, name, place.shown.index, place.program, request.promiscuous)
+    except UsageError as gone:
+        if request.interfaces:
+            raise
+        tally.note(f"{gone.message}: left out")
+        return False
+    return True
 
 
 def _effects(request: CaptureRequest, places: tuple[_Place, ...]) -> list[str]:

@@ -7,9 +7,11 @@ Nothing is copied: a batch points into the ring, and its blocks go back to the k
 """
 
 import mmap
+import os
 import socket
 import struct
 from contextlib import suppress
+from errno import ENOMEM
 
 import numpy as np
 from msgspec import Struct
@@ -28,6 +30,7 @@ BLOCK_BYTES = 1 << 17
 """The largest packet has to fit in: 64 KiB of segmentation offload and its headers."""
 FRAME_BYTES = 2048
 """A formality of the request: V3 packs tighter."""
+_MOST_FRAMES = 0xFFFF_FFFF
 RETIRE_MS = 40
 """A block that is not full is handed over after so long."""
 MOST_BLOCKS = 24
@@ -83,6 +86,8 @@ class PacketRing:
     def _map(self) -> mmap.mmap:
         self.socket.setsockopt(SOL_PACKET, PACKET_VERSION, TPACKET_V3)
         frames = self._blocks * (BLOCK_BYTES // FRAME_BYTES)
+        if frames > _MOST_FRAMES:
+            raise OSError(ENOMEM, os.strerror(ENOMEM))
         request = struct.pack("@7I", BLOCK_BYTES, self._blocks, FRAME_BYTES, frames, RETIRE_MS, 0, 0)
         self.socket.setsockopt(SOL_PACKET, PACKET_RX_RING, request)
         # Populated at once: a page fault costs as much as several packets.
