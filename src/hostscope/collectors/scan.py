@@ -2,8 +2,9 @@
 
 import os
 import threading
-from collections.abc import Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future
+from typing import Any
 
 from msgspec.structs import replace
 
@@ -11,7 +12,9 @@ from hostscope import log
 from hostscope.collectors.errors import reason_of
 from hostscope.collectors.targets import find
 from hostscope.dumps.matching import cut_parts, file_matches, region_matches
+from hostscope.dumps.patience import STALLED, Hands, Steps, open_hands
 from hostscope.dumps.positional import read_at
+from hostscope.dumps.reading import MOST_STALLS, NO_ANSWER, NOT_ASKED
 from hostscope.dumps.rules import Rules, compile_rules
 from hostscope.dumps.selection import obstacle, without_memory
 from hostscope.errors import Denied, Error, Gone, Mismatch, Unavailable
@@ -100,15 +103,21 @@ class Scanner:
     def _in_memory(self, process: Process) -> Iterator[RuleMatch]:
         key = process.key
         regions = self._host.memory.regions(key, False)
-        with self._host.memory.open(key) as space, ThreadPoolExecutor(1, "reader") as reader:
+        stalls = 0
+        with self._host.memory.open(key) as space, open_hands(1) as reader:
             for region in regions:
+                if stalls >= MOST_STALLS:
+                    self._tally.count_gaps((Gap("memory", Reason.UNAVAILABLE, NOT_ASKED),))
+                    break
                 if obstacle(region) is None:
+                    coming = _Coming(reader, space, region)
                     try:
-                        yield from region_matches(
-                            self._rules, region, _ahead(reader, space, region), key.pid, process.name, key
-                        )
+                        yield from region_matches(self._rules, region, coming.parts(), key.pid, process.name, key)
                     except Unavailable as failed:
                         self._tally.count_gaps((Gap("memory", Reason.UNAVAILABLE, failed.message),))
+                    if coming.stalled:
+                        stalls += 1
+                        self._tally.count_gaps((Gap("memory", Reason.UNAVAILABLE, NO_ANSWER),))
             space.check()
 
     def _in_file(self, process: Process) -> Iterator[RuleMatch]:
@@ -129,30 +138,49 @@ def _of(match: RuleMatch, process: Process) -> RuleMatch:
 
 
 class _Coming:
-    """A part that is being read. The scanner keeps Python's lock while it works, so reading has to begin before it."""
+    """The parts of a region; the next one is read while one is scanned.
 
-    def __init__(self, reader: ThreadPoolExecutor, space: AddressSpace, address: int, size: int) -> None:
-        self.address = address
-        self._begun = threading.Event()
-        self._content = reader.submit(self._read, space, size)
-        self._begun.wait()
+    The scanner keeps Python's lock while it works, so reading has to begin before it.
+    """
 
-    def content(self) -> bytes:
-        """When it is there. Raises as `AddressSpace.read`."""
-        return self._content.result()
+    def __init__(self, reader: Hands, space: AddressSpace, region: Region) -> None:
+        self._reader = reader
+        self._space = space
+        self._region = region
+        self.stalled = False
+        """Whether a part did not answer; those after it are not asked for."""
 
-    def _read(self, space: AddressSpace, size: int) -> bytes:
-        self._begun.set()
-        return space.read_bytes(self.address, size)
+    def parts(self) -> Iterator[tuple[int, bytes]]:
+        """Addresses and bytes. Raises as `AddressSpace.read`."""
+        before: tuple[int, Future[Any]] | None = None
+        for address, size in cut_parts(self._space.resident(self._region)):
+            ready = self._ready(before)
+            if self.stalled:
+                return
+            before = address, self._begun(address, size)
+            yield from ready
+        yield from self._ready(before)
 
+    def _begun(self, address: int, size: int) -> "Future[Any]":
+        begun = threading.Event()
 
-def _ahead(reader: ThreadPoolExecutor, space: AddressSpace, region: Region) -> Iterable[tuple[int, bytes]]:
-    """The parts of a region; the next one is read while one is scanned."""
-    coming: _Coming | None = None
-    for address, size in cut_parts(space.resident(region)):
-        ready, content = coming, coming.content() if coming else b""
-        coming = _Coming(reader, space, address, size)
-        if ready:
-            yield ready.address, content
-    if coming:
-        yield coming.address, coming.content()
+        def read() -> bytes:
+            begun.set()
+            return self._space.read_bytes(address, size)
+
+        def steps() -> Steps:
+            return (yield read)
+
+        future = self._reader.submit(steps())
+        begun.wait()
+        return future
+
+    def _ready(self, coming: "tuple[int, Future[Any]] | None") -> list[tuple[int, bytes]]:
+        """The part that was begun, when it is there; none when there was none, or it does not answer."""
+        if coming is None:
+            return []
+        content = coming[1].result()
+        if content is STALLED:
+            self.stalled = True
+            return []
+        return [(coming[0], content)]

@@ -10,6 +10,7 @@ from msgspec import Struct
 
 from hostscope.dumps.layout import Layout
 from hostscope.dumps.output import NewFile, unwritable
+from hostscope.dumps.patience import Steps
 from hostscope.dumps.pieces import PiecePlan, batch
 from hostscope.dumps.reading import Crew, ReadPiece, Write
 from hostscope.errors import Error, Incomplete, Unavailable
@@ -42,19 +43,27 @@ def write_plain(
         starts: the address of each region, by index.
     """
 
-    def job(group: tuple[PiecePlan, ...]) -> list[ReadPiece]:
-        return [crew.read(space, plan, _writer(file, _shift(layout, starts, plan))) for plan in group]
+    def job(group: tuple[PiecePlan, ...]) -> Steps:
+        came: list[ReadPiece] = []
+        for plan in group:
+            piece = yield from crew.read(space, plan, _writer(file, _shift(layout, starts, plan)))
+            came += [piece]
+        return came
 
     done: list[ReadPiece] = []
     futures: deque[Future[list[ReadPiece]]] = deque()
     try:
         file.write_at(layout.head, 0)
-        futures.extend(crew.pool.submit(job, group) for group in batch(plans))
+        futures.extend(crew.hands.submit(job(group)) for group in batch(plans))
         while futures:
             done += futures.popleft().result()
     except (OSError, Incomplete) as failed:
         _cancel(futures)
         return Written(tuple(done), layout.size_bytes, _failure(file.path, failed))
+    except BaseException:  # the file is going to be closed
+        crew.hands.abandon()
+        _cancel(futures)
+        raise
     return Written(tuple(done), layout.size_bytes)
 
 
@@ -74,9 +83,9 @@ def write_zstd(
     """
     import zstandard
 
-    def job(plan: PiecePlan) -> tuple[ReadPiece, bytes]:
+    def job(plan: PiecePlan) -> Steps:
         frame = _Frame(plan.start)
-        read = crew.read(space, plan, frame.write)
+        read = yield from crew.read(space, plan, frame.write)
         return read, frame.finish(plan.end)
 
     done: list[ReadPiece] = []
@@ -88,17 +97,21 @@ def write_zstd(
         file.write_at(head, 0)
         end = len(head)
         while len(waiting) < window and (plan := next(ordered, None)):
-            waiting.append(crew.pool.submit(job, plan))
+            waiting.append(crew.hands.submit(job(plan)))
         while waiting:
             read, frame = waiting.popleft().result()
             if plan := next(ordered, None):
-                waiting.append(crew.pool.submit(job, plan))
+                waiting.append(crew.hands.submit(job(plan)))
             file.write_at(frame, end)
             end += len(frame)
             done.append(read)
     except (OSError, Incomplete) as failed:
         _cancel(waiting)
         return Written(tuple(done), end, _failure(file.path, failed))
+    except BaseException:
+        crew.hands.abandon()
+        _cancel(waiting)
+        raise
     return Written(tuple(done), end)
 
 

@@ -52,6 +52,16 @@ class Budget:
         return fits, []
 
 
+def between(start: int, end: int, runs: Iterable[Range]) -> Iterator[Range]:
+    """What the runs leave of ``[start, end)``."""
+    for first, last in runs:
+        if start < first:
+            yield start, first
+        start = last
+    if start < end:
+        yield start, end
+
+
 _OF_REGION, _OF_DUMP = "the limit for one region (--max-region-bytes)", "the limit for the dump (--max-bytes)"
 
 
@@ -63,7 +73,7 @@ def cut(index: int, start: int, end: int, runs: Iterable[Range]) -> Iterator[Pie
         first, last = run
         while last - first > PIECE_BYTES - size:
             middle = first + PIECE_BYTES - size
-            yield PiecePlan(index, start, middle, (*held, (first, middle)))
+            yield PiecePlan(index, start, middle, (*held, (first, middle)) if first < middle else tuple(held))
             held, size, start, first = [], 0, middle, middle
         if first < last:
             held.append((first, last))

@@ -3,14 +3,15 @@
 import hashlib
 import mmap
 import threading
-from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
+from functools import partial
 from time import monotonic
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from msgspec import Struct
 
+from hostscope.dumps.patience import PATIENCE_S, STALLED, Hands, open_hands
 from hostscope.dumps.pieces import PiecePlan
 from hostscope.errors import Incomplete
 from hostscope.model.dump import Piece, Unread
@@ -22,6 +23,11 @@ if TYPE_CHECKING:
 BUFFER_BYTES = 1 << 20
 """Larger ones fall out of the processor's cache between reading, writing and hashing."""
 PAGE_BYTES = 4096
+MOST_STALLS = 8
+"""Regions of one process that may keep us waiting; after them nothing more of it is asked for."""
+NO_PAGE = "the kernel gave no page (a guard, or past a file's end)"
+NO_ANSWER = f"no answer in {PATIENCE_S:.0f} s: its pages come from somebody else (userfaultfd, a file server)"
+NOT_ASKED = "not asked for: what was asked for before of this region, or of several others, got no answer"
 Write = Callable[[memoryview, int], None]
 """Bytes and their address, ascending within a piece."""
 
@@ -62,16 +68,23 @@ class Rate:
 class Crew:
     """The threads, their buffers, and the one limit of speed."""
 
-    def __init__(self, pool: ThreadPoolExecutor, threads: int, rate: Rate, hashing: bool) -> None:
-        self.pool = pool
+    def __init__(self, hands: Hands, threads: int, rate: Rate, hashing: bool) -> None:
+        self.hands = hands
         self.threads = threads
-        self.stop = threading.Event()
         self._rate = rate
         self._hashing = hashing
-        self._buffers = threading.local()
+        self._buffers: list[memoryview] = []
+        self._stalls: dict[object, set[int]] = {}
 
-    def read(self, space: "AddressSpace", plan: PiecePlan, write: Write) -> ReadPiece:
-        """Reads one piece, in one of the threads.
+    @property
+    def stop(self) -> threading.Event:
+        """Set when all is to end."""
+        return self.hands.stop
+
+    def read(
+        self, space: "AddressSpace", plan: PiecePlan, write: Write
+    ) -> Generator[Callable[[], int], Any, ReadPiece]:
+        """Reads one piece, as work for `Hands`.
 
         Raises:
             Gone: the process ended, or runs another program now.
@@ -81,39 +94,57 @@ class Crew:
         digest = hashlib.sha256() if self._hashing else None
         unread: list[Unread] = []
         ranges: list[tuple[int, int]] = []
+
+        def keep(address: int, content: memoryview) -> None:
+            write(content, address)
+            if digest:
+                digest.update(content)
+            extend(ranges, address, address + len(content))
+
         for start, end in plan.runs:
-            for address, content in self._run(space, start, end, unread):
-                write(content, address)
-                if digest:
-                    digest.update(content)
-                extend(ranges, address, address + len(content))
+            yield from self._run(space, plan.region, (start, end), keep, unread)
         done = sum(end - start for start, end in ranges)
         piece = Piece(plan.start, plan.end, done, tuple(ranges), digest.hexdigest() if digest else None)
         return ReadPiece(plan, piece, tuple(unread))
 
     def _run(
-        self, space: "AddressSpace", start: int, end: int, unread: list[Unread]
-    ) -> Iterator[tuple[int, memoryview]]:
+        self,
+        space: "AddressSpace",
+        region: int,
+        run: tuple[int, int],
+        keep: Callable[[int, memoryview], None],
+        unread: list[Unread],
+    ) -> Generator[Callable[[], int], Any, None]:
         buffer, step = self._buffer(), self._rate.step_bytes
+        start, end = run
         while start < end:
             if self.stop.is_set():
                 raise Incomplete("interrupted")
+            stalls = self._stalls.get(space, set())
+            if region in stalls or len(stalls) >= MOST_STALLS:
+                note_unread(unread, start, end, NOT_ASKED)
+                break
             size = min(step, end - start)
             self._rate.wait(size, self.stop)
-            count = space.read(start, buffer[:size])
+            count = yield partial(space.read, start, buffer[:size])
+            if count is STALLED:  # the buffer stays with the thread that waits
+                self._stalls.setdefault(space, set()).add(region)
+                note_unread(unread, start, end, NO_ANSWER)
+                return
             if count:
-                yield start, buffer[:count]
+                keep(start, buffer[:count])
                 start += count
             if count < size:
                 after = min(start - start % PAGE_BYTES + PAGE_BYTES, end)
-                note_unread(unread, start, after)
+                note_unread(unread, start, after, NO_PAGE)
                 start = after
+        self._buffers.append(buffer)
 
     def _buffer(self) -> memoryview:
-        if not hasattr(self._buffers, "own"):
-            self._buffers.own = memoryview(mmap.mmap(-1, BUFFER_BYTES))
-        own: memoryview = self._buffers.own
-        return own
+        try:
+            return self._buffers.pop()
+        except IndexError:
+            return memoryview(mmap.mmap(-1, BUFFER_BYTES))
 
 
 def extend(ranges: list[tuple[int, int]], start: int, end: int) -> None:
@@ -123,21 +154,15 @@ def extend(ranges: list[tuple[int, int]], start: int, end: int) -> None:
     ranges.append((start, end))
 
 
-def note_unread(unread: list[Unread], start: int, end: int) -> None:
-    """Adds a page that could not be read to the list, as a part of the last entry where it can be."""
-    if unread and unread[-1].end == start:
+def note_unread(unread: list[Unread], start: int, end: int, why: str) -> None:
+    """Adds addresses that could not be read to the list, as a part of the last entry where it can be."""
+    if unread and unread[-1].end == start and unread[-1].detail == why:
         start = unread.pop().start
-    unread.append(Unread(start, end, Reason.UNAVAILABLE, "the kernel gave no page (a guard, or past a file's end)"))
+    unread.append(Unread(start, end, Reason.UNAVAILABLE, why))
 
 
 @contextmanager
 def open_crew(threads: int, rate_bytes: int | None, hashing: bool) -> Iterator[Crew]:
     """A crew for one run. An interrupt inside the block stops its threads at their next buffer."""
-    with ThreadPoolExecutor(threads, "reader") as pool:
-        crew = Crew(pool, threads, Rate(rate_bytes), hashing)
-        try:
-            yield crew
-        except BaseException:
-            crew.stop.set()
-            pool.shutdown(wait=True, cancel_futures=True)
-            raise
+    with open_hands(threads) as hands:
+        yield Crew(hands, threads, Rate(rate_bytes), hashing)

@@ -22,6 +22,8 @@ class Region(Struct, frozen=True, gc=False):
     """As many of it, in whole pages, as its file has: there is nothing behind its end. None when that is not known."""
     special: bool = False
     """Neither memory nor a regular file: a device, or an object of the kernel. Reading it may act on it."""
+    served_by: str | None = None
+    """Type of its file system (``fuse.sshfs``, ``nfs4``) when somebody else has to answer for what is not in memory."""
     flags: tuple[str, ...] = ()
     """Of smaps VmFlags, such as ``io``, ``dd``, ``ht``; only when details were asked for."""
 

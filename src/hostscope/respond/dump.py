@@ -21,12 +21,12 @@ from hostscope.dumps.image import Written, write_plain, write_zstd
 from hostscope.dumps.layout import MACHINES, Layout, core_layout, raw_layout
 from hostscope.dumps.manifest import SUFFIX, dumped_regions, encode_manifest
 from hostscope.dumps.output import NewFile, Override, check_free, check_space, new_file
-from hostscope.dumps.pieces import PIECE_BYTES, Budget, PiecePlan, cut
+from hostscope.dumps.pieces import PIECE_BYTES, Budget, PiecePlan, between, cut
 from hostscope.dumps.reading import Crew, open_crew
 from hostscope.dumps.selection import Chosen, reading_order, select
 from hostscope.errors import Denied, Error, Unsupported
 from hostscope.model.dump import MANIFEST_SCHEMA, Dump, DumpRequest, Manifest, Observer, StoppedThread, Unread
-from hostscope.model.gap import Gap
+from hostscope.model.gap import Gap, Reason
 from hostscope.model.memory import Region, ThreadState
 from hostscope.model.process import Process
 from hostscope.model.request import ProcessRequest
@@ -125,7 +125,7 @@ class Dumper:
             region = chosen[index].region
             runs, beyond = budget.take(region.start, region.end, space.resident(region))
             pieces.extend(cut(index, region.start, region.end, runs))
-            cut_off[index] = beyond
+            cut_off[index] = beyond or list(_not_asked(region, runs))
         return Planned(chosen, tuple(pieces), cut_off)
 
     def _layout(self, process: Process, space: AddressSpace, planned: Planned, stopped: Stopped) -> Layout:
@@ -255,7 +255,7 @@ def dump_all(
             try:
                 yield from several.map(one, tasks)
             except BaseException:
-                crew.stop.set()
+                crew.hands.abandon()
                 several.shutdown(wait=True, cancel_futures=True)
                 raise
 
@@ -301,6 +301,14 @@ def core_process(process: Process, space: AddressSpace, architecture: str) -> Co
 def regions_unread(regions: Sequence[object]) -> int:
     """Bytes that should be in the dump and are not."""
     return sum(unread.end - unread.start for region in regions for unread in getattr(region, "unread", ()))
+
+
+def _not_asked(region: Region, runs: list[tuple[int, int]]) -> Iterator[Unread]:
+    """What the process has not mapped of a file that somebody else would have to send."""
+    if region.served_by:
+        why = f"not mapped: its file system ({region.served_by}) would have to be asked, which may never answer"
+        for start, end in between(region.start, region.end, runs):
+            yield Unread(start, end, Reason.UNAVAILABLE, why)
 
 
 def _thread(thread: ThreadState, now_ns: int) -> StoppedThread:

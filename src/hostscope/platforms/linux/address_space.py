@@ -14,6 +14,8 @@ SHARED_MEMORY = ("/memfd:", "/SYSV", "/dev/zero", "/dev/shm/", "/anon_hugepage",
 LITTLE_BYTES = 16 << 20
 """Of shared memory, so little is read whole: some of its pages may be others' work, and not in this page table."""
 _UNREADABLE = frozenset({errno.EIO, errno.EFAULT, errno.EPERM, errno.ENXIO, errno.EINVAL})
+_LAZY = frozenset({"um", "ui"})
+"""VmFlags of regions whose missing pages a userfaultfd gives."""
 _NOT_DIRECT = frozenset({errno.EPERM, errno.ESRCH, errno.ENOSYS, errno.EACCES})
 
 
@@ -79,12 +81,15 @@ class AddressSpace:
     def resident(self, region: Region) -> Iterator[tuple[int, int]]:
         """The ranges that hold pages, ascending: what was never touched reads as zeros and is left out.
 
-        Regular files are read up to their end: their pages are there whether or not this process looked at them.
+        Regular files are read up to their end: their pages are there whether or not this process looked at them. Where
+        somebody else would have to give them (a file server, userfaultfd), only what the process has mapped is.
 
         Raises:
             Gone
         """
         whole = self._pagemap is None or (region.inode and not _allocates(region)) or "ht" in region.flags
+        if self._pagemap and (region.served_by or _LAZY & set(region.flags)):
+            whole = False
         if whole or self._pagemap is None:
             backed = region.size_bytes if region.backed_bytes is None else region.backed_bytes
             if backed:

@@ -18,7 +18,7 @@ from hostscope.platforms.linux.clock import PAGE_BYTES, Boot, read_boot
 from hostscope.platforms.linux.detail import ENDED, living_thread, read_records
 from hostscope.platforms.linux.pagemap import Pagemap
 from hostscope.platforms.linux.parse import PF_KTHREAD, parse_stat
-from hostscope.platforms.linux.parse_memory import parse_regions, parse_smaps
+from hostscope.platforms.linux.parse_memory import parse_regions, parse_remote, parse_smaps
 from hostscope.platforms.linux.privileges import READ_OTHERS, Privileges
 from hostscope.platforms.linux.read import PATH_ONLY, read_at
 
@@ -55,7 +55,7 @@ class Memory:
                 raise translate.error("maps", failed, key.pid) from failed
             if not raw:
                 raise self._without_memory(key, directory)
-            files = _Files(directory)
+            files = _Files(directory, self._remote(directory))
             found = [files.fill(region) for region in parse(raw)]
         if len(raw) >= limit:
             raise Unavailable(f"process {key.pid}: {name} is longer than {limit} bytes")
@@ -128,6 +128,12 @@ class Memory:
         if not self._boot.key(key.pid, start).same(key):
             raise Mismatch(f"process {key.pid} is not the one that was meant: its start differs")
 
+    def _remote(self, directory: int) -> dict[str, str]:
+        try:
+            return parse_remote(read_records(directory, "mountinfo", MAPS_LIMIT))
+        except (OSError, ValueError):
+            return {}  # then a read that gets no answer tells
+
     def _pagemap(self, directory: int, closing: ExitStack) -> Pagemap | None:
         try:
             fd = os.open("pagemap", os.O_RDONLY | os.O_CLOEXEC, dir_fd=directory)
@@ -173,8 +179,9 @@ def _holder(pid: int, process: int) -> Iterator[tuple[int, int]]:
 class _Files:
     """What mapped files are, as the process sees them; each is asked once."""
 
-    def __init__(self, directory: int) -> None:
+    def __init__(self, directory: int, remote: dict[str, str]) -> None:
         self._directory = directory
+        self._remote = remote
         self._known: dict[tuple[str, int], os.stat_result | None] = {}
 
     def fill(self, region: Region) -> Region:
@@ -182,6 +189,8 @@ class _Files:
         path = region.path or ""
         if not region.inode or path.startswith(SHARED_MEMORY):
             return region
+        if region.device in self._remote:  # asking after the file might wait for its server
+            return replace(region, served_by=self._remote[region.device])
         found = self._status(path, region.inode)
         if found is None or region.deleted:
             # Objects of the kernel have no path (anon_inode:…, socket:…); a device may be out of sight.

@@ -7,6 +7,9 @@ from hostscope.model.memory import Region
 from hostscope.platforms.linux.parse_detail import parse_maps
 
 _HEX = frozenset(b"0123456789abcdef")
+_REMOTE = frozenset({"9p", "afs", "ceph", "cifs", "coda", "fuse", "fuseblk", "glusterfs", "lustre", "nfs", "nfs4"})
+_REMOTE |= {"orangefs", "smb3", "smbfs", "vboxsf", "virtiofs"}
+"""File systems whose files come from a server, or from another process."""
 
 
 def parse_regions(raw: bytes) -> tuple[Region, ...]:
@@ -21,6 +24,18 @@ def parse_smaps(raw: bytes) -> tuple[Region, ...]:
     address in lower-case hexadecimal.
     """
     return tuple(_detailed(head, facts) for head, facts in _blocks(raw))
+
+
+def parse_remote(raw: bytes) -> dict[str, str]:
+    """The types of file systems that somebody else answers for, by device as in maps. Source: /proc/PID/mountinfo."""
+    found = {}
+    for line in raw.splitlines():
+        before, _, after = line.partition(b" - ")
+        words, kind = before.split(b" "), after.split(b" ")[0].decode("ascii", "replace")
+        if len(words) > 2 and (kind in _REMOTE or kind.startswith("fuse.")):
+            major, _, minor = words[2].partition(b":")
+            found[f"{int(major):02x}:{int(minor):02x}"] = kind
+    return found
 
 
 def _blocks(raw: bytes) -> Iterator[tuple[bytes, dict[bytes, bytes]]]:
@@ -53,5 +68,5 @@ def _region(
 ) -> Region:
     return Region(
         found.start, found.end, found.permissions, found.offset, found.device, found.inode, found.path, found.deleted,
-        resident, dirty, None, False, flags,
+        resident, dirty, None, False, None, flags,
     )  # fmt: skip

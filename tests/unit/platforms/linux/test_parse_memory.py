@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from hostscope.platforms.linux.clock import PAGE_BYTES
 from hostscope.platforms.linux.pagemap import joined, runs
-from hostscope.platforms.linux.parse_memory import parse_regions, parse_smaps
+from hostscope.platforms.linux.parse_memory import parse_regions, parse_remote, parse_smaps
 
 SMAPS = b"""00400000-00401000 r-xp 00000000 fe:00 12 /usr/bin/a b (deleted)
 Size:                  4 kB
@@ -57,3 +57,22 @@ def test_runs_are_the_pages_that_are_there(pages: list[bool]) -> None:
 def test_ranges_that_touch_are_one() -> None:
     assert list(joined([(0, 1), (1, 2), (3, 4), (3, 6), (9, 10)])) == [(0, 2), (3, 6), (9, 10)]
     assert list(joined([])) == []
+
+
+MOUNTS = b"""22 27 0:21 / /proc rw,relatime - proc proc rw
+36 35 0:300 / /home rw,noatime shared:1 - fuse.sshfs me@there:/ rw
+37 35 0:47 / /srv rw - nfs4 server:/ rw
+38 35 254:0 / / rw - ext4 /dev/vda rw
+"""
+
+
+def test_file_systems_of_others_by_device() -> None:
+    assert parse_remote(MOUNTS) == {"00:12c": "fuse.sshfs", "00:2f": "nfs4"}
+
+
+@given(st.one_of(st.binary(max_size=400), st.lists(st.sampled_from(MOUNTS.split(b" "))).map(b" ".join)))
+def test_any_text_is_mounts_or_a_value_error(raw: bytes) -> None:
+    try:
+        parse_remote(raw)
+    except ValueError:
+        return
