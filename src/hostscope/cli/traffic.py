@@ -73,7 +73,12 @@ class Wish:
     help="Learn names from DNS answers even if only they are looked at for that, or none at all.",
 )
 @click.option("--resolve", is_flag=True, help="Ask the host's resolvers for other names: this sends packets.")
-@click.option("--read", "file", metavar="FILE", help="Read a pcap or pcapng file instead of measuring.")
+@click.option(
+    "--read",
+    "file",
+    metavar="FILE",
+    help="Read a pcap or pcapng file instead of measuring; processes are those that its comments name.",
+)
 def command(
     connections: bool, ledger: bool, interfaces: tuple[str, ...], names: bool | None, resolve: bool, file: str | None,
     **given: Any,

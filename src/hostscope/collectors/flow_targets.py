@@ -24,7 +24,10 @@ class Chosen(Struct, frozen=True):
 
     def has(self, flow: Flow) -> bool:
         """Whether one of the targets means this flow."""
-        return flow.key in self.keys or flow.local.port in self.ports or (flow.name or "")[:_NAME_LENGTH] in self.names
+        name = flow.name or ""
+        if flow.key is None and flow.unknown is None:  # a file's: curl[1234]
+            name = name.partition("[")[0]
+        return flow.key in self.keys or flow.local.port in self.ports or name[:_NAME_LENGTH] in self.names
 
 
 def choose(host: Host, targets: tuple[str, ...]) -> Chosen:

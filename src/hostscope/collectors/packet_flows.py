@@ -6,7 +6,7 @@ import numpy as np
 
 from hostscope.model.socket import Endpoint
 from hostscope.model.traffic import Counts
-from hostscope.wire.batch import PacketBatch
+from hostscope.wire.batch import I64, PacketBatch
 from hostscope.wire.decode import decode
 from hostscope.wire.decoded import Decoded, Problem
 from hostscope.wire.dns import parse_message
@@ -42,12 +42,17 @@ class PacketFlows:
         self._fragments = FragmentTable()
         self._names = NameTable() if names else None
 
-    def feed(self, batch: PacketBatch) -> None:
-        """Counts the packets of a batch, and looks into the first ones of each flow for names."""
+    def feed(self, batch: PacketBatch) -> I64:
+        """Counts the packets of a batch, and looks into the first ones of each flow for names.
+
+        Returns:
+            The number of each packet's flow, 0 for none.
+        """
         decoded = decode(batch, self._fragments)
         update = self._table.update(batch, decoded)
         if self._names is not None:
             self._learn(self._names, batch, decoded, update)
+        return update.ids
 
     def __len__(self) -> int:
         return len(self._table)

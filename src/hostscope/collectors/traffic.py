@@ -19,7 +19,14 @@ from hostscope.model.traffic import Counts, Flow, Ledger, ProcessTraffic, Readin
 from hostscope.platforms.base import Host, Meter
 from hostscope.platforms.tally import Tally
 
-Owner = ProcessKey | str
+
+class Written(NamedTuple):
+    """A process as a capture file names it."""
+
+    name: str
+
+
+Owner = ProcessKey | Written | str
 """A process, or a reason why there is none."""
 COLLECT_S = 1.0
 OBSERVE_S, POLL_S = 1.0, 0.2
@@ -81,7 +88,7 @@ class TrafficWatch:
         """
         reading, now_ns = self.observe(), monotonic_ns()
         grouped = group(reading.flows)
-        seconds = (now_ns - self._last_ns) / 1e9
+        seconds = _span_s(reading.flows) if self._meter.method == "file" else (now_ns - self._last_ns) / 1e9
         rows = [self._row(owner, flows, seconds, now_ns) for owner, flows in grouped.items()]
         rows = self._people.describe(rows) if people else rows
         rows.sort(key=lambda row: -measured(row).total_bytes)
@@ -101,8 +108,8 @@ class TrafficWatch:
         recent = self._histories.observe(owner, now_ns, measured(row).total_bytes).windows[1].rates(now_ns)
         return replace(
             row,
-            sent_rate=max(0.0, grown.sent_bytes / seconds),
-            received_rate=max(0.0, grown.received_bytes / seconds),
+            sent_rate=max(0.0, grown.sent_bytes / seconds) if seconds else 0.0,
+            received_rate=max(0.0, grown.received_bytes / seconds) if seconds else 0.0,
             recent=recent[-20:],
         )
 
@@ -162,9 +169,17 @@ def _rows(host: Host, request: TrafficRequest, tally: Tally, duration_s: float) 
         yield from watching.look().processes
 
 
+def _span_s(flows: Iterable[Flow]) -> float:
+    """From the first packet of all to the last one."""
+    first = min((flow.first_at_ns for flow in flows if flow.first_at_ns is not None), default=0)
+    return (max((flow.last_at_ns for flow in flows if flow.last_at_ns is not None), default=first) - first) / 1e9
+
+
 def owner_of(flow: Flow) -> Owner:
     """Whose a flow is."""
-    return flow.key or flow.unknown or "gone"
+    if flow.key or flow.unknown:
+        return flow.key or flow.unknown or "gone"
+    return Written(flow.name) if flow.name else "gone"
 
 
 def measured(of: Flow | ProcessTraffic) -> Counts:
@@ -186,14 +201,14 @@ def process_row(owner: Owner, flows: list[Flow]) -> ProcessTraffic:
     latest = max(flows, key=lambda flow: flow.first_at_ns or 0)
     return ProcessTraffic(
         key=owner if isinstance(owner, ProcessKey) else None,
-        name=(latest.name or "?") if isinstance(owner, ProcessKey) else f"({owner})",
+        name=f"({owner})" if isinstance(owner, str) else latest.name or "?",
         connections=len(flows),
         payload=_sum_of(flows, lambda flow: flow.payload),
         wire=_sum_of(flows, lambda flow: flow.wire),
         sent_rate=0.0,
         received_rate=0.0,
-        unknown=None if isinstance(owner, ProcessKey) else owner,
-        user=_user(latest) if isinstance(owner, ProcessKey) else None,
+        unknown=owner if isinstance(owner, str) else None,
+        user=None if isinstance(owner, str) else _user(latest),
         domains=_first(flow.domain for flow in busiest),
         addresses=_first(flow.remote.address if flow.remote else None for flow in busiest),
     )

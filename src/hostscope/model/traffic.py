@@ -57,11 +57,11 @@ class Flow(Struct, frozen=True, gc=False):
     remote: Endpoint | None
     """None for an unconnected socket that the method cannot split by peer."""
     key: ProcessKey | None
-    """Whose it is; None with `unknown` saying why."""
+    """Whose it is; None with `unknown` saying why, or of a file, which names processes without their keys."""
     name: str | None
-    """Of the process when it first used the socket."""
+    """Of the process when it first used the socket; of a file, with its pid: ``curl[1234]``."""
     unknown: str | None = None
-    """``gone other-namespace forwarded bridged kernel lost not-asked``."""
+    """``gone other-namespace forwarded bridged kernel lost not-asked``, of a file also ``unrecorded``."""
     user: Account | None = None
     """Who made the socket."""
     direction: str | None = None
@@ -81,7 +81,7 @@ class Flow(Struct, frozen=True, gc=False):
     """None when the method does not tell."""
     domain: str | None = None
     domain_source: str | None = None
-    """``dns tls quic http reverse``."""
+    """``dns tls quic http reverse``, or ``file``: a capture file's name blocks."""
     container: Container | None = None
 
 

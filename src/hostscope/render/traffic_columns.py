@@ -86,7 +86,7 @@ FLOWS = Layout(
         Column("local_address", "LOCAL ADDRESS", "text", "local", None, "local address", lambda f: f.local.address),
         Column("local_port", "LOCAL PORT", "int", "local", None, "local port", lambda f: f.local.port),
         Column("domain", "DOMAIN", "text", "domain", None, "name of the remote end", lambda f: f.domain),
-        Column("domain_source", "NAMED BY", "text", "domain_source", None, "dns, tls, quic, http or reverse",
+        Column("domain_source", "NAMED BY", "text", "domain_source", None, "dns, tls, quic, http, reverse or file",
                lambda f: f.domain_source),
         Column("direction", "DIRECTION", "text", "direction", None, "inbound or outbound", lambda f: f.direction),
         Column("payload_sent", "PAYLOAD SENT", "bytes", "payload", None, "payload handed over",

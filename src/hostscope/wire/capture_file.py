@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import BinaryIO, Protocol, cast
 
 from hostscope.errors import Denied, Unsupported, UsageError
-from hostscope.wire.batch import PacketBatch
+from hostscope.wire.batch import I64, PacketBatch
 from hostscope.wire.feed import Feed, Readable
 from hostscope.wire.file_record import Ending, FileInterface
 from hostscope.wire.pcap import MAGICS, PcapFile
@@ -28,6 +28,12 @@ class CaptureFile(Protocol):
 
     def batches(self) -> Iterator[PacketBatch]:
         """All complete packets, in the order of the file. Once."""
+
+    def noted(self, batch: PacketBatch) -> I64:
+        """The places of the packets beside which the file has more; of the batch that was given last."""
+
+    def comments(self, batch: PacketBatch, place: int) -> tuple[str, ...]:
+        """What the file says to one of these packets."""
 
 
 @contextmanager

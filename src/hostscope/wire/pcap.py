@@ -55,6 +55,14 @@ class PcapFile:
         if left or feed.broken:
             self.ending = Ending(left, feed.broken or "the last packet is incomplete")
 
+    def noted(self, batch: PacketBatch) -> I64:
+        """See `CaptureFile.noted`: there is never more than packets."""
+        return np.zeros(0, np.int64)
+
+    def comments(self, batch: PacketBatch, place: int) -> tuple[str, ...]:
+        """See `CaptureFile.comments`."""
+        return ()
+
     def _batch(self, data: U8, places: I64, fields: NDArray[np.uint32]) -> PacketBatch:
         seconds, fraction, captured, lengths = fields.T
         at_ns = seconds.astype(np.int64)

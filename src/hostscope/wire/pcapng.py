@@ -13,7 +13,7 @@ from hostscope.wire.batch import I64, U8, U32, PacketBatch
 from hostscope.wire.feed import MAX_RECORD, Feed
 from hostscope.wire.file_record import Ending, FileInterface
 from hostscope.wire.pcap import spans
-from hostscope.wire.pcapng_blocks import Clock, parse_interface, parse_names, parse_statistics
+from hostscope.wire.pcapng_blocks import Clock, parse_comments, parse_interface, parse_names, parse_statistics
 from hostscope.wire.ticks import to_ns
 
 MAGIC = b"\x0a\x0d\x0d\x0a"
@@ -82,6 +82,8 @@ class PcapngFile:
         self._clocks: list[Clock] = []
         self._first, self._order, self._left = 0, "<", 0
         self._damage: str | None = None
+        self._given: Piece | None = None
+        """Where the packets of the last batch are, if their blocks have options."""
         if feed.data[8:12].tobytes() not in _ORDERS:
             raise UsageError("a pcapng file without a byte order")
 
@@ -91,6 +93,7 @@ class PcapngFile:
         while True:
             for (kind, piece, first), runs in groupby(self._runs(feed.data), key=lambda run: run[:3]):
                 places = np.concatenate([run.places for run in runs])
+                self._given = piece if kind == PACKET else None
                 for span in spans(len(places)):
                     yield from self._batches(kind, piece, first, places[span])
             if self._damage:
@@ -100,6 +103,21 @@ class PcapngFile:
                 break
         if self._left or feed.broken:
             self.ending = Ending(self._left, feed.broken or "the last block is incomplete")
+
+    def noted(self, batch: PacketBatch) -> I64:
+        """See `CaptureFile.noted`. Cost: 2 ns a packet."""
+        if self._given is None:
+            return np.zeros(0, np.int64)
+        return np.flatnonzero(_option_bytes(self._given, batch.offsets, batch.captured.astype(np.int64)) > 0)
+
+    def comments(self, batch: PacketBatch, place: int) -> tuple[str, ...]:
+        """See `CaptureFile.comments`."""
+        if self._given is None:
+            return ()
+        offset, captured = batch.offsets[place : place + 1], batch.captured[place : place + 1].astype(np.int64)
+        size, begin = int(_option_bytes(self._given, offset, captured)[0]), int(offset[0] + _padded(captured)[0])
+        order = self._given.words.dtype.str[0]
+        return parse_comments(self._given.data[begin : begin + max(0, size)].tobytes(), order)
 
     def _runs(self, data: U8) -> Iterator[Run]:
         """The packet blocks of a piece; what other blocks say is noted on the way."""
@@ -193,6 +211,16 @@ class PcapngFile:
             some = interface == number
             at_ns[some] = to_ns(ticks[some], *clock)
         return at_ns
+
+
+def _option_bytes(piece: Piece, offsets: I64, captured: I64) -> I64:
+    """How many bytes of options follow the packets that begin there; less than 1 for none."""
+    sizes = piece.words.take((offsets >> 2) - 6).astype(np.int64)
+    return sizes - MIN_BYTES[PACKET] - _padded(captured)
+
+
+def _padded(lengths: I64) -> I64:
+    return (lengths + 3) & ~3
 
 
 def _different(numbers: I64) -> list[int]:

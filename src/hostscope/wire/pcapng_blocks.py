@@ -11,6 +11,7 @@ from typing import NamedTuple
 from hostscope.model.text import decode
 from hostscope.wire.file_record import FileInterface
 
+_COMMENT = 1
 _NAME, _RESOLUTION, _FILTER, _SYSTEM, _OFFSET = 2, 9, 11, 12, 14
 _RECEIVED, _DROPPED, _SYSTEM_DROPPED = 4, 5, 7
 _IPV4_NAMES, _IPV6_NAMES = 1, 2
@@ -71,6 +72,11 @@ def parse_names(body: bytes, order: str) -> Iterator[tuple[str, str]]:
         for name in value[size:].split(b"\0"):
             if name:
                 yield address, decode(name)
+
+
+def parse_comments(options: bytes, order: str) -> tuple[str, ...]:
+    """The comments among the options of any block."""
+    return tuple(decode(value) for code, value in _options(options, order) if code == _COMMENT)
 
 
 def _options(body: bytes, order: str) -> Iterator[tuple[int, bytes]]:
