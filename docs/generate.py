@@ -220,6 +220,7 @@ def _reference(schema: str) -> dict[str, Any]:
 
 def _shown() -> dict[str, dict[str, Any]]:
     """Schema of a row by the name that stands beside it; `columns` is a row of chosen columns."""
+    from hostscope.model.capture import CAPTURE_SCHEMA
     from hostscope.render.audit_columns import AUDIT
     from hostscope.render.dns_columns import QUERIES, SCORES
     from hostscope.render.documents import COLUMNS_SCHEMA
@@ -231,6 +232,7 @@ def _shown() -> dict[str, dict[str, Any]]:
     cell = {"type": ["string", "number", "boolean", "array", "null"]}
     others = (TREE, AUDIT, FLOWS, QUERIES, SCORES, DUMPS, MATCHES)
     rows = {layout.schema: _reference(layout.schema) for layout in (*LAYOUTS.values(), *others)}
+    rows[CAPTURE_SCHEMA] = _reference(CAPTURE_SCHEMA)
     return rows | {COLUMNS_SCHEMA: {"type": "object", "additionalProperties": cell}}
 
 

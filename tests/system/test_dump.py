@@ -368,13 +368,9 @@ try:
 except Denied as denied:
     told = [denied.message, denied.hint]
 """
-    preload = "import json, hostscope.respond.preserve\n" \
-        "import hostscope.platforms.linux.host, hostscope.platforms.linux.control\n" \
-        "import hostscope.dumps.image, hostscope.dumps.core_file, hostscope.collectors.analysis\n"  # fmt: skip
-    drop = f"import os\nos.setgroups([]); os.setresgid(*[{NOBODY}] * 3); os.setresuid(*[{NOBODY}] * 3)\n"
     with running(program) as target:
-        text = preload + drop + script.format(pid=target.child.pid, path=tmp_path / "core")
-        with told_child(text) as (_, told):
+        text = script.format(pid=target.child.pid, path=tmp_path / "core")
+        with told_child(text, drop=True) as (_, told):
             assert told is not None
     assert "denied" in told[0] and "CAP_SYS_PTRACE" in told[1]
 

@@ -18,7 +18,7 @@ from hostscope.dumps import matching
 from hostscope.errors import Denied, Gone
 from hostscope.model.dump import DumpAnalysis, Manifest
 from hostscope.platforms import open_host
-from tests.system.told_child import NOBODY, told_child
+from tests.system.told_child import told_child
 
 pytestmark = pytest.mark.system
 HOST = open_host()
@@ -94,12 +94,10 @@ def test_one_that_is_gone(rules: str) -> None:
 
 @pytest.mark.root
 def test_without_privileges(rules: str) -> None:
-    script = f"""
-import json, os
-import hostscope.collectors.scan, hostscope.platforms.linux.host, hostscope.dumps.rules, yara_x
+    script = """
+import hostscope.collectors.scan
 from hostscope.platforms import open_host
 from hostscope.errors import Denied
-os.setgroups([]); os.setresgid(*[{NOBODY}] * 3); os.setresuid(*[{NOBODY}] * 3)
 host = open_host()
 try:
     hostscope.collectors.scan.scan(host, ["1"], "RULES").rows()
@@ -112,7 +110,7 @@ except Denied as denied:
     with tempfile.TemporaryDirectory() as folder:
         os.chmod(folder, 0o755)
         shutil.copy(f"{rules}/test.yar", f"{folder}/test.yar")
-        with told_child(script.replace("RULES", folder)) as (_, told):
+        with told_child(script.replace("RULES", folder), drop=True, before="import yara_x\n") as (_, told):
             assert told is not None
     assert "CAP_SYS_PTRACE" in told[0] and 0 < told[1] <= told[2]
     assert issubclass(Denied, PermissionError)

@@ -20,7 +20,8 @@ SCHEMAS = Path(__file__).parents[2] / "docs" / "schemas"
 MAY_END = {
     "ps": {0}, "net": {0}, "tree": {0}, "inspect": {0}, "doctor": {0}, "counters": {0}, "containers": {0},
     "hidden": {0, 8, 10, 11}, "services": {0, 4, 6},
-    "traffic": {0, 4, 6}, "kill": {7}, "suspend": {7}, "resume": {0}, "audit": {0},
+    "dump": {0}, "analyze": {0, 10}, "scan": {10}, "watch": {0}, "interfaces": {0}, "dns": {0},
+    "capture": {0, 4, 6}, "traffic": {0, 4, 6}, "kill": {7}, "suspend": {7}, "resume": {0}, "audit": {0},
 }  # fmt: skip
 """Exit codes; where systemd is not the init there are no services."""
 
@@ -61,6 +62,12 @@ def output(*arguments: str) -> str:
         ("traffic", "--duration", "0.2"),
         ("traffic", "--duration", "0.2", "--connections"),
         ("traffic", "--duration", "0.2", "--columns", "all"),
+        ("interfaces",),
+        ("interfaces", "--rates", "--interval", "0.1"),
+        ("dns",),
+        ("dns", "--duration", "0.2"),
+        ("capture", "--interface", "lo", "--duration", "0.2", "--output", os.devnull),
+        ("watch", "--duration", "0.3", "--kinds", "start,exec,exit,socket"),
         ("kill", "--dry-run", "1"),
         ("suspend", "--dry-run", "1"),
         ("resume", "--yes", str(os.getpid())),
@@ -75,8 +82,22 @@ def test_documents(arguments: tuple[str, ...]) -> None:
         validator("document.json").validate(json.loads(text))
 
 
+@pytest.mark.root
+def test_documents_about_memory(tmp_path: Path) -> None:
+    rules, core = tmp_path / "known.yar", tmp_path / "core"
+    rules.write_text('rule known { strings: $a = "a known secret" condition: $a }')
+    with subprocess.Popen([sys.executable, "-c", "input('a known secret')"], stdin=subprocess.PIPE) as target:
+        for arguments in (
+            ("dump", str(target.pid), "--output", str(core)),
+            ("analyze", str(core)),
+            ("scan", str(target.pid), "--rules", str(rules)),
+        ):
+            validator("document.json").validate(json.loads(output(*arguments, "--format", "json")))
+
+
 def test_every_command_with_a_document_is_here() -> None:
-    assert MAY_END.keys() | {"record"} == COMMANDS.keys()
+    """A recording and a trace are lines."""
+    assert MAY_END.keys() | {"record", "trace"} == COMMANDS.keys()
 
 
 @pytest.mark.parametrize(

@@ -21,7 +21,7 @@ from hostscope.model.traffic import Flow, TrafficRequest
 from hostscope.platforms import open_host
 from tests.system.commands import need
 from tests.system.test_names import certified, served
-from tests.system.told_child import NOBODY, run_told
+from tests.system.told_child import run_told
 
 pytestmark = [pytest.mark.system, pytest.mark.root]
 __all__ = ["certified"]
@@ -169,18 +169,8 @@ def _read_until(terminal: int, enough: Callable[[bytes], bool]) -> bytes:
     return seen
 
 
-# All is imported before, and what changed its user made dumpable again: see `tests.system.told_child`.
-DROP = f"""
-import ctypes, encodings.idna, json, os, socket, sys
-from hostscope.collectors import packet_flows, people, traffic
-from hostscope.platforms.linux import bpf_maps, host, method, packet_filter, packet_ring, procfs, program_cache
-from hostscope.platforms.linux import socket_tables, sock_diag, wire_meter
-from hostscope.platforms.linux.native import bpf, libc
-os.environ["HOSTSCOPE_AUDIT"] = os.devnull
-os.setgroups([]); os.setresgid({NOBODY}, {NOBODY}, {NOBODY}); os.setresuid({NOBODY}, {NOBODY}, {NOBODY})
-ctypes.CDLL(None).prctl(4, 1, 0, 0, 0)
-"""
 UNPRIVILEGED = """
+import socket
 from hostscope.collectors.traffic import watch
 from hostscope.errors import Denied
 from hostscope.model.traffic import TrafficRequest
@@ -206,7 +196,7 @@ told = {"method": tally.method, "reason": tally.method_reason, "sent": rows.get(
 
 
 def test_without_privileges_own_connections_are_polled() -> None:
-    told = run_told(DROP + UNPRIVILEGED)
+    told = run_told(UNPRIVILEGED, drop=True, before='import os, socket; os.environ["HOSTSCOPE_AUDIT"] = os.devnull\n')
     assert told["method"] == "polling" and told["sent"] == 5000
     assert "permission denied" in told["reason"] and "not capture" in told["reason"]
     assert told["denied"] == [["accounting", True], ["wire", True], ["capture", True]]

@@ -31,7 +31,10 @@ RECORDS: list[type[msgspec.Struct]] = sorted(
     key=lambda record: record.__name__,
 )
 SCHEMAS = {
-    f"{module.__name__}.{name}": value for module in MODULES for name, value in vars(module).items() if "SCHEMA" in name
+    f"{module.__name__}.{name}": value
+    for module in MODULES
+    for name, value in vars(module).items()
+    if name.endswith("SCHEMA")
 }
 TEXT = st.text(st.characters(codec="utf-8"), max_size=8)
 KEYS = st.builds(

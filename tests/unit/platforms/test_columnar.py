@@ -1,6 +1,5 @@
 """Rows as columns."""
 
-
 import pytest
 
 from hostscope.model.key import ProcessKey
