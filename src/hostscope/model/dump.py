@@ -100,6 +100,7 @@ class StoppedThread(Struct, frozen=True, gc=False):
     tid: int
     name: str
     stopped_ns: int
+    """0 when it did not stop."""
     unread: str | None = None
     """Why there are no registers of it."""
 
@@ -140,7 +141,8 @@ class Manifest(Struct, frozen=True):
     method: str
     """How memory was read and untouched pages were told apart."""
     consistency: str
-    """``running``: it went on while it was read, so pages are of different moments; ``frozen``."""
+    """``running``: it went on while it was read, so pages are of different moments; ``frozen``; ``partly-frozen``:
+    threads that slept in the kernel did not stop, and may have gone on."""
     registers: bool
     complete: bool
     """Whether everything that was asked for is there."""

@@ -194,7 +194,7 @@ class Dumper:
             compression=request.compression,
             policy=request.policy,
             method=space.method,
-            consistency="frozen" if request.freeze else "running",
+            consistency=_consistency(request, threads),
             registers=any(not thread.unread for thread in threads),
             complete=not missing,
             incomplete=missing,
@@ -316,6 +316,12 @@ def _thread(thread: ThreadState, now_ns: int) -> StoppedThread:
     return StoppedThread(thread.tid, thread.name, stopped, thread.unread)
 
 
+def _consistency(request: DumpRequest, threads: Sequence[StoppedThread]) -> str:
+    if not request.freeze or not any(thread.stopped_ns for thread in threads):
+        return "running"
+    return "frozen" if all(thread.stopped_ns for thread in threads) else "partly-frozen"
+
+
 def _missing(unread: int, written: Written, stopped: Stopped, architecture: str) -> Iterator[str]:
     if written.failure:
         yield f"it broke off: {written.failure.message}"
@@ -325,15 +331,17 @@ def _missing(unread: int, written: Written, stopped: Stopped, architecture: str)
         yield f"{gap.field}: {gap.detail or gap.reason}"
     lacking = [thread for thread in stopped.threads if not has_registers(thread, architecture)]
     if lacking:
-        yield f"{len(lacking)} of {len(stopped.threads)} threads have no registers in the file (32-bit, or not stopped)"
+        why = next((thread.unread for thread in lacking if thread.unread), "32-bit")
+        yield f"{len(lacking)} of {len(stopped.threads)} threads have no registers in the file: {why}"
 
 
 def _effects(request: DumpRequest, threads: Sequence[StoppedThread]) -> Iterator[str]:
+    still = [thread.stopped_ns for thread in threads if thread.stopped_ns]
+    of = f"{len(still)} threads" if len(still) == len(threads) else f"{len(still)} of {len(threads)} threads"
     if request.freeze:
-        yield f"{len(threads)} threads stood still while memory was read"
+        yield f"{of} stood still while memory was read"
     elif threads:
-        longest = max(thread.stopped_ns for thread in threads)
-        yield f"{len(threads)} threads stood still for their registers in turn, {longest / 1e6:.1f} ms at most"
+        yield f"{of} stood still for their registers in turn, {max(still, default=0) / 1e6:.1f} ms at most"
 
 
 def _noted(manifest: Manifest, notes: tuple[str, ...]) -> Manifest:

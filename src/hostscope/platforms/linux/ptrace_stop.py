@@ -82,7 +82,7 @@ class Stopper:
             asked = {tid: began for tid in new if (began := self._ask(tid)) is not None}
             for tid, began in asked.items():
                 if not self._wait(tid, began):
-                    stuck[tid] = _STUCK
+                    stuck[tid] = self._why_stuck(tid)
         for tid in sorted(self._stopped.keys() | stuck.keys()):
             yield self._state(tid, stuck.get(tid))
 
@@ -148,12 +148,24 @@ class Stopper:
                 self._let_go(tid, self._stopped.pop(tid))
         return True
 
+    def _why_stuck(self, tid: int) -> str:
+        """With where it sleeps, as far as the kernel says it: wait_for_vfork_done, a file system's function…"""
+        try:
+            place = decode(read_at(self._directory, f"task/{tid}/wchan"))
+            state = parse_stat(read_at(self._directory, f"task/{tid}/stat")).state
+        except (OSError, ValueError):
+            place, state = "", ""
+        where = ", ".join(word for word in (state, "" if place == "0" else place) if word)
+        return (
+            f"it did not stop in {PATIENCE_NS // 1_000_000_000} s: it sleeps in the kernel ({where or 'unknown where'})"
+        )
+
     def _read_and_release(self, tid: int) -> ThreadState | None:
         began = self._ask(tid)
         if began is None:
             return None
         if not self._wait(tid, began):
-            return self._state(tid, _STUCK)
+            return self._state(tid, self._why_stuck(tid))
         if tid not in self._stopped:
             return None
         state = self._state(tid, None)
@@ -176,7 +188,8 @@ class Stopper:
         try:
             registers = ptrace.register_set(tid, NT_PRSTATUS, REGISTERS_MOST)
         except OSError as failed:
-            return ThreadState(tid, facts.name, b"", state=facts.state, unread=f"registers: {failed.strerror}")
+            why = f"registers: {failed.strerror}"
+            return ThreadState(tid, facts.name, b"", asked_mono_ns=stop.began_ns, state=facts.state, unread=why)
         return ThreadState(
             tid=tid,
             name=facts.name,
@@ -195,9 +208,6 @@ class Stopper:
                 (kind, held) for kind in OTHER_SETS.get(_machine(), ()) if (held := _optional(tid, kind, 64))
             ),
         )
-
-
-_STUCK = "it sleeps in the kernel and did not stop in time"
 
 
 class _Facts(Struct, frozen=True):
