@@ -19,7 +19,7 @@ from hostscope.dumps.positional import READ_ONLY, read_at
 from hostscope.dumps.rules import Rules, compile_rules
 from hostscope.dumps.strings import find_strings
 from hostscope.errors import Unavailable
-from hostscope.model.dump import Anomaly, DumpAnalysis, FoundString, MeasuredRegion, Module, RuleMatch
+from hostscope.model.dump import Anomaly, DumpAnalysis, FoundString, MeasuredRegion, Module, Piece, RuleMatch
 from hostscope.model.gap import Gap, Reason
 from hostscope.model.memory import Region
 from hostscope.model.text import encode
@@ -27,6 +27,8 @@ from hostscope.render.mask import mask_argv, mask_text
 
 SAMPLE_BYTES = 1 << 20
 MOST_ANOMALIES = 10_000
+MOST_ALTERED = 100
+"""Pieces without their digest that are listed."""
 
 
 class AnalysisRequest(Struct, frozen=True):
@@ -67,7 +69,10 @@ def _analysis(core: CoreFile, request: AnalysisRequest, rules: Rules | None) -> 
     if not threads:
         gaps.append(Gap("threads", Reason.UNAVAILABLE, "the dump has no registers"))
     pid, name, arguments = core.process()
-    anomalies = tuple(islice(_anomalies(core, request), MOST_ANOMALIES))
+    verified, altered = _verified(core) if request.verify else (None, [])
+    anomalies = (*altered, *islice(_anomalies(core, request), MOST_ANOMALIES))
+    if core.manifest:
+        gaps += [Gap("memory", Reason.UNAVAILABLE, missing) for missing in core.manifest.incomplete]
     return DumpAnalysis(
         file=core.path,
         image="raw" if core.elf is None else "core",
@@ -83,7 +88,7 @@ def _analysis(core: CoreFile, request: AnalysisRequest, rules: Rules | None) -> 
         indicators=indicators.all(),
         strings=strings,
         matches=tuple(_matches(core, rules, gaps)) if rules else (),
-        verified=_verified(core) if request.verify else None,
+        verified=verified,
         gaps=tuple(gaps),
         notes=_notes(core),
     )
@@ -188,17 +193,27 @@ def _matches(core: CoreFile, rules: Rules, gaps: list[Gap]) -> Iterator[RuleMatc
             gaps.append(Gap("matches", Reason.UNAVAILABLE, f"{one.region.start:#x}: {failed.message}"))
 
 
-def _verified(core: CoreFile) -> bool | None:
-    """Whether every hashed piece has its digest; None without a manifest, or when nothing was hashed."""
+def _verified(core: CoreFile) -> tuple[bool | None, list[Anomaly]]:
+    """Whether every hashed piece has its digest, and those that have not; None without a manifest or digests."""
     if core.manifest is None:
-        return None
-    pieces = [piece for region in core.manifest.regions for piece in region.pieces if piece.sha256 and piece.ranges]
-    if not pieces:
-        return None
-    for piece in pieces:
-        digest = sha256()
-        for start, end in piece.ranges:
-            digest.update(core.read(start, min(end - start, core.size_bytes)))
-        if digest.hexdigest() != piece.sha256:
-            return False
-    return True
+        return None, []
+    hashed = [
+        (region.region, piece)
+        for region in core.manifest.regions
+        for piece in region.pieces
+        if piece.sha256 and piece.ranges
+    ]
+    altered = [_altered(region, piece) for region, piece in hashed if _digest(core, piece) != piece.sha256]
+    return not altered if hashed else None, altered[:MOST_ALTERED]
+
+
+def _digest(core: CoreFile, piece: Piece) -> str:
+    digest = sha256()
+    for start, end in piece.ranges:
+        digest.update(core.read(start, min(end - start, core.size_bytes)))
+    return digest.hexdigest()
+
+
+def _altered(region: Region, piece: Piece) -> Anomaly:
+    detail = "these bytes of the dump have not the digest of its manifest: one of them was changed, or is damaged"
+    return Anomaly("altered-dump", "high", piece.start, piece.end, region.path, detail, heuristic=False)
