@@ -108,7 +108,9 @@ def as_counts(out: bool, count: int, packets: int) -> Counts:
     return Counts(count, 0, packets, 0) if out else Counts(0, count, 0, packets)
 
 
-def in_units_of(link: Link | None, packets: Packets, carried: Carried, segmented: bool) -> Counts:
+def in_units_of(
+    link: Link | None, packets: Packets, carried: Carried, segmented: bool, headless: bool = False
+) -> Counts:
     """What the interface itself counts for these packets.
 
     Source: br_pass_frame_up and vlan_skb_recv count without link header, all others with it (loopback_xmit without it
@@ -116,11 +118,12 @@ def in_units_of(link: Link | None, packets: Packets, carried: Carried, segmented
 
     Args:
         segmented: it counts what it makes of large packets (devices that segment by themselves).
+        headless: it counts what it receives without link headers, though most of its kind do not.
     """
     count, number = carried.bytes, carried.packets
     if segmented:
         count, number = count + carried.segmented_bytes, carried.segments
-    if link and link.kind in _WITHOUT_HEADER_IN and not packets.out:
+    if (headless or (link and link.kind in _WITHOUT_HEADER_IN)) and not packets.out:
         count -= LINK_HEADER_BYTES * number
     return as_counts(packets.out, count, number)
 
@@ -138,6 +141,27 @@ def segmenting(elements: Iterable[Element], counted: Mapping[int, Counts]) -> se
         if segments[index] > packets[index]
         and abs(counts.total_packets - segments[index]) < abs(counts.total_packets - packets[index])
     }
+
+
+def receiving_headless(
+    elements: Iterable[Element], counted: Mapping[int, Counts], links: Mapping[int, Link], segmented: set[int]
+) -> set[int]:
+    """The veth devices that count what they receive without link headers: their own counter is nearer to that.
+
+    With receive offload or an XDP program they do, otherwise not. Source: veth_xdp_rcv, veth_stats_rx.
+    """
+    received, packets = Counter[int](), Counter[int]()
+    for index, of in ((element.packets.interface, element) for element in elements if not element.packets.out):
+        many = index in segmented
+        received[index] += of.carried.bytes + (of.carried.segmented_bytes if many else 0)
+        packets[index] += of.carried.segments if many else of.carried.packets
+    return {
+        index
+        for index, link in links.items()
+        if link.kind == "veth" and index in counted
+        and counted[index].received_bytes <= received[index] - LINK_HEADER_BYTES * packets[index] // 2
+        and packets[index]
+    }  # fmt: skip
 
 
 def _tap(program: int) -> socket.socket:

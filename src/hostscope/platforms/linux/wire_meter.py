@@ -12,6 +12,7 @@ from hostscope.platforms.linux.packet_counter import (
     PacketCounter,
     Situation,
     in_units_of,
+    receiving_headless,
     segmenting,
 )
 from hostscope.platforms.linux.packet_counters import PacketCounters
@@ -147,13 +148,15 @@ class WireMeter:
         self, counter: PacketCounter, judged: list[tuple[Element, Verdict]], now: Situation
     ) -> tuple[list[Flow], dict[str, Counts]]:
         """Flows, and the sums by reason; both in the units of the interfaces."""
-        segmented = segmenting((element for element, _ in judged), counter.counted(now))
+        counted, elements = counter.counted(now), [element for element, _ in judged]
+        segmented = segmenting(elements, counted)
+        headless = receiving_headless(elements, counted, now.links, segmented)
         sums: dict[object, _Sum] = {}
         parts = {"attributed": Counts()}
         for element, verdict in judged:
             carried, index = element.carried, element.packets.interface
             link = now.links.get(index) or counter.before.links.get(index)
-            counts = in_units_of(link, element.packets, carried, index in segmented)
+            counts = in_units_of(link, element.packets, carried, index in segmented, index in headless)
             who = verdict.key if isinstance(verdict, Holder) else verdict
             place = (who, element.packets.ends, index)
             if place not in sums:

@@ -13,7 +13,7 @@ from hostscope.platforms.linux.bpf_maps import Elements
 from hostscope.platforms.linux.clock import TICK_NS, Boot
 from hostscope.platforms.linux.count_table import CountTable, tick_ns
 from hostscope.platforms.linux.names import Accounts
-from hostscope.platforms.linux.packet_counter import Element, in_units_of, segmenting
+from hostscope.platforms.linux.packet_counter import Element, in_units_of, receiving_headless, segmenting
 from hostscope.platforms.linux.packet_record import CARRIED, KEY, parse_carried, parse_key, without_identifier
 from hostscope.platforms.linux.payload_record import KEY as PAIR
 from hostscope.platforms.linux.payload_record import USAGE, flow_of
@@ -95,6 +95,20 @@ def test_units_are_the_interfaces() -> None:
 def test_whether_an_interface_counts_segments_is_seen_from_its_packets(counted: int, found: set[int]) -> None:
     element = Element(parse_key(packet()), CARRIED.pack(10, 1000, 15, 270, 0, 0, 0, 0))
     assert segmenting([element], {2: Counts(0, 0, 0, counted)}) == found
+
+
+@pytest.mark.parametrize(("counted", "found"), [(1000, set()), (931, set()), (930, {2}), (860, {2}), (0, {2})])
+def test_veth_devices_that_count_no_link_headers_are_seen_from_their_bytes(counted: int, found: set[int]) -> None:
+    carried = CARRIED.pack(10, 1000, 10, 0, 0, 0, 0, 0)
+    elements = [Element(parse_key(packet()), carried), Element(parse_key(packet(flags=1)), carried)]
+    cable, real = Link(2, "a", 1, 0, kind="veth"), Link(2, "a", 1, 0)
+    counts = {2: Counts(0, counted, 0, 10)}
+    assert receiving_headless(elements, counts, {2: cable}, set()) == found
+    assert receiving_headless(elements, counts, {2: real}, set()) == set()
+    assert receiving_headless(elements[1:], counts, {2: cable}, set()) == set()
+    received, carried_ = elements[0].packets, elements[0].carried
+    assert in_units_of(cable, received, carried_, False, True) == Counts(0, 860, 0, 10)
+    assert in_units_of(cable, elements[1].packets, carried_, False, True) == Counts(1000, 0, 10, 0)
 
 
 class Table:
