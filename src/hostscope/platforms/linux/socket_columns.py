@@ -164,7 +164,7 @@ class HeldSockets:
     def _find_repeated(self) -> set[int]:
         """Places of sockets that had a record before."""
         addresses, later = self._addresses, set[int]()
-        if len(set(addresses)) + max(addresses.count(0) - 1, 0) == len(addresses):
+        if len(set(self._inodes)) == len(addresses):  # numbers in a row hash well, aligned addresses do not
             return later
         times = Counter(addresses)
         for place, address in enumerate(addresses):

@@ -106,7 +106,7 @@ class NamespaceSockets:
         left = {protocol: counts.get(name, 0) + counts.get(f"{name}6", 0) for protocol, name in _COUNTED.items()}
         established = parse_established(self._text("snmp", ENTERED))
         with closing(Tables(self._namespace.inode, self._tally)) as tables:
-            found = list(tables.tcp(NOT_ESTABLISHED, self._details))
+            found = list(tables.tcp(NOT_ESTABLISHED, self._details)) if _has_tcp(counts) else []
             for protocol in [protocol for protocol, count in left.items() if count < FEW_SOCKETS]:
                 left.pop(protocol)
                 found += tables.inet(protocol)
@@ -155,6 +155,12 @@ class NamespaceSockets:
             return read_file(f"{folder}/{name}", TABLE_LIMIT)
         except FileNotFoundError:
             return b""
+
+
+def _has_tcp(counts: dict[str, int]) -> bool:
+    """Whether a namespace has any TCP socket, given its sockstat. All namespaces share one hash table, which a dump
+    walks for each of them. Connections in time-wait have a count of their own, and those that begin have a listener."""
+    return any(counts.get(name, 1) for name in ("TCP", "TCP tw")) or counts.get("TCP6", 0) > 0
 
 
 def is_closed(failed: OSError) -> bool:

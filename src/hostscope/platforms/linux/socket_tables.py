@@ -189,7 +189,8 @@ TABLES: dict[str, Parser] = {
 
 
 def parse_sockstat(raw: bytes) -> dict[str, int]:
-    """How many sockets of each protocol there are: ``UDP``, ``UDPLITE``, ``RAW``, and from sockstat6 ``UDP6``…
+    """How many sockets of each protocol there are: ``UDP``, ``UDPLITE``, ``RAW``, and from sockstat6 ``UDP6``…;
+    ``TCP tw`` are connections in time-wait.
 
     Source: sockstat_seq_show() in net/ipv4/proc.c: of one network namespace, those of the kernel included. Lines of
     another shape are passed over.
@@ -199,6 +200,8 @@ def parse_sockstat(raw: bytes) -> dict[str, int]:
         words = line.replace(":", "").split()
         if len(words) >= 3 and words[1] == "inuse" and words[2].isdecimal():
             found[words[0]] = int(words[2])
+            if "tw" in words[:-1] and (waiting := words[words.index("tw") + 1]).isdecimal():
+                found[f"{words[0]} tw"] = int(waiting)
     return found
 
 

@@ -146,7 +146,7 @@ def test_tables_survive_any_bytes(raw: bytes, name: str) -> None:
 
 def test_counts() -> None:
     text = b"sockets: used 28\nTCP: inuse 11 orphan 0 tw 3 alloc 11 mem 384\nUDP: inuse 2 mem 0\nUDP6: inuse 1\nX: in\n"
-    assert parse_sockstat(text) == {"TCP": 11, "UDP": 2, "UDP6": 1}
+    assert parse_sockstat(text) == {"TCP": 11, "TCP tw": 3, "UDP": 2, "UDP6": 1}
     assert parse_established(b"Ip: a\nTcp: RtoAlgorithm CurrEstab\nTcp: 1 73\nUdp: x\n") == 73
 
 
