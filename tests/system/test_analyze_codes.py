@@ -42,5 +42,5 @@ def test_codes(tmp_path: Path) -> None:
         alter(path)
         given, analysis = analyzed(path)
         assert (given, analysis["verified"]) == (code, False)
-        assert [one["kind"] for one in analysis["anomalies"]] == ["altered-dump"]
+        assert analysis["anomalies"][0]["kind"] == "altered-dump"
         assert analyzed(path, "--no-verify")[1]["verified"] is None

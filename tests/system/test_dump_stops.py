@@ -6,6 +6,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -32,7 +33,7 @@ def test_whatever_ends_us_the_target_runs_on(program: str, tmp_path: Path, stage
         pid = target.child.pid
         command = [sys.executable, "-m", "hostscope", "dump", str(pid), *STAGES[stage], *SLOW, str(tmp_path / "core")]
         with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as ours:
-            until(lambda: any(path.stat().st_size for path in tmp_path.iterdir()))
+            until(lambda: written(ours.pid, tmp_path))
             if stage == "frozen":
                 assert status(pid, "TracerPid") != "0" and status(pid, "State").startswith("t")
             ours.send_signal(blow)
@@ -75,3 +76,35 @@ while True:
                 ours.kill()
             until(lambda: status(pid, "TracerPid") == "0" and status(pid, "State")[0] in "SR")
             until(lambda: all(runs(int(tid)) for tid in os.listdir(f"/proc/{pid}/task")))
+
+
+def written(pid: int, folder: Path) -> bool:
+    """Whether a process has written to a file in a folder, which may have no name yet."""
+    for fd in Path(f"/proc/{pid}/fd").iterdir():
+        with suppress(FileNotFoundError):
+            if os.readlink(fd).startswith(f"{folder}/") and fd.stat().st_size:
+                return True
+    return False
+
+
+@pytest.mark.parametrize("nameless", [True, False])
+def test_interrupts_leave_nothing(program: str, tmp_path: Path, nameless: bool) -> None:
+    """At moments from before the file is made to after it is named, with one file of the two never alone."""
+    script = (
+        "import sys\nfrom hostscope.dumps import output\n"
+        f"output.NAMELESS = output.NAMELESS if {nameless} else 0\n"
+        "from hostscope.cli.main import main\nprint(1, flush=True)\nmain(sys.argv[1:])"
+    )
+    with running(program, threads=4) as target:
+        for wait in range(24):
+            folder = tmp_path / str(wait)
+            folder.mkdir()
+            command = [sys.executable, "-c", script, "dump", str(target.child.pid), "--output", str(folder / "core")]
+            with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as ours:
+                assert ours.stdout
+                ours.stdout.readline()
+                time.sleep(0.05 + wait * 0.008)  # the moment is what is varied
+                ours.send_signal(signal.SIGINT)
+                ours.communicate()
+            left = sorted(path.name for path in folder.iterdir())
+            assert left in ([], ["core", "core.json"]), wait

@@ -1,30 +1,53 @@
 """A file that appears under its name when it is whole, readable by its owner only, and never through a link."""
 
+import errno
 import os
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from functools import partial
+from secrets import token_hex
 from shutil import disk_usage
-from tempfile import mkstemp
 from typing import TypeVar
 
 from hostscope.dumps.positional import write_at
 from hostscope.errors import Error, Unavailable, UsageError
 from hostscope.model.text import decode
 
+_CLOSING = getattr(os, "O_CLOEXEC", 0)
+_NAMELESS: int = getattr(os, "O_TMPFILE", 0)
+NAMELESS = _NAMELESS and _NAMELESS | os.O_RDWR | _CLOSING
+"""Linux: whatever ends us, such a file is gone."""
+NAMED = os.O_RDWR | os.O_CREAT | os.O_EXCL | _CLOSING | getattr(os, "O_BINARY", 0)
+_NOT_NAMELESS = frozenset({errno.EOPNOTSUPP, errno.EISDIR, errno.EINVAL})
 Result = TypeVar("Result")
 Override = Callable[[], AbstractContextManager[None]]
 """Brings the right to write in spite of permissions into effect for a block, where we have it."""
 
 
 class NewFile:
-    """A file under a temporary name, beside the one it will have."""
+    """A file without a name, or with a temporary one beside the one it will have where the system has no such files."""
 
-    def __init__(self, fd: int, beside: str, path: str, override: Override) -> None:
-        self.fd = fd
+    def __init__(self, path: str, override: Override = nullcontext, replace: bool = True) -> None:
+        """Begins nothing: `begin` does, so that `drop` is due from the first moment on."""
+        directory, name = os.path.split(path)
+        self.fd = -1
         self.path = path
-        self._beside = beside
+        self._directory = directory or "."
+        self._beside = os.path.join(directory, f".{name[:64]}.{token_hex(4)}")
+        self._nameless = False
         self._override = override
+        self._replace = replace
+
+    def begin(self) -> None:
+        """Makes it, mode 0600. Raises OSError."""
+        try:
+            self.fd = permitted(partial(os.open, self._directory, NAMELESS, 0o600), self._override) if NAMELESS else -1
+            self._nameless = self.fd >= 0
+        except OSError as failed:
+            if failed.errno not in _NOT_NAMELESS:
+                raise
+        if self.fd < 0:
+            self.fd = permitted(partial(os.open, self._beside, NAMED, 0o600), self._override)
 
     def write_at(self, content: memoryview | bytes, offset: int) -> None:
         """Writes all of it. Raises OSError: the disk is full."""
@@ -34,38 +57,73 @@ class NewFile:
         """Gives the file its size, if said (what was not written is a hole), and its name.
 
         Raises:
-            UsageError
+            UsageError: it cannot be written; or something has the name by now, and may not be replaced.
         """
         try:
             if size_bytes is not None:
                 os.ftruncate(self.fd, size_bytes)
-            permitted(partial(os.replace, self._beside, self.path), self._override)
+            permitted(self._name, self._override)
+        except FileExistsError:
+            raise UsageError(f"{self.path} is there already", "give --force to replace it, or another name") from None
         except OSError as failed:
             raise unwritable(self.path, failed) from None
 
+    def take_back(self) -> None:
+        """Removes it although it got its name."""
+        with suppress(FileNotFoundError):
+            permitted(partial(os.unlink, self.path), self._override)
+
     def drop(self) -> None:
-        """Removes it, if it has not got its name."""
+        """Closes it, and removes it if it has not got its name."""
+        if self.fd >= 0:
+            os.close(self.fd)
+            self.fd = -1
         with suppress(FileNotFoundError):
             permitted(partial(os.unlink, self._beside), self._override)
 
+    def _name(self) -> None:
+        """The one step that nobody can come between."""
+        if self._replace:
+            if self._nameless:
+                self._link(self._beside)
+            os.replace(self._beside, self.path)
+        elif self._nameless:
+            self._link(self.path)
+        else:
+            try:
+                os.link(self._beside, self.path)
+            except PermissionError:  # a file system without links: between look and rename somebody may come
+                if os.path.lexists(self.path):
+                    raise FileExistsError(self.path) from None
+                os.rename(self._beside, self.path)
+
+    def _link(self, path: str) -> None:
+        """Follows the link to the open file: with a directory given, Python calls linkat(AT_SYMLINK_FOLLOW)."""
+        directory = os.open(self._directory, os.O_RDONLY)
+        try:
+            os.link(f"/proc/self/fd/{self.fd}", os.path.basename(path), dst_dir_fd=directory, follow_symlinks=True)
+        finally:
+            os.close(directory)
+
 
 @contextmanager
-def new_file(path: str, override: Override = nullcontext) -> Iterator[NewFile]:
+def new_file(path: str, override: Override = nullcontext, replace: bool = True) -> Iterator[NewFile]:
     """A new file, mode 0600; removed when the block is left without `finish`.
+
+    Args:
+        replace: whether `finish` may replace what has the name by then.
 
     Raises:
         UsageError: it cannot be written.
     """
-    directory, name = os.path.split(path)
+    made = NewFile(path, override, replace)
     try:
-        fd, beside = permitted(partial(mkstemp, prefix=f".{name[:64]}.", dir=directory or "."), override)
-    except OSError as failed:
-        raise unwritable(path, failed) from None
-    made = NewFile(fd, beside, path, override)
-    try:
+        try:
+            made.begin()
+        except OSError as failed:
+            raise unwritable(path, failed) from None
         yield made
     finally:
-        os.close(fd)
         made.drop()
 
 

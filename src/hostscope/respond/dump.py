@@ -94,7 +94,7 @@ class Dumper:
             layout = self._layout(process, space, planned, stopped)
             if self._request.compression == "none":
                 check_space(path, planned.size_bytes + len(layout.head))
-            image = closing.enter_context(new_file(path, self._override))
+            image = closing.enter_context(new_file(path, self._override, self._force))
             written = self._written(image, layout, planned, space)
             notes = () if self._request.freeze else self._changes(process, regions)
             closing_ns = time.monotonic_ns()
@@ -210,10 +210,14 @@ class Dumper:
         """Gives both files their names, or raises what ended the dump."""
         if written.failure and not self._request.keep_partial:
             raise written.failure
-        with new_file(path + SUFFIX, self._override) as beside:
+        with new_file(path + SUFFIX, self._override, self._force) as beside:
             beside.write_at(encode_manifest(manifest), 0)
             image.finish(layout.size_bytes if self._request.compression == "none" else None)
-            beside.finish()
+            try:
+                beside.finish()
+            except BaseException:  # never one of them alone
+                image.take_back()
+                raise
 
 
 def dump_all(

@@ -2,6 +2,7 @@
 
 import errno
 import os
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ import zstandard
 from hypothesis import given
 from hypothesis import strategies as st
 
+from hostscope.dumps import output
 from hostscope.dumps.core_file import open_core
 from hostscope.dumps.core_notes import CoreProcess, build_notes
 from hostscope.dumps.image import Written, write_plain, write_zstd
@@ -142,6 +144,22 @@ def test_what_is_no_regular_file_is_never_replaced(tmp_path: Path, linked: bool)
     (tmp_path / "link").symlink_to(tmp_path / "pipe")
     with pytest.raises(UsageError, match="no regular file"):
         check_free(str(tmp_path / ("link" if linked else "pipe")), force=True)
+
+
+@pytest.mark.parametrize("nameless", [True, False])
+@pytest.mark.parametrize("force", [True, False])
+def test_what_appears_meanwhile_is_not_replaced_without_force(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, nameless: bool, force: bool
+) -> None:
+    if not nameless:
+        monkeypatch.setattr(output, "NAMELESS", 0)
+    with suppress(UsageError), new_file(str(tmp_path / "core"), replace=force) as file:
+        file.write_at(b"ours", 0)
+        (tmp_path / "core").write_bytes(b"theirs")
+        file.finish()
+        assert force
+    assert (tmp_path / "core").read_bytes() == (b"ours" if force else b"theirs")
+    assert [path.name for path in tmp_path.iterdir()] == ["core"]
 
 
 RANGES = st.lists(st.tuples(st.integers(0, 40), st.integers(1, 5000)), max_size=12)
