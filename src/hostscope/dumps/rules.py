@@ -5,11 +5,13 @@ offsets) is about a part. Parts overlap, so that what lies across a border is fo
 """
 
 import os
+import stat
 from collections.abc import Iterator
 from typing import Any
 
 from msgspec import Struct
 
+from hostscope.dumps.positional import READ_ONLY
 from hostscope.errors import RuleError, Unavailable
 
 PART_BYTES = 16 << 20
@@ -99,7 +101,9 @@ def _sources(path: str) -> list[str]:
 
 def _read(path: str) -> str:
     try:
-        with open(path, "rb") as file:
+        with open(path, "rb", opener=lambda name, _: os.open(name, READ_ONLY)) as file:  # does not wait for a pipe
+            if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+                raise RuleError(f"{path} is not a regular file", "rules are read from files")
             raw = file.read(MOST_SOURCE_BYTES + 1)
     except OSError as failed:
         raise RuleError(f"cannot read {path}: {failed.strerror}") from None

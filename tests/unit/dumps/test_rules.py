@@ -1,5 +1,6 @@
 """YARA rules: errors with their place, matches across borders, each once."""
 
+import os
 from pathlib import Path
 
 import pytest
@@ -65,3 +66,12 @@ def test_many_matches_are_counted(tmp_path: Path) -> None:
 
 def test_parts_of_small_and_odd_ranges() -> None:
     assert list(cut_parts([(0, 10), (50, 51), (60, 60)])) == [(0, 10), (50, 1)]
+
+
+@pytest.mark.parametrize("whole_directory", [True, False])
+@pytest.mark.parametrize("kind", ["pipe", "device"])
+def test_what_is_no_regular_file_is_not_read(tmp_path: Path, kind: str, whole_directory: bool) -> None:
+    place = tmp_path / "waits.yar"
+    os.mkfifo(place) if kind == "pipe" else place.symlink_to("/dev/zero")
+    with pytest.raises(RuleError, match="waits.yar is not a regular file"):
+        compile_rules(str(tmp_path if whole_directory else place))
