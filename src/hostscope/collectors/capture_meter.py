@@ -24,7 +24,9 @@ if TYPE_CHECKING:
     from hostscope.wire.batch import PacketBatch
     from hostscope.wire.flow_records import Sent, WireFlow
 
-FORWARDED = "forwarded"
+FORWARDED, MERGED = "forwarded", "merged"
+LARGEST_SEGMENT = 1460
+"""Payload of a TCP packet on Ethernet: with more of it on average, offload has merged packets."""
 SNAP_BYTES = 2048
 """Enough for the hellos that names are learnt from."""
 RING_BYTES = 32 << 20
@@ -110,7 +112,8 @@ class CaptureMeter:
             judge = _Judge(self._index, self._source, now)
             flows = tuple(flow for wire, domain in wired for flow in judge.flows(wire, domain))
         lost = self._lost(wired)
-        parts = _parts(flows, {KERNEL: apart, "evicted": evicted, "lost": lost})
+        merged = self._merged(now, [wire for wire, _ in wired], apart.total_packets + evicted.total_packets)
+        parts = _parts(flows, {KERNEL: apart, MERGED: merged, "evicted": evicted, "lost": lost})
         return Reading(time_ns(), monotonic_ns() - self._began_ns, flows, self._ledger(now, parts), lost, evicted)
 
     def _cut(self) -> dict[str, Interface]:
@@ -175,10 +178,48 @@ class CaptureMeter:
         dropped = sum(counts.dropped for counts in self._source.counts())
         return Counts(0, int(dropped * size), 0, dropped)
 
+    def _merged(self, now: dict[str, Interface], wires: "list[WireFlow]", others: int) -> Counts:
+        """Packets that the interfaces counted one by one and receive or send offload showed us as one.
+
+        What each of them adds is its headers: estimated from those of the TCP packets with payload that were seen.
+        """
+        counted = self._ledger(now, {}).interface_packets
+        loops = {place for place, one in enumerate(self._source.interfaces) if self._is_loopback(now, one.name)}
+        seen = sum(_packets(wire) * (2 if (wire.interface or 0) in loops else 1) for wire in wires) + others
+        dropped = sum(counts.dropped for counts in self._source.counts())
+        return merged_packets(counted - seen - dropped, [wire for wire in wires if wire.interface not in loops])
+
+    def _is_loopback(self, now: dict[str, Interface], name: str) -> bool:
+        interface = now.get(name)
+        return interface is not None and interface.kind == LOOPBACK
+
     def _ledger(self, now: dict[str, Interface], parts: dict[str, Counts]) -> Ledger:
         names = {interface.name for interface in self._source.interfaces}
         counted = {name: counts for name, counts in self._totals.counted(now).items() if name in names}
         return balance(counted.keys(), counted.values(), parts, estimated=False)
+
+
+def merged_packets(missing: int, wires: "Iterable[WireFlow]") -> Counts:
+    """So many packets more than were seen, with the headers of each, which are estimated.
+
+    Only TCP flows that have packets of more than a link carries are merged; without one nothing is.
+    """
+    large = [
+        way
+        for wire in wires
+        if wire.state is not None
+        for way in (wire.sent, wire.received)
+        if way.packets and way.payload_bytes > way.packets * LARGEST_SEGMENT
+    ]
+    packets = sum(way.packets for way in large)
+    if missing <= 0 or not packets:
+        return Counts()
+    headers = sum(way.wire_bytes - way.payload_bytes for way in large)
+    return Counts(0, missing * headers // packets, 0, missing)
+
+
+def _packets(wire: "WireFlow") -> int:
+    return wire.sent.packets + wire.received.packets
 
 
 class _Judge:

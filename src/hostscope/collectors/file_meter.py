@@ -42,7 +42,8 @@ def read_file(path: str, tally: Tally, max_flows: int, names: bool) -> Reading:
         for batch in file.batches():
             owners.learn(file, batch, flows.feed(batch))
         if file.ending is not None:
-            tally.note(f"the end of the file was not understood: {file.ending}")
+            tally.failed += 1
+            tally.note(f"{path}: {file.ending.lost_bytes} bytes at the end: {file.ending.reason}")
     if malformed := flows.malformed():
         tally.note(f"{malformed} packets could not be decoded")
     tally.method = "file"

@@ -89,7 +89,9 @@ class LedgerLine(Struct, frozen=True, gc=False):
     """One part of what the interfaces carried."""
 
     reason: str
-    """``attributed``, or why there is no process: ``gone other-namespace forwarded bridged kernel lost not-asked``."""
+    """``attributed``, or why there is no process: ``gone other-namespace forwarded bridged kernel lost not-asked``.
+
+    With ``capture`` also ``merged``: headers, estimated, of packets that offload had made one before we saw them."""
     bytes: int
     packets: int
 

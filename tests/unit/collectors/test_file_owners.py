@@ -79,6 +79,16 @@ def test_why_there_is_none_until_a_later_batch_tells(tmp_path: Path) -> None:
     assert owners.of(5) == {HERE: Said("curl[12]")}
 
 
+def test_what_was_not_understood_is_a_failure(tmp_path: Path) -> None:
+    flows(tmp_path, [], [])
+    path = tmp_path / "file.pcapng"
+    path.write_bytes(path.read_bytes()[:-5])
+    tally = Tally()
+    assert len(read_file(str(path), tally, 100, True).flows) == 1
+    coverage = tally.coverage()
+    assert coverage.failed == 1 and "bytes at the end: the last block is incomplete" in coverage.notes[0]
+
+
 def test_files_without_comments_are_unrecorded(tmp_path: Path) -> None:
     (flow,), _ = flows(tmp_path, [], [(2, bytes(4))])
     assert (flow.name, flow.unknown) == (None, "unrecorded")
