@@ -73,5 +73,5 @@ def test_parts_of_small_and_odd_ranges() -> None:
 def test_what_is_no_regular_file_is_not_read(tmp_path: Path, kind: str, whole_directory: bool) -> None:
     place = tmp_path / "waits.yar"
     os.mkfifo(place) if kind == "pipe" else place.symlink_to("/dev/zero")
-    with pytest.raises(RuleError, match="waits.yar is not a regular file"):
+    with pytest.raises(RuleError, match=r"waits\.yar is not a regular file"):
         compile_rules(str(tmp_path if whole_directory else place))
