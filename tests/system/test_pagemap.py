@@ -11,6 +11,7 @@ from hostscope.errors import Gone
 from hostscope.model.request import ProcessRequest
 from hostscope.platforms.linux.clock import PAGE_BYTES
 from hostscope.platforms.linux.host import open_host
+from hostscope.platforms.linux.native import pagemap as native
 from hostscope.platforms.linux.pagemap import Pagemap
 
 pytestmark = pytest.mark.system
@@ -58,3 +59,29 @@ def test_pages_of_one_that_has_ended() -> None:
 def joined_without(ranges: list[tuple[int, int]], zero: tuple[int, int]) -> list[tuple[int, int]]:
     """The ranges, the page at the beginning left out."""
     return [(max(first, zero[1]), last) for first, last in ranges if last > zero[1]]
+
+
+def test_reserved_memory_is_walked_in_few_steps(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A tebibyte of which two pages are used; a page right behind a long hole is found, too."""
+    no_reserve = 0x4000
+    try:
+        held = mmap.mmap(-1, 1 << 40, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | no_reserve)
+    except OSError:
+        pytest.skip("so much address space is not to be had here")
+    held.madvise(mmap.MADV_NOHUGEPAGE)
+    pages = [3 << 20, (1 << 40) - PAGE_BYTES]
+    for page in pages:
+        held[page] = 1
+    start = ctypes.addressof(ctypes.c_char.from_buffer(held))
+    real, steps = native.scan, []
+    monkeypatch.setattr(native, "scan", lambda *given: steps.append(given[1]) or real(*given))
+    fd = os.open("/proc/self/pagemap", os.O_RDONLY)
+    try:
+        map_ = Pagemap(fd)
+        found = list(map_.used(start, start + (1 << 40)))
+        if not map_.scans:
+            pytest.skip("no PAGEMAP_SCAN before Linux 6.7")
+    finally:
+        os.close(fd)
+    assert found == [(start + page, start + page + PAGE_BYTES) for page in pages]
+    assert len(steps) < 40

@@ -12,6 +12,8 @@ _ENTRY_BYTES = 8
 _ENTRIES = 1 << 17
 _STEP_BYTES = 256 << 20
 """While a range is walked the process can change no mapping: so not for long at a time."""
+_EMPTY_STEP_BYTES = 64 << 30
+"""Where nothing was found, steps double up to this: memory that is merely reserved has hardly any tables to walk."""
 PRESENT_OR_SWAPPED = 62
 """Bits 63 and 62 of an entry; Documentation/admin-guide/mm/pagemap.rst."""
 
@@ -37,9 +39,10 @@ class Pagemap:
     def _scanned(self, start: int, end: int) -> Iterator[Range]:
         from hostscope.platforms.linux.native import pagemap
 
+        room, step = pagemap.Room(), _STEP_BYTES
         while start < end and self.scans:
             try:
-                ranges, walked = pagemap.scan(self._fd, start, min(end, start + _STEP_BYTES))
+                ranges, walked = pagemap.scan(self._fd, start, min(end, start + step), room)
             except OSError as failed:
                 if failed.errno not in _NO_SCAN:
                     raise
@@ -49,6 +52,7 @@ class Pagemap:
             if walked <= start:
                 return
             start = walked
+            step = _STEP_BYTES if ranges else min(2 * step, _EMPTY_STEP_BYTES)
         if start < end:
             yield from self._read(start, end)
 
