@@ -25,6 +25,8 @@ from hostscope.platforms.linux.read import PATH_ONLY, read_at
 MAPS_LIMIT, SMAPS_LIMIT = 1 << 25, 1 << 28
 """Bytes; far beyond vm.max_map_count lines."""
 _AUXV_LIMIT = 4096
+DEVICE_FLAGS = frozenset({"io", "pf"})
+"""VmFlags of mappings of devices and of the kernel's own pages."""
 _DEVICES = ("/dev/", "/sys/", "/proc/", "/dmabuf")
 """Where files stand that are registers of a device, PCI resources among them."""
 
@@ -183,9 +185,10 @@ class _Files:
         self._directory = directory
         self._remote = remote
         self._known: dict[tuple[str, int], os.stat_result | None] = {}
+        self._flags: dict[int, frozenset[str]] | None = None
 
     def fill(self, region: Region) -> Region:
-        """The region with `backed_bytes` and `special`."""
+        """The region with `backed_bytes`, `special` and `served_by`."""
         path = region.path or ""
         if not region.inode or path.startswith(SHARED_MEMORY):
             return region
@@ -193,15 +196,35 @@ class _Files:
             return replace(region, served_by=self._remote[region.device])
         found = self._status(path, region.inode)
         if found is None or region.deleted:
-            # Objects of the kernel have no path (anon_inode:…, socket:…); a device may be out of sight.
-            return replace(region, special=True) if not path.startswith("/") or path.startswith(_DEVICES) else region
+            return replace(region, special=self._out_of_sight(region, path))
         if not stat.S_ISREG(found.st_mode):
             return replace(region, special=True)
-        if found.st_ino != region.inode:
-            return region
+        if found.st_ino != region.inode:  # another file has its name now
+            return replace(region, special=self._out_of_sight(region, path))
         left = -(-max(0, found.st_size - region.offset) // PAGE_BYTES) * PAGE_BYTES
         special = path.startswith(_DEVICES)
         return replace(region, backed_bytes=min(left, region.size_bytes), special=special)
+
+    def _out_of_sight(self, region: Region, path: str) -> bool:
+        """Whether a mapping is of a device though its file cannot be looked at: by the kernel's flags of the mapping.
+
+        Objects of the kernel have no path (anon_inode:…, socket:…).
+        """
+        if not path.startswith("/") or path.startswith(_DEVICES):
+            return True
+        if region.flags:
+            return bool(DEVICE_FLAGS & set(region.flags))
+        if self._flags is None:
+            self._flags = self._read_flags()
+        return bool(DEVICE_FLAGS & self._flags.get(region.start, frozenset()))
+
+    def _read_flags(self) -> dict[int, frozenset[str]]:
+        """Costs as smaps, so it is read only where such a mapping exists, and once."""
+        try:
+            regions = parse_smaps(read_records(self._directory, "smaps", SMAPS_LIMIT))
+        except (OSError, ValueError):
+            return {}
+        return {region.start: frozenset(region.flags) for region in regions}
 
     def _status(self, path: str, inode: int) -> os.stat_result | None:
         place = (path, inode)
