@@ -162,9 +162,8 @@ def _write(wish: Wish, watching: TrafficWatch, look: Look, sink: Sink) -> int:
 
 def _showing(wish: Wish, watching: TrafficWatch, look: Look, sink: Sink, live: bool) -> Showing:
     query: Query = wish.query
-    if query.choices.columns is None:
-        names = for_quantity(query.layout, watching.measures, live)
-        query = replace(query, columns=query.layout.choose(",".join(names)))
+    layout: Any = changed(query.layout, default=for_quantity(query.layout, watching.measures, live))
+    query = replace(query, columns=layout.choose(query.choices.columns))
     rows: Any = look.flows if wish.connections else look.processes
     coverage = _noted(watching.coverage(), look)
     if wish.names is not None:

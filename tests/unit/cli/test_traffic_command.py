@@ -131,4 +131,6 @@ def test_a_capture_file_gives_flows_without_processes(hostscope: Run, tmp_path: 
         "unrecorded",
     )
     assert row["wire"]["sent_bytes"] == 29 and row["payload"] is None
+    added = hostscope("traffic", "--read", str(path), "--connections", "--format", "tsv", "--columns", "+closed").out
+    assert "wire_sent" in added and "closed" in added and "payload_sent" not in added
     assert document["coverage"]["method"] == "file" and "ledger" not in document
