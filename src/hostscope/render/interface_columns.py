@@ -102,5 +102,8 @@ INTERFACES = Layout(
      "addresses"),
 )  # fmt: skip
 
-WITH_RATES = "name,kind,state,received_rate,sent_rate,received_packet_rate,sent_packet_rate,error_rate,drop_rate,net_ns,addresses"
+WITH_RATES = (
+    "name,kind,state,received_rate,sent_rate,received_packet_rate,sent_packet_rate,error_rate,drop_rate,"
+    "net_ns,addresses"
+)
 """What is shown when two looks were asked for."""

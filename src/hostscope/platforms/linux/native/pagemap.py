@@ -33,7 +33,18 @@ def scan(pagemap: int, start: int, end: int, room: Room) -> tuple[list[tuple[int
     # size flags start end walk_end vec vec_len max_pages category_inverted category_mask anyof_mask return_mask
     argument = bytearray(
         _ARGUMENT.pack(
-            _ARGUMENT.size, 0, start, end, 0, ctypes.addressof(room.found), _RANGES, 0, zero, zero, wanted, PAGE_IS_PRESENT
+            _ARGUMENT.size,
+            0,
+            start,
+            end,
+            0,
+            ctypes.addressof(room.found),
+            _RANGES,
+            0,
+            zero,
+            zero,
+            wanted,
+            PAGE_IS_PRESENT,
         )
     )
     count = fcntl.ioctl(pagemap, PAGEMAP_SCAN, argument, True)
