@@ -1,5 +1,7 @@
 """The Linux host: which file answers what. Parts that few commands ask are imported when they are asked."""
 
+from functools import partial
+
 from hostscope.platforms import base
 from hostscope.platforms.base import Host
 from hostscope.platforms.deferred import deferred
@@ -13,88 +15,93 @@ from hostscope.platforms.linux.system import System
 
 def open_host() -> Host:
     """This host."""
-    boot, privileges, security, containers = read_boot(), Privileges(), Security(), Containers()
-    processes = Processes(boot, containers, security, privileges)
+    parts = _Parts()
+    sockets = deferred(parts.sockets)
+    return Host(
+        name="linux",
+        processes=parts.processes,
+        security=parts.security,
+        files=deferred(parts.files),
+        packages=deferred(parts.packages),
+        containers=parts.containers,
+        services=deferred(parts.services),
+        sockets=sockets,
+        traffic=deferred(partial(parts.traffic, sockets)),
+        capture=deferred(parts.capture),
+        interfaces=deferred(parts.interfaces),
+        resolvers=deferred(parts.resolvers),
+        memory=deferred(parts.memory),
+        events=deferred(partial(parts.events, sockets)),
+        syscalls=deferred(parts.syscalls),
+        counters=deferred(parts.counters),
+        system=System(),
+        privileges=parts.privileges,
+    )
 
-    def files() -> base.Files:
+
+class _Parts:
+    """What every command asks, and how the rest is built of it."""
+
+    def __init__(self) -> None:
+        self.boot, self.privileges, self.security, self.containers = read_boot(), Privileges(), Security(), Containers()
+        self.processes = Processes(self.boot, self.containers, self.security, self.privileges)
+
+    def files(self) -> base.Files:
         from hostscope.platforms.linux.files import Files
 
-        return Files(privileges=privileges)
+        return Files(privileges=self.privileges)
 
-    def packages() -> base.Packages:
+    def packages(self) -> base.Packages:
         from hostscope.platforms.linux.packages import Packages
 
         return Packages()
 
-    def services() -> base.Services:
+    def services(self) -> base.Services:
         from hostscope.platforms.linux.services import Services
 
-        return Services(privileges=privileges)
+        return Services(privileges=self.privileges)
 
-    def sockets() -> base.Sockets:
+    def sockets(self) -> base.Sockets:
         from hostscope.platforms.linux.sockets import Sockets
 
-        return Sockets(boot, containers, privileges)
+        return Sockets(self.boot, self.containers, self.privileges)
 
-    open_sockets = deferred(sockets)
-
-    def traffic() -> base.Traffic:
+    def traffic(self, sockets: base.Sockets) -> base.Traffic:
         from hostscope.platforms.linux.traffic import Traffic
 
-        return Traffic(boot, open_sockets, privileges)
+        return Traffic(self.boot, sockets, self.privileges)
 
-    def capture() -> base.Capture:
+    def capture(self) -> base.Capture:
         from hostscope.platforms.linux.capture import Capture
 
-        return Capture(privileges)
+        return Capture(self.privileges)
 
-    def interfaces() -> base.Interfaces:
+    def interfaces(self) -> base.Interfaces:
         from hostscope.platforms.linux.interfaces import Interfaces
 
-        return Interfaces(privileges)
+        return Interfaces(self.privileges)
 
-    def resolvers() -> base.Resolvers:
+    def resolvers(self) -> base.Resolvers:
         from hostscope.platforms.linux.resolvers import Resolvers
 
-        return Resolvers(containers=containers, privileges=privileges)
+        return Resolvers(containers=self.containers, privileges=self.privileges)
 
-    def memory() -> base.Memory:
+    def memory(self) -> base.Memory:
         from hostscope.platforms.linux.memory import Memory
 
-        return Memory(privileges=privileges)
+        return Memory(privileges=self.privileges)
 
-    def events() -> base.Events:
+    def events(self, sockets: base.Sockets) -> base.Events:
         from hostscope.platforms.linux.events import Events
 
-        return Events(boot, privileges, processes, containers, open_sockets)
+        return Events(self.boot, self.privileges, self.processes, self.containers, sockets)
 
-    def syscalls() -> base.Syscalls:
+    def syscalls(self) -> base.Syscalls:
         from hostscope.platforms.linux.syscalls import Syscalls
 
-        return Syscalls(boot, privileges)
+        return Syscalls(self.boot, self.privileges)
 
-    def counters() -> base.Counters:
+    def counters(self) -> base.Counters:
         from hostscope.platforms.linux.counters import Counters
 
         return Counters()
-
-    return Host(
-        name="linux",
-        processes=processes,
-        security=security,
-        files=deferred(files),
-        packages=deferred(packages),
-        containers=containers,
-        services=deferred(services),
-        sockets=open_sockets,
-        traffic=deferred(traffic),
-        capture=deferred(capture),
-        interfaces=deferred(interfaces),
-        resolvers=deferred(resolvers),
-        memory=deferred(memory),
-        events=deferred(events),
-        syscalls=deferred(syscalls),
-        counters=deferred(counters),
-        system=System(),
-        privileges=privileges,
-    )
