@@ -12,9 +12,9 @@ from hostscope.model.dns import Resolver
 from hostscope.platforms.linux.containers import Containers
 from hostscope.platforms.linux.resolvers import Resolvers, _read_inside
 from hostscope.platforms.tally import Tally
-from tests.system.commands import need
+from tests.system.private_bus import private_bus
 from tests.system.test_containers import rootfs, runc
-from tests.system.test_services import CONFIGURATION, stream
+from tests.system.test_services import stream
 
 pytestmark = pytest.mark.system
 
@@ -25,20 +25,8 @@ Start = Callable[..., None]
 
 @pytest.fixture
 def address(tmp_path: Path) -> Iterator[str]:
-    """A message bus of our own."""
-    command, socket = need("dbus-daemon", "dbus-daemon"), tmp_path / "bus"
-    (tmp_path / "bus.conf").write_text(CONFIGURATION.format(socket=socket))
-    daemon = subprocess.Popen(
-        [command, f"--config-file={tmp_path}/bus.conf", "--nofork", "--nopidfile", "--nosyslog", "--print-address"],
-        stdout=subprocess.PIPE,
-        text=True,
-    )
-    try:
-        assert stream(daemon.stdout).readline().startswith("unix:")
-        yield f"unix:path={socket}"
-    finally:
-        daemon.terminate()
-        daemon.communicate(timeout=10)
+    with private_bus(tmp_path) as address:
+        yield address
 
 
 @pytest.fixture

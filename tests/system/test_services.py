@@ -19,17 +19,9 @@ from hostscope.errors import Gone, Unavailable
 from hostscope.model.event import CoverageChange, Event, Loss, ServiceChange
 from hostscope.model.gap import Reason
 from hostscope.platforms.linux.services import Services
-from tests.system.commands import need
+from tests.system.private_bus import private_bus
 
 pytestmark = pytest.mark.system
-
-CONFIGURATION = """<!DOCTYPE busconfig PUBLIC "-//freedesktop//DTD D-Bus Bus Configuration 1.0//EN"
- "http://www.freedesktop.org/standards/dbus/1.0/busconfig.dtd">
-<busconfig>
-<type>system</type><listen>unix:path={socket}</listen><auth>EXTERNAL</auth>
-<policy context="default"><allow own="*"/><allow send_type="*"/><allow receive_type="*"/><allow user="*"/></policy>
-</busconfig>
-"""
 
 
 class FakeSystemd:
@@ -68,21 +60,8 @@ def root(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def address(root: Path) -> Iterator[str]:
-    """A message bus of our own."""
-    command = need("dbus-daemon", "dbus-daemon")
-    socket = root / "bus"
-    (root / "bus.conf").write_text(CONFIGURATION.format(socket=socket))
-    daemon = subprocess.Popen(
-        [command, f"--config-file={root}/bus.conf", "--nofork", "--nopidfile", "--nosyslog", "--print-address"],
-        stdout=subprocess.PIPE,
-        text=True,
-    )
-    try:
-        assert stream(daemon.stdout).readline().startswith("unix:")
-        yield f"unix:path={socket}"
-    finally:
-        daemon.terminate()
-        daemon.communicate(timeout=10)
+    with private_bus(root) as address:
+        yield address
 
 
 @pytest.fixture
