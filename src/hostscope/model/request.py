@@ -51,9 +51,25 @@ class LinuxOptions(Struct, frozen=True):
 class WindowsOptions(Struct, frozen=True):
     """Switches that only matter on Windows."""
 
+    token_groups: bool = True
+    """Names of the token's groups and its privileges' names are looked up."""
+    services: bool = True
+    """Ask the service control manager which processes host which services."""
+
 
 class MacosOptions(Struct, frozen=True):
     """Switches that only matter on macOS."""
+
+    collect_code_signing: bool = True
+    """Ask the kernel for each process's signature."""
+    collect_entitlements: bool = True
+    check_sip_protection: bool = True
+    collect_bundle_info: bool = True
+    """Read the Info.plist of bundles."""
+    handle_sandboxed_processes: bool = True
+    """Ask whether each process is sandboxed."""
+    heuristics: bool = False
+    """Fill from paths and names what the kernel does not tell; each such value says so."""
 
 
 class ProcessRequest(Struct, frozen=True):

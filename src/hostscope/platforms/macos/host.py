@@ -1,6 +1,5 @@
 """macOS as a `Host`: the wiring."""
 
-from hostscope.model.gap import Gap, Reason
 from hostscope.platforms.base import Host
 from hostscope.platforms.macos.capture import Capture
 from hostscope.platforms.macos.containers import Containers
@@ -19,11 +18,10 @@ from hostscope.platforms.macos.sockets import Sockets
 from hostscope.platforms.macos.syscalls import Syscalls
 from hostscope.platforms.macos.system import System
 from hostscope.platforms.macos.traffic import Traffic
-from hostscope.platforms.macos.translate import NOT_BUILT
 
 
 def open_host() -> Host:
-    """This host. Nothing of it can be read yet, and its gap says so."""
+    """This host."""
     return Host(
         name="macos",
         processes=Processes(),
@@ -43,5 +41,4 @@ def open_host() -> Host:
         counters=Counters(),
         system=System(),
         privileges=Privileges(),
-        gaps=(Gap("*", Reason.UNSUPPORTED, NOT_BUILT),),
     )

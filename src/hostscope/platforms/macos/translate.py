@@ -9,7 +9,6 @@ REFUSED = frozenset({errno.EACCES, errno.EPERM})
 VANISHED = frozenset({errno.ESRCH})
 """ESRCH is 3 on Darwin and Linux alike."""
 
-NOT_BUILT = "not built yet for macOS"
 ROOT_HINT = "needs root; System Integrity Protection refuses some processes to root too"
 
 

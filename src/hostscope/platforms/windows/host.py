@@ -1,6 +1,5 @@
 """Windows as a `Host`: the wiring."""
 
-from hostscope.model.gap import Gap, Reason
 from hostscope.platforms.base import Host
 from hostscope.platforms.windows.capture import Capture
 from hostscope.platforms.windows.containers import Containers
@@ -19,11 +18,10 @@ from hostscope.platforms.windows.sockets import Sockets
 from hostscope.platforms.windows.syscalls import Syscalls
 from hostscope.platforms.windows.system import System
 from hostscope.platforms.windows.traffic import Traffic
-from hostscope.platforms.windows.translate import NOT_BUILT
 
 
 def open_host() -> Host:
-    """This host. Nothing of it can be read yet, and its gap says so."""
+    """This host."""
     return Host(
         name="windows",
         processes=Processes(),
@@ -43,5 +41,4 @@ def open_host() -> Host:
         counters=Counters(),
         system=System(),
         privileges=Privileges(),
-        gaps=(Gap("*", Reason.UNSUPPORTED, NOT_BUILT),),
     )

@@ -12,7 +12,6 @@ ERROR_PRIVILEGE_NOT_HELD = 1314
 
 REFUSED = frozenset({ERROR_ACCESS_DENIED, ERROR_PRIVILEGE_NOT_HELD})
 
-NOT_BUILT = "not built yet for Windows"
 DEBUG_HINT = "needs an administrator with SeDebugPrivilege"
 
 
