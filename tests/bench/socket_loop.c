@@ -1,6 +1,9 @@
-/* socket_loop COUNT t|u BYTES: sends and receives on one connection in one thread; prints nanoseconds for each pair. */
+/* socket_loop COUNT t|u BYTES: sends and receives on one connection in one thread, which stays on the processor it
+ * began on; prints nanoseconds for each pair. */
+#define _GNU_SOURCE
 #include <arpa/inet.h>
 #include <netinet/tcp.h>
+#include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/socket.h>
@@ -35,7 +38,11 @@ int main(int argc, char **argv) {
 	int count, bytes, on = 1, from, to;
 	struct sockaddr_in place = { .sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
 	socklen_t size = sizeof place;
+	cpu_set_t here;
 
+	CPU_ZERO(&here);
+	CPU_SET(sched_getcpu(), &here);
+	sched_setaffinity(0, sizeof here, &here);
 	if (argc != 4)
 		return 2;
 	count = atoi(argv[1]), bytes = atoi(argv[3]);

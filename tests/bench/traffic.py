@@ -1,8 +1,8 @@
 """What measuring traffic costs those who talk, beside nethogs and tcpdump, and how much of it is attributed.
 
 ``python -m tests.bench.traffic`` prints the report (as root, with cc; peers are left out where they are missing).
-Cost is what one send and its receive take longer in a loop of one thread: contestants take turns, the best of several
-counts for each.
+Cost is what one send and its receive take longer in a loop of one thread, which stays on one processor: contestants
+take turns, the best of several counts for each.
 """
 
 import json
@@ -22,8 +22,8 @@ from hostscope.model.traffic import TrafficRequest
 from hostscope.platforms import open_host
 from tests.bench.__main__ import HOSTSCOPE, compile_peer, show
 
-ROUNDS = 12
-LOOPS = (("TCP 512 B", ("40000", "t", "512")), ("UDP 200 B", ("60000", "u", "200")))
+ROUNDS = 20
+LOOPS = (("TCP 512 B", ("20000", "t", "512")), ("UDP 200 B", ("30000", "u", "200")))
 MOST_NS = {"TCP 512 B": 600, "UDP 200 B": 350}
 PROCESSES, SOCKETS_EACH, LIVE_FLOWS = 500, 10, 100_000
 _WARM_S = 1.0
