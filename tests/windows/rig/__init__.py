@@ -1,1 +1,1 @@
-"""A real Windows CPython on Wine: made by `install`, run by `session`, used by `suite` (make test) and `__main__` (by hand)."""
+"""A real Windows CPython on Wine: `install` makes it, `session` runs it, `suite` (make test) and `__main__` use it."""

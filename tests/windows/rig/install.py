@@ -44,9 +44,10 @@ def install(rig: Rig) -> str | None:
 def wine_version() -> str:
     """As `wine --version` tells, or empty."""
     try:
-        return subprocess.run(["wine", "--version"], capture_output=True, text=True, timeout=60).stdout.strip()
+        asked = subprocess.run(["wine", "--version"], capture_output=True, text=True, timeout=60, check=False)
     except (OSError, subprocess.TimeoutExpired):
         return ""
+    return asked.stdout.strip()
 
 
 @contextmanager

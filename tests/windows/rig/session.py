@@ -26,6 +26,7 @@ def environment(rig: Rig) -> dict[str, str]:
         "WINEDEBUG": os.environ.get("WINEDEBUG", "-all"),
         "WINEDLLOVERRIDES": "mscoree=;mshtml=;winemenubuilder.exe=",
         "PYTHONPATH": ";".join(path),
+        "PYTHONIOENCODING": "utf-8",  # of what reaches our terminal; tests of the command's own encoding take it away
         # Both Pythons are 3.11: byte code of one must not be taken for the other's.
         "PYTHONPYCACHEPREFIX": seen_inside(rig.root / "bytecode"),
     }
