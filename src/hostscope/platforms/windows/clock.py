@@ -12,7 +12,7 @@ from hostscope.platforms.windows.native import machine, ntdll
 EPOCH_FILETIME = 116_444_736_000_000_000
 """1970-01-01 in FILETIME: 100 ns since 1601-01-01, UTC."""
 FILETIME_NS = 100
-_TIME_OF_DAY = struct.Struct("<qqq II QQ")
+_TIME_OF_DAY = struct.Struct("<qqq II qQ")
 
 
 class Boot(Struct, frozen=True):

@@ -117,7 +117,7 @@ class System:
 def time_of_day(booted: int, bias: int) -> bytes:
     """An answer of SystemTimeOfDayInformation: 48 bytes."""
     answer = ntdll.SYSTEM_TIMEOFDAY_INFORMATION(booted, booted + 10_000_000, 0, 0)
-    return bytes(answer)[:32] + bias.to_bytes(8, "little") + bytes(8)
+    return bytes(answer)[:32] + bias.to_bytes(8, "little", signed=True) + bytes(8)
 
 
 def script(monkeypatch: pytest.MonkeyPatch, library: Library, **functions: Callable[..., Any]) -> None:
