@@ -235,6 +235,8 @@ class FakeMemory(_Parts):
     def open(self, key: ProcessKey) -> AbstractContextManager[AddressSpace]:
         raise Unsupported("a made-up process has no memory")
 
+    def give_way(self) -> None: ...
+
     def executable(self, key: ProcessKey) -> AbstractContextManager[BinaryIO]:
         raise Unsupported("a made-up process has no executable")
 

@@ -104,7 +104,7 @@ class Scanner:
         key = process.key
         regions = self._host.memory.regions(key, False)
         stalls = 0
-        with self._host.memory.open(key) as space, open_hands(1) as reader:
+        with self._host.memory.open(key) as space, open_hands(1, self._host.memory.give_way) as reader:
             for region in regions:
                 if stalls >= MOST_STALLS:
                     self._tally.count_gaps((Gap("memory", Reason.UNAVAILABLE, NOT_ASKED),))

@@ -50,7 +50,8 @@ class _Hand:
 class Hands:
     """So many threads that do work, each replaced when it stalls."""
 
-    def __init__(self, threads: int, patience_s: float) -> None:
+    def __init__(self, threads: int, patience_s: float, begin: Callable[[], None]) -> None:
+        self._begin = begin
         self.stop = threading.Event()
         self._patience_s = patience_s
         self._queue: SimpleQueue[_Task | None] = SimpleQueue()
@@ -92,6 +93,7 @@ class Hands:
         self._hands[hand].start()
 
     def _work(self, hand: _Hand) -> None:
+        self._begin()
         while (task := self._queue.get()) is not None:
             if task.future.running() or task.future.set_running_or_notify_cancel():
                 self._drive(hand, task)
@@ -145,9 +147,13 @@ class Hands:
 
 
 @contextmanager
-def open_hands(threads: int, patience_s: float | None = None) -> Iterator[Hands]:
-    """Threads for one run. Whatever is raised inside the block ends their work at once."""
-    hands = Hands(threads, PATIENCE_S if patience_s is None else patience_s)
+def open_hands(threads: int, begin: Callable[[], None], patience_s: float | None = None) -> Iterator[Hands]:
+    """Threads for one run. Whatever is raised inside the block ends their work at once.
+
+    Args:
+        begin: what each thread does first, such as `platforms.base.Memory.give_way`.
+    """
+    hands = Hands(threads, PATIENCE_S if patience_s is None else patience_s, begin)
     try:
         yield hands
     except BaseException:

@@ -162,7 +162,13 @@ def note_unread(unread: list[Unread], start: int, end: int, why: str) -> None:
 
 
 @contextmanager
-def open_crew(threads: int, rate_bytes: int | None, hashing: bool) -> Iterator[Crew]:
-    """A crew for one run. An interrupt inside the block stops its threads at their next buffer."""
-    with open_hands(threads) as hands:
+def open_crew(
+    threads: int, rate_bytes: int | None, hashing: bool, begin: Callable[[], None] = lambda: None
+) -> Iterator[Crew]:
+    """A crew for one run. An interrupt inside the block stops its threads at their next buffer.
+
+    Args:
+        begin: what each thread does first.
+    """
+    with open_hands(threads, begin) as hands:
         yield Crew(hands, threads, Rate(rate_bytes), hashing)

@@ -264,6 +264,12 @@ class Memory(Protocol):
             Gone, Denied, Mismatch
         """
 
+    def give_way(self) -> None:
+        """Others run before the calling thread from now on: who reads memory must not slow down whose it is.
+
+        Nothing happens where the system has no such thing.
+        """
+
     def executable(self, key: ProcessKey) -> AbstractContextManager[BinaryIO]:
         """The file that this very process runs, whatever stands at its path now.
 

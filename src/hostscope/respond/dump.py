@@ -233,7 +233,7 @@ def dump_all(
 
     A process that cannot be dumped is a row that says why. With one task only, that is raised instead.
     """
-    with open_crew(request.threads, request.rate_bytes, request.hash != "none") as crew:
+    with open_crew(request.threads, request.rate_bytes, request.hash != "none", host.memory.give_way) as crew:
         dumper = Dumper(host, control, request, crew, override, force)
 
         def one(task: Task) -> Dump:

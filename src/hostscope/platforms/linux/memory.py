@@ -2,6 +2,7 @@
 
 import os
 import stat
+import threading
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from typing import BinaryIO
@@ -25,6 +26,8 @@ from hostscope.platforms.linux.read import PATH_ONLY, read_at
 MAPS_LIMIT, SMAPS_LIMIT = 1 << 25, 1 << 28
 """Bytes; far beyond vm.max_map_count lines."""
 _AUXV_LIMIT = 4096
+NICE = 10
+"""Of threads that read memory."""
 DEVICE_FLAGS = frozenset({"io", "pf"})
 """VmFlags of mappings of devices and of the kernel's own pages."""
 _DEVICES = ("/dev/", "/sys/", "/proc/", "/dmabuf")
@@ -85,6 +88,15 @@ class Memory:
                 pagemap = self._pagemap(directory, closing)
                 auxv = self._auxv(key, directory)
             yield AddressSpace(task, directory, mem, pagemap, auxv)
+
+    def give_way(self) -> None:
+        """Others run before the calling thread from now on: who reads memory must not slow down whose it is.
+
+        Linux has a nice value for each thread. At 10 a busy thread of the target pauses two thirds as long as at 0; at
+        19 the scheduler lets us finish what we began instead, and it pauses longer than at 0 (measured on 6.18).
+        """
+        thread = threading.get_native_id()
+        os.setpriority(os.PRIO_PROCESS, thread, max(NICE, os.getpriority(os.PRIO_PROCESS, thread)))
 
     @contextmanager
     def executable(self, key: ProcessKey) -> Iterator[BinaryIO]:

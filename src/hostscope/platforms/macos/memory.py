@@ -18,5 +18,8 @@ class Memory:
     def open(self, key: ProcessKey) -> AbstractContextManager[AddressSpace]:
         raise not_built("reading memory")
 
+    def give_way(self) -> None:
+        """Nothing is read yet that others should run before."""
+
     def executable(self, key: ProcessKey) -> AbstractContextManager[BinaryIO]:
         raise not_built("reading executables")

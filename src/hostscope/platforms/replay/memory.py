@@ -18,5 +18,8 @@ class Memory:
     def open(self, key: ProcessKey) -> AbstractContextManager[AddressSpace]:
         raise not_recorded("reading memory")
 
+    def give_way(self) -> None:
+        """A recording's processes do not run."""
+
     def executable(self, key: ProcessKey) -> AbstractContextManager[BinaryIO]:
         raise not_recorded("reading executables")
