@@ -13,6 +13,7 @@
 #include <net/if_dl.h>
 #include <net/if_var.h>
 #include <net/if_types.h>
+#include <net/if_media.h>
 #include <net/route.h>
 #include <net/bpf.h>
 #include <netinet/in.h>

@@ -1,0 +1,259 @@
+"""What processes have open, sockets above all. Source: libproc.h, sys/proc_info.h (PROC_PIDLISTFDS, PROC_PIDFDSOCKETINFO)."""
+
+import ctypes
+from ctypes import c_char, c_int16, c_int32, c_int64, c_uint8, c_uint16, c_uint32, c_uint64, c_void_p
+
+from hostscope.platforms.macos.native.library import LIBSYSTEM, Library, clear_errno, failed
+
+PROC_PIDLISTFDS, PROC_PIDFDSOCKETINFO = 1, 3
+PROX_FDTYPE_SOCKET = 2
+SOCKINFO_GENERIC, SOCKINFO_IN, SOCKINFO_TCP, SOCKINFO_UN, SOCKINFO_NDRV = 0, 1, 2, 3, 4
+SOCKINFO_KERN_EVENT, SOCKINFO_KERN_CTL = 5, 6
+INI_IPV4, INI_IPV6 = 1, 2
+SOCK_STREAM, SOCK_DGRAM, SOCK_RAW, SOCK_SEQPACKET = 1, 2, 3, 5
+AF_UNIX = 1
+_SPARE_DESCRIPTORS = 32
+_MOST_DESCRIPTORS = 1 << 20
+_ESRCH = 3
+
+
+class proc_fdinfo(ctypes.Structure):
+    """One descriptor."""
+
+    _fields_ = (("proc_fd", c_int32), ("proc_fdtype", c_uint32))
+
+
+class proc_fileinfo(ctypes.Structure):
+    """How a descriptor was opened."""
+
+    _fields_ = (
+        ("fi_openflags", c_uint32),
+        ("fi_status", c_uint32),
+        ("fi_offset", c_int64),
+        ("fi_type", c_int32),
+        ("fi_guardflags", c_uint32),
+    )
+
+
+class vinfo_stat(ctypes.Structure):
+    """What stat(2) would say; of sockets hardly anything."""
+
+    _fields_ = (
+        ("vst_dev", c_uint32),
+        ("vst_mode", c_uint16),
+        ("vst_nlink", c_uint16),
+        ("vst_ino", c_uint64),
+        ("vst_uid", c_uint32),
+        ("vst_gid", c_uint32),
+        ("vst_atime", c_int64),
+        ("vst_atimensec", c_int64),
+        ("vst_mtime", c_int64),
+        ("vst_mtimensec", c_int64),
+        ("vst_ctime", c_int64),
+        ("vst_ctimensec", c_int64),
+        ("vst_birthtime", c_int64),
+        ("vst_birthtimensec", c_int64),
+        ("vst_size", c_int64),
+        ("vst_blocks", c_int64),
+        ("vst_blksize", c_int32),
+        ("vst_flags", c_uint32),
+        ("vst_gen", c_uint32),
+        ("vst_rdev", c_uint32),
+        ("vst_qspare", c_int64 * 2),
+    )
+
+
+class in_addr(ctypes.Structure):
+    """An IPv4 address."""
+
+    _fields_ = (("s_addr", c_uint32),)
+
+
+class in4in6_addr(ctypes.Structure):
+    """An IPv4 address at the end of the room for one of IPv6."""
+
+    _fields_ = (("i46a_pad32", c_uint32 * 3), ("i46a_addr4", in_addr))
+
+
+class in6_addr(ctypes.Structure):
+    """An IPv6 address."""
+
+    _fields_ = (("s6_addr", c_uint8 * 16),)
+
+
+class _address(ctypes.Union):
+    _fields_ = (("ina_46", in4in6_addr), ("ina_6", in6_addr))
+
+
+class _four(ctypes.Structure):
+    _fields_ = (("in4_tos", c_uint8),)
+
+
+class _six(ctypes.Structure):
+    _fields_ = (("in6_hlim", c_uint8), ("in6_cksum", c_int32), ("in6_ifindex", c_uint16), ("in6_hops", c_int16))
+
+
+class sockaddr_un(ctypes.Structure):
+    """The address of a UNIX socket."""
+
+    _fields_ = (("sun_len", c_uint8), ("sun_family", c_uint8), ("sun_path", c_char * 104))
+
+
+class _name(ctypes.Union):
+    _fields_ = (("ua_sun", sockaddr_un), ("ua_dummy", c_char * 255))
+
+
+class in_sockinfo(ctypes.Structure):
+    """Ends of an IP socket; ports in network order within an int."""
+
+    _fields_ = (
+        ("insi_fport", c_int32),
+        ("insi_lport", c_int32),
+        ("insi_gencnt", c_uint64),
+        ("insi_flags", c_uint32),
+        ("insi_flow", c_uint32),
+        ("insi_vflag", c_uint8),
+        ("insi_ip_ttl", c_uint8),
+        ("rfu_1", c_uint32),
+        ("insi_faddr", _address),
+        ("insi_laddr", _address),
+        ("insi_v4", _four),
+        ("insi_v6", _six),
+    )
+
+
+class tcp_sockinfo(ctypes.Structure):
+    """A TCP connection."""
+
+    _fields_ = (
+        ("tcpsi_ini", in_sockinfo),
+        ("tcpsi_state", c_int32),
+        ("tcpsi_timer", c_int32 * 4),
+        ("tcpsi_mss", c_int32),
+        ("tcpsi_flags", c_uint32),
+        ("rfu_1", c_uint32),
+        ("tcpsi_tp", c_uint64),
+    )
+
+
+class un_sockinfo(ctypes.Structure):
+    """A UNIX socket: the socket at its other end, its address, and that one's."""
+
+    _fields_ = (
+        ("unsi_conn_so", c_uint64),
+        ("unsi_conn_pcb", c_uint64),
+        ("unsi_addr", _name),
+        ("unsi_caddr", _name),
+    )
+
+
+class sockbuf_info(ctypes.Structure):
+    """A buffer of a socket."""
+
+    _fields_ = (
+        ("sbi_cc", c_uint32),
+        ("sbi_hiwat", c_uint32),
+        ("sbi_mbcnt", c_uint32),
+        ("sbi_mbmax", c_uint32),
+        ("sbi_lowat", c_uint32),
+        ("sbi_flags", c_int16),
+        ("sbi_timeo", c_int16),
+    )
+
+
+class _protocol(ctypes.Union):
+    """By `soi_kind`."""
+
+    _fields_ = (("pri_in", in_sockinfo), ("pri_tcp", tcp_sockinfo), ("pri_un", un_sockinfo))
+
+
+class socket_info(ctypes.Structure):
+    """A socket."""
+
+    _fields_ = (
+        ("soi_stat", vinfo_stat),
+        ("soi_so", c_uint64),
+        ("soi_pcb", c_uint64),
+        ("soi_type", c_int32),
+        ("soi_protocol", c_int32),
+        ("soi_family", c_int32),
+        ("soi_options", c_int16),
+        ("soi_linger", c_int16),
+        ("soi_state", c_int16),
+        ("soi_qlen", c_int16),
+        ("soi_incqlen", c_int16),
+        ("soi_qlimit", c_int16),
+        ("soi_timeo", c_int16),
+        ("soi_error", c_uint16),
+        ("soi_oobmark", c_uint32),
+        ("soi_rcv", sockbuf_info),
+        ("soi_snd", sockbuf_info),
+        ("soi_kind", c_int32),
+        ("rfu_1", c_uint32),
+        ("soi_proto", _protocol),
+    )
+
+
+class socket_fdinfo(ctypes.Structure):
+    """A descriptor of a socket."""
+
+    _fields_ = (("pfi", proc_fileinfo), ("psi", socket_info))
+
+
+SIGNATURES = {
+    "proc_pidinfo": (c_int32, (c_int32, c_int32, c_uint64, c_void_p, c_int32)),
+    "proc_pidfdinfo": (c_int32, (c_int32, c_int32, c_int32, c_void_p, c_int32)),
+}
+descriptors = Library(LIBSYSTEM, SIGNATURES)
+
+
+def read_sockets(pid: int) -> list[int]:
+    """The descriptors of a process that are sockets; again with more room while they become more.
+
+    Raises:
+        OSError: EPERM, ESRCH.
+    """
+    room = 0
+    while True:
+        clear_errno()
+        size = descriptors.proc_pidinfo(pid, PROC_PIDLISTFDS, 0, None, 0)
+        if size <= 0:
+            return _nothing("proc_pidinfo PROC_PIDLISTFDS")
+        each = ctypes.sizeof(proc_fdinfo)
+        room = max(2 * room, size // each + _SPARE_DESCRIPTORS)
+        found = (proc_fdinfo * min(room, _MOST_DESCRIPTORS))()
+        size = descriptors.proc_pidinfo(pid, PROC_PIDLISTFDS, 0, found, ctypes.sizeof(found))
+        if size <= 0:
+            return _nothing("proc_pidinfo PROC_PIDLISTFDS")
+        if size < ctypes.sizeof(found) or room >= _MOST_DESCRIPTORS:
+            return [int(one.proc_fd) for one in found[: size // each] if one.proc_fdtype == PROX_FDTYPE_SOCKET]
+
+
+def _nothing(call: str) -> list[int]:
+    """A process without descriptors is no failure; one that ended is."""
+    if ctypes.get_errno():
+        raise failed(call)
+    return []
+
+
+def read_socket(pid: int, descriptor: int, buffer: ctypes.Array[c_char]) -> bytes:
+    """A `socket_fdinfo` as bytes; empty when the descriptor was closed or changed meanwhile.
+
+    Args:
+        buffer: of at least that structure's size, used again for each call.
+
+    Raises:
+        OSError: EPERM; ESRCH when the process has ended.
+    """
+    clear_errno()
+    size = descriptors.proc_pidfdinfo(pid, descriptor, PROC_PIDFDSOCKETINFO, buffer, len(buffer))
+    if size > 0:
+        return buffer.raw[:size]
+    if ctypes.get_errno() in (_ESRCH, 1, 13):
+        raise failed("proc_pidfdinfo PROC_PIDFDSOCKETINFO")
+    return b""
+
+
+def socket_buffer() -> ctypes.Array[c_char]:
+    """For `read_socket`."""
+    return ctypes.create_string_buffer(ctypes.sizeof(socket_fdinfo))

@@ -1,0 +1,102 @@
+"""How names are resolved, as SystemConfiguration's dnsinfo lays it out in memory. Pure and bounded.
+
+Source: dnsinfo.h of configd (private; what scutil --dns prints). Structures are packed to four bytes, every pointer
+takes eight. What pointers lead to is got by a function that gives so many bytes of an address, so that made-up memory
+can be parsed as well as ours.
+"""
+
+import struct
+from collections.abc import Callable, Iterator
+from ipaddress import IPv4Address, IPv6Address
+from typing import NamedTuple
+
+from hostscope.model.text import decode
+
+Fetch = Callable[[int, int], bytes]
+"""Up to so many bytes at an address; fewer where there are none."""
+CONFIG_BYTES, RESOLVER_BYTES = 48, 96
+_CONFIG = struct.Struct("<iQiQQiQI")
+_RESOLVER = struct.Struct("<QiQHxxiQiQQIIIII")
+MOST_RESOLVERS, MOST_PLACES, MOST_TEXT = 256, 64, 1025
+SCOPED, SERVICE, SUPPLEMENTAL = 0x1000, 0x2000, 0x4000
+_AF_INET, _AF_INET6 = 2, 30
+
+
+class Configured(NamedTuple):
+    """One resolver: servers that are asked about a domain."""
+
+    domain: str | None
+    servers: tuple[tuple[str, int], ...]
+    """Addresses and ports; 0 where it is the usual one."""
+    port: int
+    search: tuple[str, ...]
+    options: str | None
+    timeout_s: int
+    order: int
+    interface: int
+    flags: int
+    scoped: bool
+    """Only for what is bound to its interface."""
+
+
+def parse_config(address: int, fetch: Fetch) -> tuple[Configured, ...]:
+    """The resolvers: those for everybody in order, then those of interfaces.
+
+    Raises:
+        ValueError: there is no such structure there.
+    """
+    raw = fetch(address, CONFIG_BYTES)
+    if len(raw) < CONFIG_BYTES:
+        raise ValueError(f"a DNS configuration of {len(raw)} bytes")
+    count, default, scoped_count, scoped = _CONFIG.unpack(raw)[:4]
+    found = [_resolver(place, fetch, False) for place in _pointers(default, count, MOST_RESOLVERS, fetch)]
+    found += [_resolver(place, fetch, True) for place in _pointers(scoped, scoped_count, MOST_RESOLVERS, fetch)]
+    return tuple(one for one in found if one)
+
+
+def _resolver(address: int, fetch: Fetch, scoped: bool) -> Configured | None:
+    raw = fetch(address, RESOLVER_BYTES)
+    if len(raw) < RESOLVER_BYTES:
+        return None
+    (domain, count, servers, port, searched, search, _, _, options, timeout, order, interface, flags, _, _) = (
+        _RESOLVER.unpack_from(raw)
+    )
+    return Configured(
+        domain=_text(domain, fetch),
+        servers=tuple(_servers(_pointers(servers, count, MOST_PLACES, fetch), fetch)),
+        port=int.from_bytes(port.to_bytes(2, "little"), "big"),
+        search=tuple(
+            text for place in _pointers(search, searched, MOST_PLACES, fetch) if (text := _text(place, fetch))
+        ),
+        options=_text(options, fetch),
+        timeout_s=timeout,
+        order=order,
+        interface=interface,
+        flags=flags,
+        scoped=scoped or bool(flags & SCOPED),
+    )
+
+
+def _pointers(address: int, count: int, most: int, fetch: Fetch) -> tuple[int, ...]:
+    if not address or count <= 0:
+        return ()
+    raw = fetch(address, 8 * min(count, most))
+    return struct.unpack(f"<{len(raw) // 8}Q", raw[: len(raw) // 8 * 8])
+
+
+def _servers(places: tuple[int, ...], fetch: Fetch) -> Iterator[tuple[str, int]]:
+    for place in places:
+        raw = fetch(place, 28) if place else b""
+        if len(raw) < 16:
+            continue
+        (port,) = struct.unpack_from(">H", raw, 2)
+        if raw[1] == _AF_INET:
+            yield str(IPv4Address(raw[4:8])), port
+        elif raw[1] == _AF_INET6 and len(raw) >= 28:
+            yield str(IPv6Address(raw[8:24])), port
+
+
+def _text(address: int, fetch: Fetch) -> str | None:
+    if not address:
+        return None
+    return decode(fetch(address, MOST_TEXT).split(b"\0", 1)[0]) or None
