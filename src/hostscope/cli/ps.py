@@ -7,7 +7,7 @@ import click
 from hostscope.cli.options import COLLECTION, COMMON, ROWS, WATCHING, Choices, options, parse_query
 from hostscope.cli.show import show
 from hostscope.errors import UsageError
-from hostscope.render.layouts import PROCESSES
+from hostscope.render.process_layout import PROCESSES
 from hostscope.session import open_session
 
 EPILOG = """\b

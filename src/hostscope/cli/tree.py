@@ -15,7 +15,7 @@ from hostscope.errors import Incomplete
 from hostscope.model.answer import Answer
 from hostscope.model.process import Process
 from hostscope.model.tree import TreeRow
-from hostscope.render.layouts import PROCESSES
+from hostscope.render.process_layout import PROCESSES
 from hostscope.render.select import Selection
 from hostscope.render.tree import TREE, branch_columns
 from hostscope.session import open_session

@@ -2,20 +2,17 @@
 
 from typing import Any
 
-from hostscope.model import container, host, process, service
+from hostscope.model import container, host, service
 from hostscope.model.container import Container
 from hostscope.model.host import Ability, Finding, HostCounters
-from hostscope.model.process import Process
 from hostscope.model.service import ServiceState
 from hostscope.render.column import Column
-from hostscope.render.columns import COLUMNS, DEFAULT_COLUMNS
 from hostscope.render.dns_columns import RESOLVERS
 from hostscope.render.interface_columns import INTERFACES
 from hostscope.render.layout import Layout
+from hostscope.render.process_layout import PROCESSES
 from hostscope.render.socket_columns import SOCKETS
 from hostscope.render.traffic_columns import PROCESS_TRAFFIC
-
-PROCESSES = Layout("processes", process.SCHEMA, Process, COLUMNS, DEFAULT_COLUMNS)
 
 CONTAINERS = Layout(
     "containers",

@@ -189,8 +189,8 @@ class LocalSession(NetworkVerbs, ResponseVerbs):
         Raises:
             UsageError: a name is no column, or pyarrow is not installed.
         """
-        from hostscope.render.layouts import PROCESSES
         from hostscope.render.parquet import arrow_table
+        from hostscope.render.process_layout import PROCESSES
 
         chosen = PROCESSES.choose(columns)
         rows = self.processes() if answer is None else answer

@@ -11,7 +11,8 @@ from hostscope.render.column import RENDERERS, gap_of
 from hostscope.render.columns import ALIASES, COLUMNS, DEFAULT_COLUMNS, group_of
 from hostscope.render.filter import parse_filter
 from hostscope.render.layout import field_groups
-from hostscope.render.layouts import LAYOUTS, PROCESSES
+from hostscope.render.layouts import LAYOUTS
+from hostscope.render.process_layout import PROCESSES
 from hostscope.render.table import cells_of
 from tests.fake import key, process
 

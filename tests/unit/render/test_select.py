@@ -9,7 +9,7 @@ from hostscope.model.coverage import Coverage, GapCount
 from hostscope.model.gap import Reason
 from hostscope.model.process import Process
 from hostscope.render.filter import parse_filter
-from hostscope.render.layouts import PROCESSES
+from hostscope.render.process_layout import PROCESSES
 from hostscope.render.select import Selection, parse_sort
 from tests.fake import ALICE, process
 

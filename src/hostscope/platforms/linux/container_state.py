@@ -190,7 +190,7 @@ def parse_data_root(raw: bytes) -> str | None:
     return path if path.startswith("/") and "\0" not in path else None
 
 
-_INSTANT = re.compile(
+_INSTANT = (
     r"([0-9]{4})-([0-9]{2})-([0-9]{2})[T ]([0-9]{2}):([0-9]{2}):([0-9]{2})(?:\.([0-9]{1,9})[0-9]*)?"
     r"(?:Z|([+-])([0-9]{2}):([0-9]{2}))"
 )
@@ -200,7 +200,7 @@ def parse_instant(text: str) -> int | None:
     """RFC 3339 -> UTC nanoseconds since the epoch; None for anything else, and for Go's zero time (year 1)."""
     from datetime import UTC, datetime
 
-    match = _INSTANT.fullmatch(text)
+    match = re.fullmatch(_INSTANT, text)  # compiled at the first use: few hosts have containers
     if not match or int(match[1]) < 1970:
         return None
     try:

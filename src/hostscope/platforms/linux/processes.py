@@ -18,13 +18,11 @@ from hostscope.platforms.linux import method, translate
 from hostscope.platforms.linux.clock import Boot, ticks_now
 from hostscope.platforms.linux.containers import Containers
 from hostscope.platforms.linux.context import Contexts
-from hostscope.platforms.linux.iterator_rows import IteratorRows, older
 from hostscope.platforms.linux.names import Accounts, Terminals
 from hostscope.platforms.linux.parse import parse_stat, parse_tgid
 from hostscope.platforms.linux.privileges import READ_OTHERS, Privileges
 from hostscope.platforms.linux.procfs import ProcRows
 from hostscope.platforms.linux.read import PATH_ONLY, read_file
-from hostscope.platforms.linux.task_record import record_pids
 from hostscope.platforms.tally import Tally
 
 if TYPE_CHECKING:  # what few commands ask is imported when they ask
@@ -90,6 +88,8 @@ class Processes:
     def _by_iterator(
         self, sweep: method.Sweep, request: ProcessRequest, tally: Tally, state: HostSecurity
     ) -> Iterator[Process]:
+        from hostscope.platforms.linux.iterator_rows import IteratorRows
+
         with self._programs.lend(sweep), self._privileges.using(READ_OTHERS, "read other users' processes"):
             contexts = self._contexts(request, state)
             proc = ProcRows(self._boot, contexts, self._terminals, request.wanted, has_labels(state))
@@ -133,6 +133,7 @@ class Processes:
     ) -> Columns:
         """With what only /proc can tell: rows that are not whole, and processes that the iterator left out."""
         from hostscope.platforms.columnar import columns_of, merge
+        from hostscope.platforms.linux.iterator_rows import older
         from hostscope.platforms.linux.task_columns import left_out
 
         pids, rows = found.columns["pid"], self._proc_rows(request, state)
@@ -189,6 +190,8 @@ class Processes:
 
     def _iterator_pids(self) -> frozenset[int]:
         """What the iterator itself shows: `sweep` adds from /proc what it leaves out, so that no row is missing."""
+        from hostscope.platforms.linux.task_record import record_pids
+
         sweep, _ = method.open_iterator(
             ProcessRequest(fields=frozenset(), method="iterator"), self._privileges, self._programs
         )
