@@ -1,11 +1,11 @@
 """A dynamic library whose functions are bound by their signatures when they are first called."""
 
 import ctypes
-import os
 from collections.abc import Callable, Mapping
 from typing import Any
 
 from hostscope.errors import Unsupported
+from hostscope.platforms.macos.native import errnos
 
 Signature = tuple[Any, tuple[Any, ...]]
 """Result type and argument types."""
@@ -47,7 +47,7 @@ class Library:
 def failed(call: str) -> OSError:
     """The error of a call that has just failed, with Darwin's number."""
     code = ctypes.get_errno()
-    return OSError(code, f"{call}: {os.strerror(code)}")
+    return errnos.error(code, f"{call}: {errnos.text(code)}")
 
 
 def clear_errno() -> None:
