@@ -4,16 +4,15 @@ from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 
 from msgspec import Struct
-from msgspec.structs import replace
 
 from hostscope.errors import Unsupported
-from hostscope.model.container import Container
 from hostscope.model.gap import Gap
 from hostscope.model.process import Account
 from hostscope.model.security import Security
 from hostscope.model.windows import Job, Mitigation, Token
 from hostscope.platforms.windows.native import handles
 from hostscope.platforms.windows.powers import Facts, derive_powers
+from hostscope.platforms.windows.protection import read_job, read_protection
 from hostscope.platforms.windows.tokens import TokenFacts, Tokens, refused
 
 GROUPS = frozenset({"owner", "groups", "security", "cgroup"})
@@ -28,12 +27,13 @@ class SecurityContext(Struct, frozen=True, gc=False):
     owner: Account | None = None
     groups: tuple[Account, ...] | None = None
     security: Security | None = None
-    container: Container | None = None
     integrity: str | None = None
     token: Token | None = None
     protection: str | None = None
     critical: bool | None = None
     secure: bool | None = None
+    subsystem: bool | None = None
+    """A pico process: a Linux program of WSL 1; for `containers`."""
     mitigations: tuple[Mitigation, ...] | None = None
     job: Job | None = None
     gaps: tuple[Gap, ...] = ()
@@ -57,17 +57,32 @@ class SecurityContexts:
             return SecurityContext()
         try:
             with _held(pid, handle) as process:
-                return self._read(process, wanted)
+                return self._read(pid, process, wanted)
         except (OSError, Unsupported) as failed:
             return SecurityContext(gaps=refused(wanted, failed).gaps)
 
-    def _read(self, process: int, wanted: frozenset[str]) -> SecurityContext:
+    def _read(self, pid: int, process: int, wanted: frozenset[str]) -> SecurityContext:
         facts = self._tokens.read(process, wanted)
-        context = SecurityContext(facts.owner, facts.groups, integrity=facts.integrity, token=facts.token)
-        return replace(context, security=_powers(facts), gaps=facts.gaps)
+        gaps = list(facts.gaps)
+        job = read_job(pid, process, gaps) if "cgroup" in wanted else None
+        shield = read_protection(pid, process) if "security" in wanted else None
+        return SecurityContext(
+            owner=facts.owner,
+            groups=facts.groups,
+            security=_powers(facts, job),
+            integrity=facts.integrity,
+            token=facts.token,
+            protection=shield.level if shield else None,
+            critical=shield.critical if shield else None,
+            secure=shield.secure if shield else None,
+            subsystem=shield.subsystem if shield else None,
+            mitigations=shield.mitigations if shield else None,
+            job=job,
+            gaps=(*gaps, *shield.gaps) if shield else tuple(gaps),
+        )
 
 
-def _powers(facts: TokenFacts) -> Security | None:
+def _powers(facts: TokenFacts, job: Job | None) -> Security | None:
     token = facts.token
     if token is None:
         return None
@@ -83,6 +98,7 @@ def _powers(facts: TokenFacts) -> Security | None:
             capabilities=frozenset(token.app_capabilities or ()),
             restricted=token.restricted,
             elevation=token.elevation,
+            job=None if job is None else True,
         )
     )
 

@@ -1,11 +1,12 @@
 """Access tokens (advapi32): opened, asked, adjusted; names of their SIDs and privileges."""
 
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from ctypes import Array, Structure, addressof, byref, c_char, create_string_buffer, sizeof
 from typing import Any, NamedTuple
 
+from hostscope.platforms.windows.native.handles import kernel32
 from hostscope.platforms.windows.native.library import Library, failed, last_error, set_last_error
 from hostscope.platforms.windows.native.types import (
     BOOL,
@@ -159,9 +160,6 @@ SIGNATURES = {
 }
 advapi32 = Library("advapi32", SIGNATURES)
 
-KERNEL32 = {"CloseHandle": (BOOL, (HANDLE,)), "GetCurrentProcess": (HANDLE, ())}
-kernel32 = Library("kernel32", KERNEL32)
-
 _USUAL_BYTES = 8192
 _MAX_BYTES = 1 << 20
 """A token has at most 1024 groups of 84 bytes."""
@@ -310,6 +308,18 @@ def set_privilege(token: int, number: tuple[int, int], enabled: bool) -> bool:
     wanted = TOKEN_PRIVILEGES(1)
     wanted.Privileges[0].Luid = LUID(*number)
     wanted.Privileges[0].Attributes = SE_PRIVILEGE_ENABLED if enabled else 0
+    return _adjust(token, wanted)
+
+
+def remove_privilege(token: int, number: tuple[int, int]) -> bool:
+    """Takes one privilege away from a token, for good; whether the token had it. Needs and raises as above."""
+    wanted = TOKEN_PRIVILEGES(1)
+    wanted.Privileges[0].Luid = LUID(*number)
+    wanted.Privileges[0].Attributes = SE_PRIVILEGE_REMOVED
+    return _adjust(token, wanted)
+
+
+def _adjust(token: int, wanted: TOKEN_PRIVILEGES) -> bool:
     set_last_error(0)
     if not advapi32.AdjustTokenPrivileges(token, False, byref(wanted), 0, None, None):
         raise failed("AdjustTokenPrivileges")
@@ -318,8 +328,7 @@ def set_privilege(token: int, number: tuple[int, int], enabled: bool) -> bool:
 
 @contextmanager
 def _closing(found: Any) -> Iterator[int]:
-    close: Callable[[int], int] = kernel32.CloseHandle
     try:
         yield found.value
     finally:
-        close(found.value)
+        kernel32.CloseHandle(found.value)
