@@ -17,7 +17,7 @@ class Resolver(Struct, frozen=True):
     address: str
     port: int
     source: str
-    """``resolv.conf systemd-resolved networkmanager``."""
+    """``resolv.conf systemd-resolved networkmanager``; macOS: ``dnsinfo``."""
     name: str | None = None
     """Of the address; only when reverse look-ups were asked for."""
     interface: str | None = None
@@ -28,9 +28,9 @@ class Resolver(Struct, frozen=True):
     """Domains that only this server is asked about."""
     options: tuple[str, ...] = ()
     protocol: str = "dns"
-    """``dns`` or ``dns-over-tls``."""
+    """``dns``, ``dns-over-tls`` or ``dns-over-https``."""
     server_name: str | None = None
-    """What its certificate must say (DNS over TLS)."""
+    """What its certificate must say (DNS over TLS), or the template of its address (DNS over HTTPS)."""
     stub: bool = False
     """A resolver on this host, which asks others."""
     key: ProcessKey | None = None
@@ -41,7 +41,7 @@ class Resolver(Struct, frozen=True):
     current: bool = False
     """The one of its list that is asked at the moment, as systemd-resolved says."""
     priority: int | None = None
-    """NetworkManager's; the lowest comes first."""
+    """NetworkManager's, Windows: the adapter's metric; the lowest comes first."""
     path: str | None = None
     """The file that says so."""
     container: str | None = None

@@ -36,6 +36,8 @@ class SocketOwner(Struct, frozen=True, gc=False):
     name: str
     fd: int | None = None
     """The lowest of its descriptors for it."""
+    service: str | None = None
+    """The service inside the process that it is of (Windows: of service hosts); None where the process is all."""
 
 
 class TcpState(Struct, frozen=True, gc=False):
@@ -44,8 +46,8 @@ class TcpState(Struct, frozen=True, gc=False):
     rtt_ns: int | None
     """Smoothed round-trip time."""
     rtt_variation_ns: int | None
-    retransmits: int
-    """Segments sent again since the connection began."""
+    retransmits: int | None
+    """Segments sent again since the connection began; None where they are not counted."""
     sent_bytes: int | None
     """Payload sent, retransmissions included; None before Linux 4.19."""
     acked_bytes: int | None

@@ -59,6 +59,12 @@ def render_protocol(socket: Socket) -> str:
     return f"raw{six}:{socket.protocol}" if socket.kind == "raw" else f"{socket.protocol or socket.family}{six}"
 
 
+def _services(socket: Socket) -> Value:
+    if socket.owners is None:
+        return None
+    return tuple(owner.service for owner in socket.owners if owner.service)
+
+
 def _port(end: Endpoint | None) -> Value:
     return end.port if end else None
 
@@ -77,6 +83,8 @@ SOCKETS = Layout(
         Column("pid", "PID", "int", "owners", None, "the process that holds it, the lowest of several", _pid),
         Column("process", "PROCESS", "text", "owners", None, "its name; +2 when two more hold it", _process),
         Column("owners", "OWNERS", "list", "owners", None, "all processes that hold it", _owners),
+        Column("service", "SERVICE", "list", "owners", None, "services inside the owners that it is of (Windows)",
+               _services),
         Column("user", "USER", "text", "user", None, "who made it",
                lambda s: (s.user.name or s.user.id) if s.user else None),
         Column("container", "CONTAINER", "text", "container", None, "name of the container, or the start of its id",

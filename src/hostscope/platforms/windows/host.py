@@ -1,7 +1,12 @@
 """Windows as a `Host`: the wiring."""
 
+from functools import cache
+
+from hostscope.platforms import base
 from hostscope.platforms.base import Host
+from hostscope.platforms.deferred import deferred
 from hostscope.platforms.windows.capture import Capture
+from hostscope.platforms.windows.clock import read_boot
 from hostscope.platforms.windows.containers import Containers
 from hostscope.platforms.windows.counters import Counters
 from hostscope.platforms.windows.events import Events
@@ -14,10 +19,11 @@ from hostscope.platforms.windows.processes import Processes
 from hostscope.platforms.windows.resolvers import Resolvers
 from hostscope.platforms.windows.security import Security
 from hostscope.platforms.windows.services import Services
-from hostscope.platforms.windows.sockets import Sockets
 from hostscope.platforms.windows.syscalls import Syscalls
 from hostscope.platforms.windows.system import System
 from hostscope.platforms.windows.traffic import Traffic
+
+_boot = cache(read_boot)
 
 
 def open_host() -> Host:
@@ -30,7 +36,7 @@ def open_host() -> Host:
         packages=Packages(),
         containers=Containers(),
         services=Services(),
-        sockets=Sockets(),
+        sockets=deferred(_sockets),
         traffic=Traffic(),
         capture=Capture(),
         interfaces=Interfaces(),
@@ -42,3 +48,9 @@ def open_host() -> Host:
         system=System(),
         privileges=Privileges(),
     )
+
+
+def _sockets() -> base.Sockets:
+    from hostscope.platforms.windows.sockets import Sockets
+
+    return Sockets(_boot())

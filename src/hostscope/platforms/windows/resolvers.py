@@ -1,14 +1,101 @@
-"""How names are resolved. Windows: not built yet."""
+"""How names are resolved on a Windows host: the servers of each adapter, and rules for single domains."""
 
 from collections.abc import Iterator
+from ipaddress import ip_address
 
 from hostscope.model.dns import Resolver
 from hostscope.platforms.tally import Tally
-from hostscope.platforms.windows.translate import not_built
+from hostscope.platforms.windows import dns_registry
+from hostscope.platforms.windows.adapters import read_adapters
+from hostscope.platforms.windows.parse_network import Adapter, Address
+
+ADAPTER, RULE = "adapter", "policy-rule"
+PORT = 53
+_UP = 1
+_PLACEHOLDERS = frozenset(f"fec0:0:0:ffff::{number}" for number in (1, 2, 3))
+"""Windows names these site-local addresses where it knows no other server for IPv6."""
 
 
 class Resolvers:
-    """Answers `Unsupported` for now."""
+    """Implements `hostscope.platforms.base.Resolvers`."""
 
     def resolvers(self, tally: Tally) -> Iterator[Resolver]:
-        raise not_built("reading resolvers")
+        """The servers of rules for single domains, then those of each adapter that is up, lowest metric first.
+
+        Needs: nothing.
+        Source: GetAdaptersAddresses; the registry for suffixes, the Name Resolution Policy Table and DNS over HTTPS.
+        Cost: one call, and some four looks into the registry for each server.
+        """
+        tally.method = "adapters, registry"
+        yield from _of_rules(tally)
+        suffixes = _Suffixes(tally)
+        adapters = (one for one in read_adapters() if one.state == _UP)
+        for adapter in sorted(adapters, key=lambda one: one.metric):
+            for server in adapter.dns_servers:
+                yield _of_adapter(adapter, server, suffixes, tally)
+
+
+class _Suffixes:
+    """What is tried behind short names."""
+
+    def __init__(self, tally: Tally) -> None:
+        self._everywhere: tuple[str, ...] | None = None
+        self._primary: tuple[str, ...] = ()
+        try:
+            self._everywhere, self._primary = dns_registry.global_suffixes(), dns_registry.primary_suffix()
+        except OSError as failed:
+            _say(tally, "search suffixes", failed)
+
+    def of(self, adapter: Adapter) -> tuple[str, ...]:
+        """A list for all replaces what connections have; else the host's domain comes first."""
+        if self._everywhere is not None:
+            return self._everywhere
+        own = (adapter.suffix, *adapter.suffixes)
+        return tuple(dict.fromkeys(suffix for suffix in (*self._primary, *own) if suffix))
+
+
+def _of_rules(tally: Tally) -> Iterator[Resolver]:
+    try:
+        found = dns_registry.rules()
+    except OSError as failed:
+        return _say(tally, "Name Resolution Policy Table", failed)
+    for rule in found:
+        for server in rule.servers:
+            yield Resolver(
+                address=server, port=PORT, source=RULE, routes=rule.names, stub=_is_loopback(server), path=rule.path
+            )
+
+
+def _of_adapter(adapter: Adapter, server: Address, suffixes: _Suffixes, tally: Tally) -> Resolver:
+    fixed: bool | None = None
+    template: str | None = None
+    try:
+        fixed = dns_registry.has_fixed_servers(adapter.guid)
+        template = dns_registry.https_template(adapter.guid, server.text)
+    except OSError as failed:
+        _say(tally, f"settings of {adapter.name}", failed)
+    return Resolver(
+        address=f"{server.text}%{server.scope}" if server.scope else server.text,
+        port=server.port or PORT,
+        source=ADAPTER,
+        interface=adapter.name,
+        search=suffixes.of(adapter),
+        options=() if fixed is None else ("static",) if fixed else ("dhcp",),
+        protocol="dns" if template is None else "dns-over-https",
+        server_name=template or None,
+        stub=_is_loopback(server.text),
+        fallback=server.text in _PLACEHOLDERS,
+        priority=adapter.metric,
+    )
+
+
+def _is_loopback(text: str) -> bool:
+    try:
+        return ip_address(text).is_loopback
+    except ValueError:
+        return False
+
+
+def _say(tally: Tally, what: str, failed: OSError) -> None:
+    tally.failed += 1
+    tally.note(f"{what}: {failed}")
