@@ -29,6 +29,53 @@ class Security(Struct, frozen=True, gc=False):
         return tuple(power.name for power in self.powers if power.granted)
 
 
+class Antivirus(Struct, frozen=True, gc=False):
+    """One product that guards the host, as it registered itself (Windows)."""
+
+    name: str
+    kind: str
+    """``antivirus antispyware firewall``."""
+    enabled: bool | None
+    up_to_date: bool | None
+    program: str | None
+    source: str
+    """What told: ``security-center`` (WMI), ``registry`` (what the Security Center keeps there)."""
+
+
+class Defender(Struct, frozen=True, gc=False):
+    """Microsoft Defender, by its settings."""
+
+    real_time: bool | None
+    """Real-time protection is not switched off."""
+    tamper_protection: bool | None
+    passive: bool | None
+    """It leaves the guarding to another product."""
+    signatures: str | None
+    """Version."""
+    signatures_at_ns: int | None
+    """When they were last updated."""
+    platform: str | None
+    """Folder of its programs."""
+    protected_services: tuple[str, ...]
+    """Its services that start as protected processes."""
+    exclusions: tuple[str, ...] | None
+    """Paths, extensions and processes that it is told to leave alone."""
+
+
+class SecurityChange(Struct, frozen=True, gc=False):
+    """A security setting that was changed while it was watched (Windows)."""
+
+    at_ns: int
+    """When it was seen."""
+    key: str
+    """Of the registry."""
+    value: str
+    before: str | None
+    """None: there was none."""
+    after: str | None
+    """None: it was removed."""
+
+
 class HostSecurity(Struct, frozen=True):
     """What holds for every process of the host."""
 
@@ -45,6 +92,27 @@ class HostSecurity(Struct, frozen=True):
     """Linux: whether the kernel can load modules at all."""
     unprivileged_port_start: int | None = None
     """Linux: first port that anyone may bind, in our own network namespace."""
+    uac: str | None = None
+    """Windows: ``off never-notify no-dimming default always-notify``; another policy as ``consent N``."""
+    lsa_protection: str | None = None
+    """Windows: ``off on locked``: whether lsass is to start protected (RunAsPPL); locked by a firmware variable."""
+    credential_guard: str | None = None
+    """Windows: ``off on locked``, as configured."""
+    virtualization_based: bool | None = None
+    """Windows: the secure kernel runs beside the ordinary one."""
+    protected_code: bool | None = None
+    """Windows: the hypervisor enforces code integrity (HVCI, "memory integrity")."""
+    secure_boot: bool | None = None
+    code_integrity: tuple[str, ...] | None = None
+    """Windows: options of code integrity that are on, such as ``enabled test-signing hvci``."""
+    driver_signatures: str | None = None
+    """Windows: ``enforced``; ``test`` (test certificates do); ``off``."""
+    defender: Defender | None = None
+    """Windows; None without a gap where it is not installed."""
+    antivirus: tuple[Antivirus, ...] | None = None
+    """Windows: products that registered with the Security Center."""
+    antivirus_health: str | None = None
+    """Windows: ``good not-monitored poor snoozed``: what the Security Center says of them together."""
     gaps: tuple[Gap, ...] = ()
 
 

@@ -13,7 +13,6 @@ from hostscope.platforms.windows.native.types import (
     LPCWSTR,
     POINTER,
     PVOID,
-    ULONG_PTR,
     WCHAR,
     wide,
 )
@@ -31,19 +30,24 @@ ERROR_NO_MORE_ITEMS = 259
 
 _ROOTS = {"HKLM": 0xFFFFFFFF80000002, "HKCU": 0xFFFFFFFF80000001, "HKU": 0xFFFFFFFF80000003}
 """Handles of the roots: (LONG)0x8000000N, sign-extended."""
-_NAME_UNITS = 256
+_KEY_UNITS, _VALUE_UNITS = 256, 16384
+"""Names of keys have at most 255 characters, of values 16383."""
 _USUAL_BYTES = 4096
 _MAX_BYTES = 1 << 20
 
 SIGNATURES = {
-    "RegOpenKeyExW": (LONG, (ULONG_PTR, LPCWSTR, DWORD, DWORD, POINTER(ULONG_PTR))),
-    "RegCloseKey": (LONG, (ULONG_PTR,)),
-    "RegQueryValueExW": (LONG, (ULONG_PTR, LPCWSTR, POINTER(DWORD), POINTER(DWORD), PVOID, POINTER(DWORD))),
+    "RegOpenKeyExW": (LONG, (HANDLE, LPCWSTR, DWORD, DWORD, POINTER(HANDLE))),
+    "RegCloseKey": (LONG, (HANDLE,)),
+    "RegQueryValueExW": (LONG, (HANDLE, LPCWSTR, POINTER(DWORD), POINTER(DWORD), PVOID, POINTER(DWORD))),
     "RegEnumKeyExW": (
         LONG,
-        (ULONG_PTR, DWORD, POINTER(WCHAR), POINTER(DWORD), PVOID, POINTER(WCHAR), POINTER(DWORD), PVOID),
+        (HANDLE, DWORD, POINTER(WCHAR), POINTER(DWORD), PVOID, POINTER(WCHAR), POINTER(DWORD), PVOID),
     ),
-    "RegNotifyChangeKeyValue": (LONG, (ULONG_PTR, BOOL, DWORD, HANDLE, BOOL)),
+    "RegEnumValueW": (
+        LONG,
+        (HANDLE, DWORD, POINTER(WCHAR), POINTER(DWORD), PVOID, POINTER(DWORD), PVOID, POINTER(DWORD)),
+    ),
+    "RegNotifyChangeKeyValue": (LONG, (HANDLE, BOOL, DWORD, HANDLE, BOOL)),
 }
 advapi32 = Library("advapi32", SIGNATURES)
 
@@ -56,14 +60,14 @@ def opened_key(path: str, access: int = KEY_QUERY_VALUE | KEY_ENUMERATE_SUB_KEYS
         SystemRefused: 2 when there is no such key.
     """
     root, _, below = path.partition("\\")
-    found = ULONG_PTR()
+    found = HANDLE()
     code = advapi32.RegOpenKeyExW(_ROOTS[root], below, 0, access | KEY_WOW64_64KEY, byref(found))
     if code:
         raise SystemRefused("RegOpenKeyExW", code)
     try:
-        yield found.value
+        yield found.value or 0
     finally:
-        advapi32.RegCloseKey(found.value)
+        advapi32.RegCloseKey(found)
 
 
 def read_value(key: int, name: str) -> tuple[int, bytes] | None:
@@ -93,14 +97,27 @@ def subkeys(key: int) -> Iterator[str]:
     Raises:
         SystemRefused
     """
-    index = 0
+    return _names(key, "RegEnumKeyExW", _KEY_UNITS)
+
+
+def value_names(key: int) -> Iterator[str]:
+    """Names of the values.
+
+    Raises:
+        SystemRefused
+    """
+    return _names(key, "RegEnumValueW", _VALUE_UNITS)
+
+
+def _names(key: int, call: str, room: int) -> Iterator[str]:
+    index, ask = 0, getattr(advapi32, call)
     while True:
-        units, size = (WCHAR * _NAME_UNITS)(), DWORD(_NAME_UNITS)
-        code = advapi32.RegEnumKeyExW(key, index, units, byref(size), None, None, None, None)
+        units, size = (WCHAR * room)(), DWORD(room)
+        code = ask(key, index, units, byref(size), None, None, None, None)
         if code == ERROR_NO_MORE_ITEMS:
             return
         if code:
-            raise SystemRefused("RegEnumKeyExW", code)
+            raise SystemRefused(call, code)
         yield wide(units)
         index += 1
 
