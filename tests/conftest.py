@@ -3,6 +3,7 @@
 import os
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -13,6 +14,12 @@ from tests.zoo import build
 if TYPE_CHECKING:
     from tests.zoo.sight import Look
 
+LINUX = Path(__file__).parent / "unit" / "platforms" / "linux"
+PARSERS = {
+    f"test_{name}.py"
+    for name in ("btf", "capabilities", "cgroups", "core", "file_capabilities", "parse", "parse_resolv")
+}
+
 settings.register_profile("hostscope", deadline=2000, print_blob=True)
 settings.load_profile("hostscope")
 
@@ -21,10 +28,19 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     no_root = pytest.mark.skip(reason="needs root")
     not_here = pytest.mark.skip(reason=f"looks at a real Linux host; this is {sys.platform}")
     for item in items:
+        if (posix := item.get_closest_marker("posix")) and os.name != "posix":
+            item.add_marker(pytest.mark.skip(reason=f"POSIX only: {posix.args[0]}"))
         if item.get_closest_marker("root") and (not hasattr(os, "geteuid") or os.geteuid() != 0):
             item.add_marker(no_root)
         if item.get_closest_marker("system") and sys.platform != "linux":
             item.add_marker(not_here)
+
+
+def pytest_ignore_collect(collection_path: Path) -> bool | None:
+    """What calls Linux is imported on Linux only; its parsers are tested everywhere."""
+    if sys.platform == "linux" or LINUX not in collection_path.parents or collection_path.is_dir():
+        return None
+    return None if collection_path.name in {*PARSERS, "__init__.py"} else True
 
 
 @pytest.fixture(scope="session", autouse=True)

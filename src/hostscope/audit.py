@@ -9,6 +9,7 @@ and a new mark from any point on. Ship the last hash elsewhere (or the lines, as
 Imports only what every one-shot command has loaded anyway; the hash library is loaded with the first line written.
 """
 
+import errno
 import os
 import stat
 import time
@@ -47,15 +48,21 @@ __all__ = ["AuditTrail", "Check", "Entry", "Fault", "Who", "default_path", "this
 LOCK_WAIT_S = 2.0
 OF_ROOT = Path("/var/log/hostscope/audit.jsonl")
 MARK_SUFFIX = ".head"
+_LOCKED_BYTE = 0x7FFFFFF0
 
 
 def default_path(environ: Mapping[str, str] = os.environ) -> Path:
     """HOSTSCOPE_AUDIT; else for root /var/log/hostscope/audit.jsonl, for others one in their state directory.
 
+    On Windows, which has no root, it is in everybody's own %LOCALAPPDATA% (of services: their account's), where others
+    may not look; in %ProgramData% they may.
+
     A user without a home directory (any number, in a container) is given root's, which then says that it is closed.
     """
     if environ.get("HOSTSCOPE_AUDIT"):
         return Path(environ["HOSTSCOPE_AUDIT"])
+    if _uid() is None and environ.get("LOCALAPPDATA"):
+        return Path(environ["LOCALAPPDATA"]) / "hostscope" / "audit.jsonl"
     state = Path(environ.get("XDG_STATE_HOME", ""))
     if _uid() != 0 and state.is_absolute():  # the XDG specification has relative paths ignored
         return state / "hostscope" / "audit.jsonl"
@@ -202,6 +209,8 @@ class AuditTrail:
 
     @contextmanager
     def _opened(self, flags: int, path: Path | None = None, locked: bool = True) -> Iterator[int]:
+        if not hasattr(os, "O_NOFOLLOW") and os.path.islink(path or self.path):  # where opening cannot refuse links
+            raise self._unavailable("a symbolic link")
         for name in ("O_NOFOLLOW", "O_CLOEXEC", "O_NOCTTY", "O_NONBLOCK", "O_BINARY", "O_NOINHERIT"):
             flags |= getattr(os, name, 0)
         fd = os.open(path or self.path, flags, 0o600)
@@ -299,11 +308,14 @@ def _lock_now(fd: int) -> None:
         fcntl: Any = import_module("fcntl")
     except ModuleNotFoundError:
         msvcrt: Any = import_module("msvcrt")
-        os.lseek(fd, 0, os.SEEK_SET)
+        # Locks hold back readers there: we lock a byte far behind what anybody reads.
+        os.lseek(fd, _LOCKED_BYTE, os.SEEK_SET)
         try:
             msvcrt.locking(fd, msvcrt.LK_NBLCK, 1)
-        except PermissionError as busy:
-            raise BlockingIOError(busy.errno, "locked") from busy
+        except OSError as busy:  # Windows says EACCES, Wine nothing
+            raise BlockingIOError(errno.EACCES, "locked") from busy
+        finally:
+            os.lseek(fd, 0, os.SEEK_SET)
     else:
         fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
 

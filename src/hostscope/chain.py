@@ -112,8 +112,15 @@ def clean(text: str | None) -> str | None:
     """Bounded, and free of lone surrogates (Python's mark for undecodable arguments), which JSON cannot hold."""
     if text is None:
         return None
-    sound = decode(text.encode("utf-8", "surrogateescape")) if not text.isascii() else text
+    sound = decode(_raw(text)) if not text.isascii() else text
     return sound if len(sound) <= TEXT_LIMIT else sound[: TEXT_LIMIT - 1] + "…"
+
+
+def _raw(text: str) -> bytes:
+    try:
+        return text.encode("utf-8", "surrogateescape")
+    except UnicodeEncodeError:  # Windows' arguments are loose UTF-16
+        return text.encode("utf-8", "surrogatepass")
 
 
 def hash_of(fields: dict[str, Any]) -> str:

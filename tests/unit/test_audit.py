@@ -1,6 +1,5 @@
 """The audit trail: chain, tampering, torn lines, sharing, refusals."""
 
-import fcntl
 import hashlib
 import json
 import os
@@ -16,6 +15,7 @@ from hostscope import audit
 from hostscope.audit import AuditTrail, Who, default_path
 from hostscope.chain import BROKEN, CHANGED, CUT, GENESIS, TEXT_LIMIT, TORN, canonical, hash_of
 from hostscope.errors import Unavailable
+from tests.privacy import is_private, link
 
 
 @pytest.fixture
@@ -60,8 +60,8 @@ def test_the_chain_goes_on_over_restarts(trail: AuditTrail) -> None:
 
 def test_the_file_is_private(trail: AuditTrail) -> None:
     fill(trail, 1)
-    assert trail.path.stat().st_mode & 0o777 == 0o600
-    assert trail.path.parent.stat().st_mode & 0o777 == 0o700
+    assert is_private(trail.path)
+    assert is_private(trail.path.parent)
 
 
 def test_an_empty_trail_verifies_and_a_missing_one_does_not(trail: AuditTrail) -> None:
@@ -183,7 +183,7 @@ def test_a_mark_may_be_anything(tmp_path_factory: pytest.TempPathFactory, junk: 
     mark(trail).write_bytes(junk)
     fill(trail, 1)
     trail.check()
-    assert mark(trail).stat().st_mode & 0o777 == 0o600
+    assert is_private(mark(trail))
 
 
 @pytest.mark.parametrize("kept", [1, 40, 200])
@@ -293,12 +293,13 @@ def test_processes_share_a_trail(trail: AuditTrail) -> None:
 def test_a_link_is_refused(trail: AuditTrail, tmp_path: Path) -> None:
     trail.path.parent.mkdir()
     (tmp_path / "elsewhere").touch(mode=0o600)
-    trail.path.symlink_to(tmp_path / "elsewhere")
+    link(trail.path, tmp_path / "elsewhere")
     with pytest.raises(Unavailable):
         trail.append("x")
     assert (tmp_path / "elsewhere").read_bytes() == b""
 
 
+@pytest.mark.posix("access lists are not read")
 def test_a_file_that_others_may_open_is_refused(trail: AuditTrail) -> None:
     fill(trail, 1)
     trail.path.chmod(0o644)
@@ -306,6 +307,7 @@ def test_a_file_that_others_may_open_is_refused(trail: AuditTrail) -> None:
         trail.append("x")
 
 
+@pytest.mark.posix("pipes with a name in a folder")
 def test_a_fifo_is_refused_and_does_not_block(trail: AuditTrail) -> None:
     trail.path.parent.mkdir()
     os.mkfifo(trail.path, 0o600)
@@ -316,8 +318,8 @@ def test_a_fifo_is_refused_and_does_not_block(trail: AuditTrail) -> None:
 def test_a_held_lock_is_given_up_on(trail: AuditTrail, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(audit, "LOCK_WAIT_S", 0.02)
     fill(trail, 1)
-    with trail.path.open("rb") as holder:
-        fcntl.flock(holder, fcntl.LOCK_EX)
+    with trail.path.open("r+b") as holder:
+        assert audit._try_lock(holder.fileno())
         with pytest.raises(Unavailable, match="locked"):
             trail.append("x")
 
@@ -329,6 +331,13 @@ def test_looking_gets_a_line_instead_of_an_error(tmp_path: Path) -> None:
     assert AuditTrail(tmp_path / "good").try_append("privilege.raise") is None
 
 
+def test_a_host_without_user_numbers_has_local_folders(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(audit, "_uid", lambda: None)
+    assert default_path({"LOCALAPPDATA": str(tmp_path)}) == tmp_path / "hostscope" / "audit.jsonl"
+    assert default_path({"LOCALAPPDATA": str(tmp_path), "HOSTSCOPE_AUDIT": "y"}) == Path("y")
+
+
+@pytest.mark.posix("Windows has other folders")
 def test_default_paths(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(audit, "_uid", lambda: 1000)
     monkeypatch.setenv("HOME", "/home/u")

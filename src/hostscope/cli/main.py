@@ -1,8 +1,10 @@
 """The `hostscope` command. Imports a command's module only when that command runs, and is the only place that exits."""
 
+import errno
 import importlib
 import os
 import signal
+import stat
 import sys
 from types import FrameType
 from typing import Any
@@ -130,6 +132,9 @@ def run(arguments: list[str] | None = None) -> int:
         _complain(error.message, error.hint)
         return error.exit_code
     except OSError as error:
+        if _nobody_reads(error):
+            _drop_output()
+            return 0
         _complain(f"cannot write the output: {error.strerror or error}", None)
         _drop_output()
         return Error.exit_code
@@ -176,6 +181,14 @@ def _complain(message: str, hint: str | None) -> None:
 
     lines = [f"hostscope: {sanitise(message)}", *([f"hint: {sanitise(hint)}"] if hint else [])]
     print("\n".join(lines), file=sys.stderr)  # noqa: T201
+
+
+def _nobody_reads(error: OSError) -> bool:
+    """Whether it is a closed pipe, of which Windows' C library says EINVAL."""
+    try:
+        return error.errno == errno.EINVAL and stat.S_ISFIFO(os.fstat(sys.stdout.fileno()).st_mode)
+    except (OSError, ValueError):
+        return False  # standard output is no file of ours
 
 
 def _drop_output() -> None:

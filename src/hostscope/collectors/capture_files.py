@@ -3,6 +3,7 @@
 What a killed process leaves lacks at most the end of the write that was under way; readers say so and give the rest.
 """
 
+import errno
 import os
 import stat
 import sys
@@ -23,6 +24,7 @@ from hostscope.wire.pcapng_write import Encoded
 STANDARD_OUTPUT = "-"
 MODE = 0o600
 _PIECE_BYTES = 1 << 20
+_EFFECTIVE = os.access in os.supports_effective_ids
 
 Override = Callable[[], AbstractContextManager[None]]
 
@@ -229,7 +231,7 @@ def require_place(path: str, override: Override) -> None:
 
 
 def _is_place(folder: str) -> bool:
-    return os.path.isdir(folder) and os.access(folder, os.W_OK | os.X_OK, effective_ids=True)
+    return os.path.isdir(folder) and os.access(folder, os.W_OK | os.X_OK, effective_ids=_EFFECTIVE)
 
 
 def _opened(path: str, override: Override) -> int:
@@ -248,6 +250,8 @@ def _opened(path: str, override: Override) -> int:
 
 
 def _open(path: str) -> int:
+    if not hasattr(os, "O_NOFOLLOW") and os.path.islink(path):  # a look before, where opening cannot refuse links
+        raise OSError(errno.ELOOP, "a symbolic link")
     flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC
     for name in ("O_NOFOLLOW", "O_CLOEXEC", "O_BINARY"):  # as far as the system has them
         flags |= getattr(os, name, 0)

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from time import monotonic_ns, time_ns
+from time import perf_counter_ns, time_ns
 from typing import NamedTuple
 
 from hostscope.collectors.interface_totals import InterfaceTotals
@@ -51,7 +51,7 @@ class PollingMeter:
         self._totals: InterfaceTotals | None = None
         with suppress(Error):  # then there is no ledger
             self._totals = InterfaceTotals(host, request.interfaces)
-        self._began_ns = monotonic_ns()
+        self._began_ns = perf_counter_ns()
         self._look(first=True)
 
     def read(self) -> Reading:
@@ -59,7 +59,7 @@ class PollingMeter:
         seen = self._look(first=False)
         flows = tuple(_flow(one, key not in seen) for key, one in self._connections.items())
         moved = tuple(flow for flow in flows if flow.payload and flow.payload.total_bytes)
-        return Reading(time_ns(), monotonic_ns() - self._began_ns, moved, self._ledger(moved), evicted=self._evicted)
+        return Reading(time_ns(), perf_counter_ns() - self._began_ns, moved, self._ledger(moved), evicted=self._evicted)
 
     def _look(self, first: bool) -> set[_ID]:
         request = SocketRequest(tcp_details=True)

@@ -1,7 +1,7 @@
 """Rates of interfaces: what their counters gained between two looks."""
 
 from collections.abc import Iterable, Iterator
-from time import monotonic_ns
+from time import perf_counter_ns
 
 from msgspec.structs import replace
 
@@ -23,7 +23,7 @@ class Rates:
             if row.counters is None:
                 yield row
                 continue
-            place, now_ns = (row.net_ns, row.index, row.name), monotonic_ns()
+            place, now_ns = (row.net_ns, row.index, row.name), perf_counter_ns()
             self._last[place] = (now_ns, row.counters)
             before = last.get(place)
             rates = rates_between(before[1], row.counters, now_ns - before[0]) if before else None

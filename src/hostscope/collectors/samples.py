@@ -1,7 +1,7 @@
 """Processor share: how much time a process used between two looks."""
 
 from collections.abc import Iterable, Iterator
-from time import monotonic_ns
+from time import perf_counter_ns
 
 from msgspec.structs import replace
 
@@ -10,7 +10,7 @@ from hostscope.model.process import Process
 
 
 class Samples:
-    """The last look at every process."""
+    """The last look at every process. By `perf_counter_ns`, because Windows' monotonic clock moves every 16 ms only."""
 
     def __init__(self) -> None:
         self._last: dict[ProcessKey, tuple[int, int]] = {}
@@ -23,7 +23,7 @@ class Samples:
             if process.cpu is None:
                 yield process
                 continue
-            now_ns, used_ns = monotonic_ns(), process.cpu.user_ns + process.cpu.system_ns
+            now_ns, used_ns = perf_counter_ns(), process.cpu.user_ns + process.cpu.system_ns
             fresh[process.key] = (now_ns, used_ns)
             before = last.get(process.key)
             yield _with_ratio(process, before, now_ns, used_ns) if before else process

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from time import monotonic, monotonic_ns, sleep
+from time import monotonic, perf_counter_ns, sleep
 from typing import NamedTuple
 
 from msgspec.structs import replace
@@ -52,9 +52,9 @@ class TrafficWatch:
     def __init__(self, host: Host, meter: Meter, tally: Tally, chosen: Chosen | None = None) -> None:
         self._meter, self._tally, self._chosen = meter, tally, chosen
         self._people = People(host)
-        self._histories = Histories(monotonic_ns())
+        self._histories = Histories(perf_counter_ns())
         self._last: dict[Owner, Counts] = {}
-        self._last_ns = monotonic_ns()
+        self._last_ns = perf_counter_ns()
 
     @property
     def measures(self) -> str:
@@ -68,7 +68,7 @@ class TrafficWatch:
 
     def observe(self) -> Reading:
         """Lets the windows know what the counters are; for a look's reading, or in between."""
-        reading, now_ns = self._meter.read(), monotonic_ns()
+        reading, now_ns = self._meter.read(), perf_counter_ns()
         if self._chosen:
             reading = replace(reading, flows=tuple(filter(self._chosen.has, reading.flows)))
         totals: dict[Owner, int] = {}
@@ -86,7 +86,7 @@ class TrafficWatch:
         Args:
             people: find out users, containers, and who has ended.
         """
-        reading, now_ns = self.observe(), monotonic_ns()
+        reading, now_ns = self.observe(), perf_counter_ns()
         grouped = group(reading.flows)
         seconds = _span_s(reading.flows) if self._meter.method == "file" else (now_ns - self._last_ns) / 1e9
         rows = [self._row(owner, flows, seconds, now_ns) for owner, flows in grouped.items()]

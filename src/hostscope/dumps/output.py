@@ -62,6 +62,8 @@ class NewFile:
         try:
             if size_bytes is not None:
                 os.ftruncate(self.fd, size_bytes)
+            if not self._nameless:
+                self._close()  # Windows does not rename what is open
             permitted(self._name, self._override)
         except FileExistsError:
             raise UsageError(f"{self.path} is there already", "give --force to replace it, or another name") from None
@@ -75,11 +77,14 @@ class NewFile:
 
     def drop(self) -> None:
         """Closes it, and removes it if it has not got its name."""
-        if self.fd >= 0:
-            os.close(self.fd)
-            self.fd = -1
+        self._close()
         with suppress(FileNotFoundError):
             permitted(partial(os.unlink, self._beside), self._override)
+
+    def _close(self) -> None:
+        fd, self.fd = self.fd, -1
+        if fd >= 0:
+            os.close(fd)
 
     def _name(self) -> None:
         """The one step that nobody can come between."""

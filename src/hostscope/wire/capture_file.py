@@ -1,6 +1,7 @@
 """Capture files of any kind, as batches of packets."""
 
 import gzip
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -78,6 +79,8 @@ def _open(path: str | Path) -> BinaryIO:
     try:
         return cast(BinaryIO, open(path, "rb"))
     except PermissionError as error:
+        if os.path.isdir(path):  # Windows refuses to open one
+            raise UsageError(f"{path}: is a directory") from None
         raise Denied(f"{path}: {error.strerror}") from None
     except OSError as error:
         raise UsageError(f"{path}: {error.strerror}") from None

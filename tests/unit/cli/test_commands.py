@@ -17,6 +17,7 @@ from hostscope.model.gap import Gap, Reason
 from hostscope.model.host import ProcessView
 from hostscope.platforms.base import Host
 from tests.fake import FakeProcesses, process, with_gaps
+from tests.privacy import is_private
 from tests.unit.cli.conftest import ROWS, Run
 
 
@@ -253,7 +254,7 @@ def test_record_and_replay(hostscope: Run, tmp_path: Path, monkeypatch: pytest.M
     assert result.code == 0
     assert result.err.startswith(f"{file}: 5 processes by fake")
     assert b"hunter2" not in file.read_bytes()
-    assert file.stat().st_mode & 0o777 == 0o600
+    assert is_private(file)
     again = hostscope("record", str(file))
     assert (again.code, again.err.splitlines()[0]) == (2, f"hostscope: {file} is there already")
     assert hostscope("record", str(file), "--force", "--quiet").err == ""

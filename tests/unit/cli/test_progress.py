@@ -1,7 +1,6 @@
 """What is shown to whoever waits: on a terminal only, and nothing is left of it."""
 
 import os
-import pty
 import select
 import subprocess
 import sys
@@ -9,6 +8,8 @@ import time
 from pathlib import Path
 
 import pytest
+
+pty = pytest.importorskip("pty", reason="needs pseudo-terminals", exc_type=ImportError)
 
 WAITING = """
 import os, sys, threading

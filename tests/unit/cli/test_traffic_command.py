@@ -10,6 +10,7 @@ from hostscope.model.socket import Endpoint
 from hostscope.model.traffic import Counts, Flow, Ledger, LedgerLine, Reading
 from hostscope.platforms.base import Host
 from tests.fake import FakeTraffic
+from tests.privacy import is_private
 from tests.unit.cli.conftest import ROWS, Run
 
 SSH = ROWS[2]
@@ -115,7 +116,7 @@ def test_a_file_is_written_whole(hostscope: Run, tmp_path: Path) -> None:
     target = tmp_path / "traffic.json"
     assert hostscope("traffic", "--duration", "0.05", "--format", "json", "--output", str(target)).code == 0
     assert json.loads(target.read_text())["ledger"]
-    assert target.stat().st_mode & 0o777 == 0o600
+    assert is_private(target)
 
 
 def test_a_capture_file_gives_flows_without_processes(hostscope: Run, tmp_path: Path) -> None:

@@ -24,6 +24,7 @@ from hostscope.dumps.selection import Chosen
 from hostscope.errors import Gone, Unavailable, UsageError
 from hostscope.model.gap import Reason
 from hostscope.model.memory import Region, ThreadState
+from tests.privacy import is_private
 from tests.unit.dumps.spaces import PAGE, FakeSpace, region
 
 PROCESS = CoreProcess(42, 1, 42, 42, 0, 0, "prog", "sleeping", 0, ("prog", "--x"), "x86_64", bytes(16))
@@ -61,7 +62,7 @@ def test_a_core_holds_what_was_read(tmp_path: Path) -> None:
     held = space(untouched={33, 34})
     written = write(tmp_path / "core", held)
     assert written.failure is None
-    assert os.stat(tmp_path / "core").st_mode & 0o777 == 0o600
+    assert is_private(tmp_path / "core")
     with open_core(str(tmp_path / "core")) as core:
         assert [(one.start, one.end, one.permissions) for one in core.regions] == [
             (one.start, one.end, one.permissions[:3] + "p") for one in REGIONS
@@ -138,6 +139,7 @@ def test_a_link_in_the_way_is_replaced_and_not_followed(tmp_path: Path) -> None:
     assert (tmp_path / "core").read_bytes() == b"ours" and not (tmp_path / "core").is_symlink()
 
 
+@pytest.mark.posix("pipes with a name in a folder")
 @pytest.mark.parametrize("linked", [False, True])
 def test_what_is_no_regular_file_is_never_replaced(tmp_path: Path, linked: bool) -> None:
     os.mkfifo(tmp_path / "pipe")

@@ -68,6 +68,7 @@ def test_parts_of_small_and_odd_ranges() -> None:
     assert list(cut_parts([(0, 10), (50, 51), (60, 60)])) == [(0, 10), (50, 1)]
 
 
+@pytest.mark.posix("pipes and devices in a folder")
 @pytest.mark.parametrize("whole_directory", [True, False])
 @pytest.mark.parametrize("kind", ["pipe", "device"])
 def test_what_is_no_regular_file_is_not_read(tmp_path: Path, kind: str, whole_directory: bool) -> None:

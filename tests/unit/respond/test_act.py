@@ -171,7 +171,8 @@ def test_nothing_is_done_without_confirmation_or_trail(stage: Stage) -> None:
         stage.apply(plan, confirmed=False)
     assert refused.value.rule == "confirmation"
     assert [line.outcome for line in stage.lines()] == ["refused: not confirmed"]
-    stage.audit.path.chmod(0o644)
+    stage.audit.path.unlink()
+    stage.audit.path.mkdir()
     with pytest.raises(Unavailable):
         stage.apply(plan)
     assert stage.control.sent == []

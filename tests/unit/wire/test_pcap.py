@@ -90,9 +90,9 @@ def test_no_capture_file(raw: bytes) -> None:
 
 
 def test_files_that_cannot_be_opened(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="No such file"), open_capture(tmp_path / "none"):
+    with pytest.raises(UsageError, match=r"No such file|not found"), open_capture(tmp_path / "none"):
         pass
-    with pytest.raises(UsageError, match="Is a directory"), open_capture(tmp_path):
+    with pytest.raises(UsageError, match=r"(?i)is a directory"), open_capture(tmp_path):
         pass
     with pytest.raises(Unsupported, match="zstd"):
         opened(b"\x28\xb5\x2f\xfd" + bytes(20))

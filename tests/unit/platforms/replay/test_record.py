@@ -3,7 +3,6 @@
 import gzip
 import json
 import os
-import stat
 import threading
 from pathlib import Path
 
@@ -21,6 +20,7 @@ from hostscope.platforms.replay.layout import Failure
 from hostscope.platforms.replay.translate import error, failure
 from hostscope.platforms.replay.writer import record
 from hostscope.platforms.tally import Tally
+from tests.privacy import is_private
 from tests.unit.platforms.replay.hosts import (
     ABILITY,
     COUNTERS,
@@ -195,7 +195,7 @@ def test_only_the_owner_may_read_it(tmp_path: Path, name: str) -> None:
         record(known_host(), str(tmp_path / name), REQUEST)
     finally:
         os.umask(before)
-    assert stat.S_IMODE((tmp_path / name).stat().st_mode) == 0o600
+    assert is_private(tmp_path / name)
 
 
 @pytest.mark.parametrize("name", ["a.jsonl", "a.jsonl.gz"])
