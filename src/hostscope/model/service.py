@@ -19,6 +19,29 @@ class Service(Struct, frozen=True, gc=False):
     """The uid whose manager runs it; None for the system's."""
 
 
+class ScmEntry(Struct, frozen=True, gc=False):
+    """What Windows' service control manager keeps of a service besides."""
+
+    kind: str
+    """``own-process share-process kernel-driver file-system-driver user-own-process …``."""
+    command: str | None = None
+    """Path of its program with arguments, or of its driver."""
+    account: str | None = None
+    """Whose rights it has, such as ``LocalSystem``; None for drivers."""
+    group: str | None = None
+    """Load order group."""
+    delayed: bool | None = None
+    """Starts some time after the others that start by themselves."""
+    triggers: tuple[str, ...] | None = None
+    """Such as ``start on ip-address {GUID of what kind}``."""
+    dependencies: tuple[str, ...] | None = None
+    """Services that have to run before it; groups begin with ``+``."""
+    error_control: str | None = None
+    """``ignore normal severe critical``: what the system does when it does not start."""
+    exit_code: int | None = None
+    """Error code that it ended with; its own one where it gave one."""
+
+
 class ServiceState(Struct, frozen=True):
     """A unit as its manager sees it."""
 
@@ -28,10 +51,11 @@ class ServiceState(Struct, frozen=True):
     """``service socket timer scope slice mount …``."""
     description: str | None = None
     state: str | None = None
-    """``active inactive failed activating deactivating reloading``."""
+    """``active inactive failed activating deactivating reloading``, for every manager's own words."""
     substate: str | None = None
+    """The manager's own word. Windows: ``running stopped start-pending stop-pending paused …``."""
     start_mode: str | None = None
-    """``enabled disabled static masked indirect generated transient``."""
+    """``enabled disabled static masked indirect generated transient``; Windows: ``boot system auto manual disabled``."""
     main_pid: int | None = None
     path: str | None = None
     """Where the unit is defined."""
@@ -40,4 +64,6 @@ class ServiceState(Struct, frozen=True):
     """``loaded not-found masked bad-setting error``: whether the definition could be read."""
     user: int | None = None
     """The uid whose manager runs it; None for the system's."""
+    scm: ScmEntry | None = None
+    """Windows only."""
     gaps: tuple[Gap, ...] = ()

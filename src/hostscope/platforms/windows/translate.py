@@ -9,6 +9,7 @@ ERROR_NOT_SUPPORTED = 50
 ERROR_INVALID_PARAMETER = 87
 """OpenProcess answers this for a pid that no process has."""
 ERROR_CALL_NOT_IMPLEMENTED = 120
+ERROR_INVALID_LEVEL = 124
 ERROR_PARTIAL_COPY = 299
 """ReadProcessMemory: only a part of the range was readable."""
 ERROR_PRIVILEGE_NOT_HELD = 1314
@@ -29,6 +30,7 @@ LACKING = frozenset(
         ERROR_INVALID_FUNCTION,
         ERROR_NOT_SUPPORTED,
         ERROR_CALL_NOT_IMPLEMENTED,
+        ERROR_INVALID_LEVEL,
         STATUS_NOT_IMPLEMENTED,
         STATUS_INVALID_INFO_CLASS,
         STATUS_NOT_SUPPORTED,
