@@ -46,6 +46,11 @@ ERROR_SERVICE_MARKED_FOR_DELETE = 1072
 ERROR_SERVICE_NEVER_STARTED = 1077
 ERROR_SERVICE_NOTIFY_CLIENT_LAGGING = 1294
 
+NOT_IN_HEADERS = {
+    "SERVICE_TRIGGER": "winsvc.h of the Windows SDK, since Windows 7",
+    "SERVICE_TRIGGER_INFO": "winsvc.h of the Windows SDK, since Windows 7",
+}
+
 _FIRST_BYTES = 1 << 16
 _LIMIT = 1 << 26
 _CALLBACK: Any = getattr(ctypes, "WINFUNCTYPE", ctypes.CFUNCTYPE)(None, PVOID)
