@@ -1,25 +1,123 @@
-"""Address spaces of processes. macOS: not built yet."""
+"""Address spaces of processes: mach_vm_region_recurse, mach_vm_read_overwrite."""
 
-from contextlib import AbstractContextManager
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import partial
 from typing import BinaryIO
 
+from hostscope.errors import Unavailable
 from hostscope.model.key import ProcessKey
 from hostscope.model.memory import Region
-from hostscope.platforms.base import AddressSpace
-from hostscope.platforms.macos.translate import not_built
+from hostscope.model.text import encode
+from hostscope.platforms.macos import tasks
+from hostscope.platforms.macos.address_space import AddressSpace
+from hostscope.platforms.macos.clock import Boot
+from hostscope.platforms.macos.native import libproc, mach, sysctls
+from hostscope.platforms.macos.native.mach import KernFailure, vm_region_submap_info_64
+from hostscope.platforms.macos.parse import text
+from hostscope.platforms.macos.parse_region import MappedFile, parse_region_path, permissions, tag_name
+from hostscope.platforms.macos.translate import error
+
+MOST_REGIONS = 1_000_000
+DEVICE_TAGS = frozenset({21})
+"""VM_MEMORY_IOKIT: registers of devices and memory that they share; reading may act on them."""
 
 
 class Memory:
-    """Answers `Unsupported` for now."""
+    """Implements `hostscope.platforms.base.Memory`."""
+
+    def __init__(self, boot: Boot) -> None:
+        self._boot = boot
+        self._page_bytes: int | None = None
 
     def regions(self, key: ProcessKey, details: bool) -> tuple[Region, ...]:
-        raise not_built("reading memory maps")
+        """All mappings, ascending, shared caches by their parts; the kernel tells what each holds at no further cost.
 
-    def open(self, key: ProcessKey) -> AbstractContextManager[AddressSpace]:
-        raise not_built("reading memory")
+        Raises:
+            Gone, Mismatch
+            Denied: the reason and what helps, as far as the kernel lets it be known (`tasks.refused`).
 
-    def give_way(self) -> None:
-        """Nothing is read yet that others should run before."""
+        Source: mach_vm_region_recurse, PROC_PIDREGIONPATHINFO. Cost: one call for each region, and one for each that
+            has a file behind it.
+        """
+        with tasks.opened(self._boot, key, to_read=True) as task:
+            return tuple(self._read(key.pid, task))
 
-    def executable(self, key: ProcessKey) -> AbstractContextManager[BinaryIO]:
-        raise not_built("reading executables")
+    @contextmanager
+    def open(self, key: ProcessKey) -> Iterator[AddressSpace]:
+        """The address space of this very process. Raises as `regions`."""
+        with tasks.opened(self._boot, key, to_read=True) as task:
+            yield AddressSpace(key.pid, task, self._page(), partial(tasks.check, self._boot, key))
+
+    @contextmanager
+    def executable(self, key: ProcessKey) -> Iterator[BinaryIO]:
+        """The file at the path of the program that this process runs.
+
+        macOS has no handle of a running image: a file that has replaced it since is what is read. The kernel refuses
+        to write into a running image's file, and kills a process whose signed pages were changed.
+
+        Raises:
+            Gone, Denied, Mismatch
+        """
+        tasks.check(self._boot, key)
+        try:
+            path = text(libproc.read_path(key.pid, libproc.path_buffer()))
+            with open(encode(path), "rb") as file:
+                tasks.check(self._boot, key)
+                yield file
+        except OSError as failed:
+            raise error("open the executable", failed, key.pid) from failed
+
+    def _page(self) -> int:
+        """Of the kernel; a translated process has smaller ones, which is of no consequence here."""
+        if self._page_bytes is None:
+            try:
+                self._page_bytes = int.from_bytes(sysctls.read_name("hw.pagesize"), "little")
+            except OSError as failed:
+                raise error("sysctl hw.pagesize", failed) from failed
+            if self._page_bytes < 4096 or self._page_bytes & (self._page_bytes - 1):
+                raise Unavailable(f"the kernel says that pages have {self._page_bytes} bytes")
+        return self._page_bytes
+
+    def _read(self, pid: int, task: int) -> Iterator[Region]:
+        question = libproc.Question(libproc.PROC_PIDREGIONPATHINFO, libproc.proc_regionwithpathinfo)
+        address = depth = 0
+        for _ in range(MOST_REGIONS):
+            try:
+                start, size, depth, info = mach.region(task, address, depth)
+            except KernFailure as failed:
+                if failed.code == mach.KERN_INVALID_ADDRESS:
+                    return
+                raise tasks.translated(failed, pid) from None
+            if info.is_submap:
+                depth += 1
+                continue
+            if not size or start + size <= address:
+                return
+            address = start + size
+            file = _file(question, pid, start) if info.external_pager else None
+            yield _region(start, size, info, file, self._page())
+
+
+def _file(question: libproc.Question, pid: int, address: int) -> MappedFile | None:
+    """What is mapped; None for memory of pagers that are no file systems, or when it may not be asked."""
+    try:
+        return parse_region_path(question.ask(pid, address))
+    except OSError:
+        return None
+
+
+def _region(start: int, size: int, info: vm_region_submap_info_64, file: MappedFile | None, page: int) -> Region:
+    mapped = file if file and file.path else None
+    return Region(
+        start=start,
+        end=start + size,
+        permissions=permissions(info.protection, info.share_mode),
+        offset=int(info.offset) if mapped else 0,
+        device=f"{mapped.device >> 24}:{mapped.device & 0xFFFFFF}" if mapped else "",
+        inode=mapped.inode if mapped else 0,
+        path=mapped.path if mapped else tag_name(info.user_tag),
+        resident_bytes=info.pages_resident * page,
+        private_dirty_bytes=info.pages_dirtied * page if info.ref_count == 1 else None,
+        special=info.user_tag in DEVICE_TAGS,
+    )

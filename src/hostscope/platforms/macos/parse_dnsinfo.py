@@ -12,8 +12,16 @@ from typing import NamedTuple
 
 from hostscope.model.text import decode
 
-Fetch = Callable[[int, int], bytes]
-"""Up to so many bytes at an address; fewer where there are none."""
+
+class Memory(NamedTuple):
+    """Where the structures are."""
+
+    fetch: Callable[[int, int], bytes]
+    """Up to so many bytes at an address; fewer where there are none."""
+    fetch_text: Callable[[int, int], bytes]
+    """Up to so many bytes of the C string at an address: it may end where memory does, so no more is read of it."""
+
+
 CONFIG_BYTES, RESOLVER_BYTES = 48, 96
 _CONFIG = struct.Struct("<iQiQQiQI")
 _RESOLVER = struct.Struct("<QiQHxxiQiQQIIIII")
@@ -39,36 +47,36 @@ class Configured(NamedTuple):
     """Only for what is bound to its interface."""
 
 
-def parse_config(address: int, fetch: Fetch) -> tuple[Configured, ...]:
+def parse_config(address: int, memory: Memory) -> tuple[Configured, ...]:
     """The resolvers: those for everybody in order, then those of interfaces.
 
     Raises:
         ValueError: there is no such structure there.
     """
-    raw = fetch(address, CONFIG_BYTES)
+    raw = memory.fetch(address, CONFIG_BYTES)
     if len(raw) < CONFIG_BYTES:
         raise ValueError(f"a DNS configuration of {len(raw)} bytes")
     count, default, scoped_count, scoped = _CONFIG.unpack(raw)[:4]
-    found = [_resolver(place, fetch, False) for place in _pointers(default, count, MOST_RESOLVERS, fetch)]
-    found += [_resolver(place, fetch, True) for place in _pointers(scoped, scoped_count, MOST_RESOLVERS, fetch)]
+    found = [_resolver(place, memory, False) for place in _pointers(default, count, MOST_RESOLVERS, memory)]
+    found += [_resolver(place, memory, True) for place in _pointers(scoped, scoped_count, MOST_RESOLVERS, memory)]
     return tuple(one for one in found if one)
 
 
-def _resolver(address: int, fetch: Fetch, scoped: bool) -> Configured | None:
-    raw = fetch(address, RESOLVER_BYTES)
+def _resolver(address: int, memory: Memory, scoped: bool) -> Configured | None:
+    raw = memory.fetch(address, RESOLVER_BYTES)
     if len(raw) < RESOLVER_BYTES:
         return None
     (domain, count, servers, port, searched, search, _, _, options, timeout, order, interface, flags, _, _) = (
         _RESOLVER.unpack_from(raw)
     )
     return Configured(
-        domain=_text(domain, fetch),
-        servers=tuple(_servers(_pointers(servers, count, MOST_PLACES, fetch), fetch)),
-        port=int.from_bytes(port.to_bytes(2, "little"), "big"),
+        domain=_text(domain, memory),
+        servers=tuple(_servers(_pointers(servers, count, MOST_PLACES, memory), memory)),
+        port=port,
         search=tuple(
-            text for place in _pointers(search, searched, MOST_PLACES, fetch) if (text := _text(place, fetch))
+            text for place in _pointers(search, searched, MOST_PLACES, memory) if (text := _text(place, memory))
         ),
-        options=_text(options, fetch),
+        options=_text(options, memory),
         timeout_s=timeout,
         order=order,
         interface=interface,
@@ -77,18 +85,19 @@ def _resolver(address: int, fetch: Fetch, scoped: bool) -> Configured | None:
     )
 
 
-def _pointers(address: int, count: int, most: int, fetch: Fetch) -> tuple[int, ...]:
+def _pointers(address: int, count: int, most: int, memory: Memory) -> tuple[int, ...]:
     if not address or count <= 0:
         return ()
-    raw = fetch(address, 8 * min(count, most))
+    raw = memory.fetch(address, 8 * min(count, most))
     return struct.unpack(f"<{len(raw) // 8}Q", raw[: len(raw) // 8 * 8])
 
 
-def _servers(places: tuple[int, ...], fetch: Fetch) -> Iterator[tuple[str, int]]:
+def _servers(places: tuple[int, ...], memory: Memory) -> Iterator[tuple[str, int]]:
     for place in places:
-        raw = fetch(place, 28) if place else b""
+        raw = memory.fetch(place, 16) if place else b""
         if len(raw) < 16:
             continue
+        raw = memory.fetch(place, 28) if raw[1] == _AF_INET6 else raw
         (port,) = struct.unpack_from(">H", raw, 2)
         if raw[1] == _AF_INET:
             yield str(IPv4Address(raw[4:8])), port
@@ -96,7 +105,7 @@ def _servers(places: tuple[int, ...], fetch: Fetch) -> Iterator[tuple[str, int]]
             yield str(IPv6Address(raw[8:24])), port
 
 
-def _text(address: int, fetch: Fetch) -> str | None:
+def _text(address: int, memory: Memory) -> str | None:
     if not address:
         return None
-    return decode(fetch(address, MOST_TEXT).split(b"\0", 1)[0]) or None
+    return decode(memory.fetch_text(address, MOST_TEXT).split(b"\0", 1)[0]) or None

@@ -15,8 +15,9 @@ IN, TCP, UN, NDRV = 1, 2, 3, 4
 """SOCKINFO_*: which part of the union is meant."""
 _SOCKET = struct.Struct("<QQiii")
 _SOCKET_AT = 160
-_QUEUES = struct.Struct("<hhh")
-_QUEUES_AT, _RECEIVE_AT, _SEND_AT, _KIND_AT, _PROTOCOL_AT = 194, 208, 232, 256, 264
+_QUEUES = struct.Struct("<hhhhhh")
+"""soi_options, soi_linger, soi_state, soi_qlen, soi_incqlen, soi_qlimit."""
+_QUEUES_AT, _RECEIVE_AT, _SEND_AT, _KIND_AT, _PROTOCOL_AT = 188, 208, 232, 256, 264
 _INET = struct.Struct("<iiQ")
 _VFLAG_AT, _REMOTE_AT, _LOCAL_AT, _STATE_AT, _MSS_AT = 24, 32, 48, 80, 100
 _NAME_AT, _OTHER_NAME_AT = 16, 271
@@ -32,6 +33,10 @@ class SocketInfo(NamedTuple):
     protocol: int
     family: int
     kind: int
+    options: int
+    """SO_*."""
+    status: int
+    """SOI_S_*."""
     backlog: int
     backlog_limit: int
     receive_queue: int
@@ -53,10 +58,10 @@ def parse_socket(raw: bytes) -> SocketInfo | None:
     if len(raw) < FDINFO_BYTES:
         return None
     so, _, kind, protocol, family = _SOCKET.unpack_from(raw, _SOCKET_AT)
-    backlog, _, limit = _QUEUES.unpack_from(raw, _QUEUES_AT)
+    options, _, status, backlog, _, limit = _QUEUES.unpack_from(raw, _QUEUES_AT)
     (received,), (sent,) = (struct.unpack_from("<I", raw, place) for place in (_RECEIVE_AT, _SEND_AT))
     (which,) = struct.unpack_from("<i", raw, _KIND_AT)
-    found = SocketInfo(so, kind, protocol, family, which, backlog, limit, received, sent)
+    found = SocketInfo(so, kind, protocol, family, which, options, status, backlog, limit, received, sent)
     part = raw[_PROTOCOL_AT:]
     if which in (IN, TCP):
         return _inet(found, part)

@@ -47,7 +47,8 @@ class ListedLink(NamedTuple):
     """One interface as the kernel lists it."""
 
     name: str
-    index: int
+    number: int
+    """The kernel's index of it."""
     kind: str | None
     flags: int
     mac: str | None
@@ -62,7 +63,7 @@ def parse_links(raw: bytes) -> tuple[ListedLink, ...]:
     links: dict[int, ListedLink] = {}
     for kind, message in _messages(raw):
         if kind == RTM_IFINFO2 and (link := _link(message)):
-            links[link.index] = link
+            links[link.number] = link
         elif kind == RTM_NEWADDR and (found := _address(message, links)):
             index, address = found
             links[index] = links[index]._replace(addresses=(*links[index].addresses, address))

@@ -116,7 +116,7 @@ def bind(device: int, interface: str) -> None:
 
 def set_filter(device: int, program: Sequence[tuple[int, int, int, int]]) -> None:
     """Puts a filter before a device, and forgets what it holds. Raises OSError."""
-    instructions = (bpf_insn * len(program))(*program)
+    instructions = (bpf_insn * len(program))(*(bpf_insn(*one) for one in program))
     fcntl.ioctl(device, BIOCSETF, bytes(bpf_program(len(program), instructions)))
 
 

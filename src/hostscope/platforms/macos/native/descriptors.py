@@ -1,9 +1,9 @@
-"""What processes have open, sockets above all. Source: libproc.h, sys/proc_info.h (PROC_PIDLISTFDS, PROC_PIDFDSOCKETINFO)."""
+"""What processes have open, sockets above all. Source: libproc.h, sys/proc_info.h (PROC_PIDLISTFDS and the like)."""
 
 import ctypes
-from ctypes import c_char, c_int16, c_int32, c_int64, c_uint8, c_uint16, c_uint32, c_uint64, c_void_p
+from ctypes import c_char, c_int16, c_int32, c_int64, c_uint8, c_uint16, c_uint32, c_uint64
 
-from hostscope.platforms.macos.native.library import LIBSYSTEM, Library, clear_errno, failed
+from hostscope.platforms.macos.native import libproc
 
 PROC_PIDLISTFDS, PROC_PIDFDSOCKETINFO = 1, 3
 PROX_FDTYPE_SOCKET = 2
@@ -12,9 +12,6 @@ SOCKINFO_KERN_EVENT, SOCKINFO_KERN_CTL = 5, 6
 INI_IPV4, INI_IPV6 = 1, 2
 SOCK_STREAM, SOCK_DGRAM, SOCK_RAW, SOCK_SEQPACKET = 1, 2, 3, 5
 AF_UNIX = 1
-_SPARE_DESCRIPTORS = 32
-_MOST_DESCRIPTORS = 1 << 20
-_ESRCH = 3
 
 
 class proc_fdinfo(ctypes.Structure):
@@ -200,60 +197,18 @@ class socket_fdinfo(ctypes.Structure):
     _fields_ = (("pfi", proc_fileinfo), ("psi", socket_info))
 
 
-SIGNATURES = {
-    "proc_pidinfo": (c_int32, (c_int32, c_int32, c_uint64, c_void_p, c_int32)),
-    "proc_pidfdinfo": (c_int32, (c_int32, c_int32, c_int32, c_void_p, c_int32)),
-}
-descriptors = Library(LIBSYSTEM, SIGNATURES)
-
-
 def read_sockets(pid: int) -> list[int]:
-    """The descriptors of a process that are sockets; again with more room while they become more.
+    """The descriptors of a process that are sockets.
 
     Raises:
         OSError: EPERM, ESRCH.
     """
-    room = 0
-    while True:
-        clear_errno()
-        size = descriptors.proc_pidinfo(pid, PROC_PIDLISTFDS, 0, None, 0)
-        if size <= 0:
-            return _nothing("proc_pidinfo PROC_PIDLISTFDS")
-        each = ctypes.sizeof(proc_fdinfo)
-        room = max(2 * room, size // each + _SPARE_DESCRIPTORS)
-        found = (proc_fdinfo * min(room, _MOST_DESCRIPTORS))()
-        size = descriptors.proc_pidinfo(pid, PROC_PIDLISTFDS, 0, found, ctypes.sizeof(found))
-        if size <= 0:
-            return _nothing("proc_pidinfo PROC_PIDLISTFDS")
-        if size < ctypes.sizeof(found) or room >= _MOST_DESCRIPTORS:
-            return [int(one.proc_fd) for one in found[: size // each] if one.proc_fdtype == PROX_FDTYPE_SOCKET]
+    each = ctypes.sizeof(proc_fdinfo)
+    raw, _ = libproc.read_list(pid, PROC_PIDLISTFDS, each)
+    listed = (proc_fdinfo * (len(raw) // each)).from_buffer_copy(raw[: len(raw) // each * each])
+    return [int(one.proc_fd) for one in listed if one.proc_fdtype == PROX_FDTYPE_SOCKET]
 
 
-def _nothing(call: str) -> list[int]:
-    """A process without descriptors is no failure; one that ended is."""
-    if ctypes.get_errno():
-        raise failed(call)
-    return []
-
-
-def read_socket(pid: int, descriptor: int, buffer: ctypes.Array[c_char]) -> bytes:
-    """A `socket_fdinfo` as bytes; empty when the descriptor was closed or changed meanwhile.
-
-    Args:
-        buffer: of at least that structure's size, used again for each call.
-
-    Raises:
-        OSError: EPERM; ESRCH when the process has ended.
-    """
-    clear_errno()
-    size = descriptors.proc_pidfdinfo(pid, descriptor, PROC_PIDFDSOCKETINFO, buffer, len(buffer))
-    if size > 0:
-        return buffer.raw[:size]
-    if ctypes.get_errno() in (_ESRCH, 1, 13):
-        raise failed("proc_pidfdinfo PROC_PIDFDSOCKETINFO")
-    return b""
-
-
-def socket_buffer() -> ctypes.Array[c_char]:
-    """For `read_socket`."""
-    return ctypes.create_string_buffer(ctypes.sizeof(socket_fdinfo))
+def read_socket(pid: int, descriptor: int) -> bytes:
+    """A `socket_fdinfo` as bytes. Raises OSError: EBADF when it was closed meanwhile, EPERM, ESRCH."""
+    return libproc.read_descriptor(pid, descriptor, PROC_PIDFDSOCKETINFO, socket_fdinfo)

@@ -16,6 +16,7 @@ KERN_INVALID_ARGUMENT, KERN_FAILURE, KERN_TERMINATED, KERN_DENIED = 4, 5, 37, 53
 MACH_SEND_INVALID_DEST = 0x10000003
 VM_PROT_READ, VM_PROT_WRITE, VM_PROT_EXECUTE = 1, 2, 4
 SM_COW, SM_PRIVATE, SM_EMPTY, SM_SHARED, SM_TRUESHARED, SM_PRIVATE_ALIASED, SM_SHARED_ALIASED = 1, 2, 3, 4, 5, 6, 7
+VM_PAGE_QUERY_PAGE_PRESENT, VM_PAGE_QUERY_PAGE_PAGED_OUT = 0x1, 0x10
 TASK_DYLD_INFO, THREAD_EXTENDED_INFO, THREAD_IDENTIFIER_INFO = 17, 5, 4
 _FLAVORS = {"x86_64": 4, "arm64": 6}
 """x86_THREAD_STATE64, ARM_THREAD_STATE64: each is only in its processor's own header."""
@@ -98,6 +99,7 @@ SIGNATURES = {
     "mach_port_deallocate": (c_int32, (c_uint32, c_uint32)),
     "mach_vm_region_recurse": (c_int32, (c_uint32, c_void_p, c_void_p, c_void_p, c_void_p, c_void_p)),
     "mach_vm_read_overwrite": (c_int32, (c_uint32, c_uint64, c_uint64, c_uint64, c_void_p)),
+    "mach_vm_page_range_query": (c_int32, (c_uint32, c_uint64, c_uint64, c_uint64, c_void_p)),
     "mach_vm_deallocate": (c_int32, (c_uint32, c_uint64, c_uint64)),
     "task_info": (c_int32, (c_uint32, c_uint32, c_void_p, c_void_p)),
     "task_suspend": (c_int32, (c_uint32,)),
@@ -111,6 +113,7 @@ NOT_IN_HEADERS = {
     "mach_vm_region_recurse": "mach/mach_vm.h of the macOS SDK (osfmk/mach/mach_vm.defs in xnu)",
     "mach_vm_read_overwrite": "mach/mach_vm.h of the macOS SDK (osfmk/mach/mach_vm.defs in xnu)",
     "mach_vm_deallocate": "mach/mach_vm.h of the macOS SDK (osfmk/mach/mach_vm.defs in xnu)",
+    "mach_vm_page_range_query": "mach/mach_vm.h of the macOS SDK (osfmk/mach/mach_vm.defs in xnu)",
     "task_read_for_pid": "osfmk/mach/mach_traps.h in xnu (private before xnu-7195)",
 }
 mach = Library(LIBSYSTEM, SIGNATURES)
@@ -201,6 +204,20 @@ def read_into(task: int, address: int, into: memoryview) -> int:
     code = mach.mach_vm_read_overwrite(task, address, len(into), ctypes.addressof(there), ctypes.byref(got))
     checked("mach_vm_read_overwrite", code)
     return min(got.value, len(into))
+
+
+def pages(task: int, address: int, count: int, page_bytes: int) -> list[bool]:
+    """Whether each page is there, in memory or paged out; what was never touched is not.
+
+    Raises:
+        KernFailure
+        Unsupported: this macOS does not tell (before 10.14).
+    """
+    found, got = (c_int32 * count)(), c_uint64(count)
+    place, room = ctypes.addressof(found), ctypes.byref(got)
+    checked("mach_vm_page_range_query", mach.mach_vm_page_range_query(task, address, count * page_bytes, place, room))
+    there = VM_PAGE_QUERY_PAGE_PRESENT | VM_PAGE_QUERY_PAGE_PAGED_OUT
+    return [bool(one & there) for one in found[: min(count, got.value)]]
 
 
 def threads(task: int) -> list[int]:
