@@ -7,18 +7,21 @@ from hostscope.model.socket import Socket
 
 
 class OpenFile(Struct, frozen=True):
-    """One descriptor of a process. Source: /proc/PID/fd and fdinfo."""
+    """One descriptor or handle. Source: /proc/PID/fd and fdinfo; Windows: the system's table of handles."""
 
     fd: int
     kind: str
-    """``file directory pipe socket device anon_inode memfd pidfd other``."""
+    """``file directory pipe socket device anon_inode memfd pidfd other``; Windows: the type of the object, such as
+    ``file key section event process thread token``."""
     path: str
-    """As the kernel names it."""
+    """As the kernel names it; empty for an object without a name, or whose name could not be asked for."""
     mode: str | None
     """``r w rw``, with ``a`` for append."""
     position: int | None
     inode: int | None
     deleted: bool = False
+    access: int | None = None
+    """Windows: the access that the handle grants, as bits of its type."""
 
 
 class MemoryMap(Struct, frozen=True):
@@ -36,16 +39,46 @@ class MemoryMap(Struct, frozen=True):
     deleted: bool = False
 
 
+class Module(Struct, frozen=True):
+    """One program or library in memory. Source: EnumProcessModulesEx; /proc/PID/maps."""
+
+    name: str
+    path: str
+    base: int
+    """Address of its first byte."""
+    size_bytes: int
+    entry_point: int | None = None
+    """Address of its first instruction; None where it has none or the system does not tell."""
+
+
+class Window(Struct, frozen=True):
+    """One top-level window. Source: EnumWindows, which shows those of our own desktop."""
+
+    handle: int
+    title: str
+    window_class: str
+    visible: bool
+    tid: int
+    """Thread that made it."""
+
+
 class Thread(Struct, frozen=True):
-    """One thread. Source: /proc/PID/task/TID/stat."""
+    """One thread. Source: /proc/PID/task/TID/stat; Windows: SystemProcessInformation."""
 
     tid: int
     name: str
+    """Empty where it has none."""
     state: str
     user_ns: int
     system_ns: int
     started_at_ns: int
     last_cpu: int | None
+    start_address: int | None = None
+    """Where it began to run; None where the system does not tell."""
+    start_module: str | None = None
+    """The file that is mapped at `start_address`; None for memory of no file, or where that is not known."""
+    wait_reason: str | None = None
+    """Windows: what it waits for, such as ``user-request``, ``suspended``; None while it runs."""
 
 
 class Variable(Struct, frozen=True):
@@ -65,4 +98,8 @@ class ProcessDetail(Struct, frozen=True):
     """One for each descriptor; `owners` names only this process, with that descriptor. Linux: without what
     /proc/PID/net does not tell; ``hostscope net PID`` tells more."""
     environment: tuple[Variable, ...] | None = None
+    modules: tuple[Module, ...] | None = None
+    """The program first where the system says so."""
+    windows: tuple[Window, ...] | None = None
+    """Empty on systems whose windows belong to no process in particular."""
     gaps: tuple[Gap, ...] = ()

@@ -58,4 +58,5 @@ def encode(text: str) -> bytes:
 
 def decode_utf16(raw: bytes) -> str:
     """Text for Windows' UTF-16LE, unpaired surrogates included (escaped as their three WTF-8 bytes)."""
-    return decode(raw.decode("utf-16-le", "surrogatepass").encode("utf-8", "surrogatepass"))
+    text = raw.decode("utf-16-le", "surrogatepass")
+    return text if text.isascii() else decode(text.encode("utf-8", "surrogatepass"))

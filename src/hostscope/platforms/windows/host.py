@@ -1,12 +1,12 @@
-"""Windows as a `Host`: the wiring."""
+"""Windows as a `Host`: the wiring. Parts that need to know which boot this is ask Windows when they are first asked."""
 
-from functools import cache
+from functools import cached_property
 
 from hostscope.platforms import base
 from hostscope.platforms.base import Host
 from hostscope.platforms.deferred import deferred
 from hostscope.platforms.windows.capture import Capture
-from hostscope.platforms.windows.clock import read_boot
+from hostscope.platforms.windows.clock import Boot, read_boot
 from hostscope.platforms.windows.containers import Containers
 from hostscope.platforms.windows.counters import Counters
 from hostscope.platforms.windows.events import Events
@@ -15,42 +15,60 @@ from hostscope.platforms.windows.interfaces import Interfaces
 from hostscope.platforms.windows.memory import Memory
 from hostscope.platforms.windows.packages import Packages
 from hostscope.platforms.windows.privileges import Privileges
-from hostscope.platforms.windows.processes import Processes
 from hostscope.platforms.windows.resolvers import Resolvers
 from hostscope.platforms.windows.security import Security
 from hostscope.platforms.windows.services import Services
+from hostscope.platforms.windows.sockets import Sockets
 from hostscope.platforms.windows.syscalls import Syscalls
 from hostscope.platforms.windows.system import System
 from hostscope.platforms.windows.traffic import Traffic
 
-_boot = cache(read_boot)
-
 
 def open_host() -> Host:
     """This host."""
+    parts = _Parts()
+    memory, sockets = deferred(parts.memory), deferred(parts.sockets)
     return Host(
         name="windows",
-        processes=Processes(),
+        processes=deferred(lambda: parts.processes(memory, sockets)),
         security=Security(),
         files=Files(),
         packages=Packages(),
         containers=Containers(),
         services=Services(),
-        sockets=deferred(_sockets),
+        sockets=sockets,
         traffic=Traffic(),
         capture=Capture(),
         interfaces=Interfaces(),
         resolvers=Resolvers(),
-        memory=Memory(),
+        memory=memory,
         events=Events(),
         syscalls=Syscalls(),
         counters=Counters(),
         system=System(),
-        privileges=Privileges(),
+        privileges=parts.privileges,
     )
 
 
-def _sockets() -> base.Sockets:
-    from hostscope.platforms.windows.sockets import Sockets
+class _Parts:
+    """What several parts share, and how those that share it are built."""
 
-    return Sockets(_boot())
+    def __init__(self) -> None:
+        self.privileges = Privileges()
+
+    @cached_property
+    def boot(self) -> Boot:
+        """Asked once, when the first part needs it."""
+        return read_boot()
+
+    def processes(self, memory: base.Memory, sockets: base.Sockets) -> base.Processes:
+        from hostscope.platforms.windows.processes import Processes
+        from hostscope.platforms.windows.security_context import SecurityContexts
+
+        return Processes(self.boot, SecurityContexts(), self.privileges, memory, sockets)
+
+    def memory(self) -> base.Memory:
+        return Memory(self.boot, self.privileges)
+
+    def sockets(self) -> base.Sockets:
+        return Sockets(self.boot)

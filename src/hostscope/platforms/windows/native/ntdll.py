@@ -8,6 +8,7 @@ import ctypes
 from typing import Any
 
 from hostscope.errors import Unavailable
+from hostscope.model.text import decode_utf16
 from hostscope.platforms.windows.native.library import Library, failed_status
 from hostscope.platforms.windows.native.types import (
     BYTE,
@@ -23,6 +24,7 @@ from hostscope.platforms.windows.native.types import (
     ULONG_PTR,
     ULONGLONG,
     USHORT,
+    WCHAR,
 )
 
 SystemTimeOfDayInformation = 3
@@ -30,6 +32,7 @@ SystemProcessInformation = 5
 SystemExtendedHandleInformation = 64
 SystemProcessIdInformation = 88
 ProcessBasicInformation = 0
+ProcessVmCounters = 3
 ProcessWow64Information = 26
 ProcessImageFileMapping = 44
 ProcessCommandLineInformation = 60
@@ -38,12 +41,13 @@ ObjectNameInformation = 1
 ObjectTypesInformation = 3
 
 STATUS_INFO_LENGTH_MISMATCH = 0xC0000004
-STATUS_BUFFER_TOO_SMALL = 0xC0000023
+STATUS_BUFFERTOO_SMALL = 0xC0000023
 STATUS_BUFFER_OVERFLOW = 0x80000005
 
-_TOO_SMALL = frozenset({STATUS_INFO_LENGTH_MISMATCH, STATUS_BUFFER_TOO_SMALL, STATUS_BUFFER_OVERFLOW})
+TOO_SMALL = frozenset({STATUS_INFO_LENGTH_MISMATCH, STATUS_BUFFERTOO_SMALL, STATUS_BUFFER_OVERFLOW})
 _LIMIT = 1 << 29
 """Bytes of one answer: far more than the largest host's list of handles."""
+_NAME_UNITS = 32_767
 _ROOM = 1 << 16
 """What an answer may grow by between two calls."""
 
@@ -146,6 +150,10 @@ class PROCESS_BASIC_INFORMATION(ctypes.Structure):
     ]
 
 
+class VM_COUNTERS_EX(ctypes.Structure):
+    _fields_ = [*VM_COUNTERS._fields_, ("PrivateUsage", SIZE_T)]
+
+
 class SYSTEM_PROCESS_ID_INFORMATION(ctypes.Structure):
     _fields_ = [("ProcessId", HANDLE), ("ImageName", UNICODE_STRING)]
 
@@ -164,6 +172,7 @@ class SYSTEM_HANDLE_TABLE_ENTRY_INFO_EX(ctypes.Structure):
 
 
 NOT_IN_HEADERS = {
+    "VM_COUNTERS_EX": "phnt ntpsapi.h, since Windows XP; live under Wine",
     "SYSTEM_PROCESS_ID_INFORMATION": "phnt ntexapi.h, since Windows Vista",
     "SYSTEM_HANDLE_TABLE_ENTRY_INFO_EX": "phnt ntexapi.h, since Windows XP; live under Wine",
     "SystemTimeOfDayInformation": "phnt ntexapi.h; live under Wine",
@@ -202,7 +211,30 @@ def query_system(kind: int, first: int = _ROOM) -> tuple[memoryview, int]:
         status = ntdll.NtQuerySystemInformation(kind, buffer, size, ctypes.byref(needed)) & 0xFFFFFFFF
         if not status:
             return memoryview(buffer).cast("B")[: needed.value or size], ctypes.addressof(buffer)
-        if status not in _TOO_SMALL:
+        if status not in TOO_SMALL:
             raise failed_status("NtQuerySystemInformation", status)
         size = max(needed.value + _ROOM, size * 2)
     raise Unavailable(f"NtQuerySystemInformation: class {kind} is longer than {_LIMIT} bytes")
+
+
+def query_process(process: int, kind: int, into: Any) -> None:
+    """A class of process information that has a fixed size. Raises OSError with the NTSTATUS."""
+    size = ctypes.sizeof(into)
+    status = ntdll.NtQueryInformationProcess(process, kind, ctypes.byref(into), size, None) & 0xFFFFFFFF
+    if status:
+        raise failed_status("NtQueryInformationProcess", status)
+
+
+def image_of(pid: int) -> str:
+    """The file that a process was made of, by its device, without opening the process; virtual ones give a bare name.
+
+    Raises:
+        OSError: 0xC000000B when no process has the pid.
+    """
+    units = (WCHAR * _NAME_UNITS)()
+    found = SYSTEM_PROCESS_ID_INFORMATION(pid, UNICODE_STRING(0, ctypes.sizeof(units), ctypes.addressof(units)))
+    size = ctypes.sizeof(found)
+    status = ntdll.NtQuerySystemInformation(SystemProcessIdInformation, ctypes.byref(found), size, None) & 0xFFFFFFFF
+    if status:
+        raise failed_status("NtQuerySystemInformation", status)
+    return decode_utf16(ctypes.string_at(units, min(found.ImageName.Length, ctypes.sizeof(units)) & ~1))

@@ -1,0 +1,167 @@
+"""Handles of one process with the types and names of their objects, without ever waiting for somebody else's I/O."""
+
+import time
+from collections.abc import Callable
+from queue import Empty, SimpleQueue
+from threading import Thread
+
+from hostscope.model.detail import OpenFile
+from hostscope.model.gap import Gap, Reason
+from hostscope.platforms.windows.native import ntdll, objects
+from hostscope.platforms.windows.parse_objects import HandleEntry, parse_handles, parse_types
+
+MOST = 200_000
+PATIENCE_S = 0.25
+"""How long one name is waited for."""
+BUDGET_S = 10.0
+"""How long all names are waited for."""
+MOST_STUCK = 4
+"""Threads that are left behind, each in a call that does not return, before names of files are no more asked for."""
+READ, WRITE, APPEND = 1, 2, 4
+"""FILE_READ_DATA, FILE_WRITE_DATA, FILE_APPEND_DATA."""
+
+
+def read_handles(pid: int, process: int | None) -> tuple[tuple[OpenFile, ...], list[Gap]]:
+    """Every handle of a process by its value, and what is missing of them.
+
+    Args:
+        process: a handle with PROCESS_DUP_HANDLE; without it handles have types but no names.
+
+    Raises:
+        OSError, ValueError: there is no table of handles.
+
+    Source: NtQuerySystemInformation(SystemExtendedHandleInformation), NtQueryObject, DuplicateHandle.
+    Cost: the table of the whole host; then three calls a handle.
+    """
+    raw, _ = ntdll.query_system(ntdll.SystemExtendedHandleInformation, 1 << 21)
+    found = sorted(parse_handles(raw, pid))
+    types = parse_types(*objects.query_types())
+    gaps = [Gap("open_files", Reason.TRUNCATED, f"{len(found)} in all, the first {MOST} read")][: len(found) > MOST]
+    names = Names(process)
+    files = tuple(_file(entry, types.get(entry.type_index), names) for entry in found[:MOST])
+    return files, gaps + names.gaps()
+
+
+def _file(entry: HandleEntry, kind: str | None, names: "Names") -> OpenFile:
+    name = names.of(entry.value, kind) if kind else ""
+    return OpenFile(
+        fd=entry.value,
+        kind=kind.lower().replace(" ", "-") if kind else f"type {entry.type_index}",
+        path=name,
+        mode=_mode(entry.access) if kind == "File" else None,
+        position=None,
+        inode=None,
+        access=entry.access,
+    )
+
+
+def _mode(access: int) -> str | None:
+    read, write, append = access & READ, access & (WRITE | APPEND), access & (WRITE | APPEND) == APPEND
+    return ("r" if read else "") + ("w" if write else "") + ("a" if append else "") or None
+
+
+class Names:
+    """Names of objects, each asked for through a duplicate of its handle."""
+
+    def __init__(self, process: int | None, patience_s: float = PATIENCE_S) -> None:
+        self._process = process
+        self._patience_s = patience_s
+        self._worker: _Worker | None = None
+        self._stuck = self._unasked = self._refused = 0
+        self._until = time.monotonic() + BUDGET_S
+
+    def of(self, handle: int, kind: str) -> str:
+        """The name; empty where there is none, or where it cannot be had (counted in `gaps`)."""
+        if self._process is None:
+            return ""
+        try:
+            ours = objects.duplicate(self._process, handle)
+        except OSError:
+            self._refused += 1
+            return ""
+        ask = _ASK.get(kind, objects.object_name)
+        if kind == "File":
+            return self._patiently(ask, ours)
+        try:
+            return ask(ours)
+        except OSError:
+            self._refused += 1
+            return ""
+        finally:
+            objects.close(ours)
+
+    def _patiently(self, ask: Callable[[int], str], ours: int) -> str:
+        """From a thread that is left behind, with the duplicate, when the answer does not come."""
+        if self._stuck >= MOST_STUCK or time.monotonic() > self._until:
+            objects.close(ours)
+            self._unasked += 1
+            return ""
+        self._worker = self._worker or _Worker()
+        answer = self._worker.ask(ask, ours, self._patience_s)
+        if answer is None:
+            self._worker, self._stuck = None, self._stuck + 1
+            self._unasked += 1
+            return ""
+        if isinstance(answer, OSError):
+            self._refused += 1
+            return ""
+        return answer
+
+    def gaps(self) -> list[Gap]:
+        """What is missing; and the worker ends."""
+        if self._worker is not None:
+            self._worker.end()
+        found = []
+        if self._process is None:
+            found.append(Gap("open_files.path", Reason.DENIED, "its handles may not be duplicated"))
+        if self._refused:
+            found.append(Gap("open_files.path", Reason.DENIED, f"{self._refused} objects did not tell their names"))
+        if self._unasked:
+            text = f"names of {self._unasked} files did not come: somebody waits in a call on them"
+            found.append(Gap("open_files.path", Reason.UNAVAILABLE, text))
+        return found
+
+
+class _Worker:
+    """A thread that asks for one name after the other, and can be left behind."""
+
+    def __init__(self) -> None:
+        self._jobs: SimpleQueue[tuple[Callable[[int], str], int] | None] = SimpleQueue()
+        self._answers: SimpleQueue[str | OSError] = SimpleQueue()
+        Thread(target=self._run, name="names of files", daemon=True).start()
+
+    def _run(self) -> None:
+        while (job := self._jobs.get()) is not None:
+            ask, handle = job
+            try:
+                self._answers.put(ask(handle))
+            except OSError as failed:
+                self._answers.put(failed)
+            finally:
+                objects.close(handle)
+
+    def ask(self, ask: Callable[[int], str], handle: int, patience_s: float) -> str | OSError | None:
+        """The answer; None when it did not come: then this worker is of no use any more."""
+        self._jobs.put((ask, handle))
+        try:
+            return self._answers.get(timeout=patience_s)
+        except Empty:
+            self.end()
+            return None
+
+    def end(self) -> None:
+        """It ends after the job that it is at."""
+        self._jobs.put(None)
+
+
+def _process(handle: int) -> str:
+    return f"process {objects.process_id(handle)}"
+
+
+def _thread(handle: int) -> str:
+    tid, pid = objects.thread_id(handle)
+    return f"thread {tid} of process {pid}"
+
+
+_ASK: dict[str, Callable[[int], str]] = {"Process": _process, "Thread": _thread}
+"""What stands for a name of objects that have none."""
