@@ -35,15 +35,13 @@ def read_handles(pid: int, process: int | None) -> tuple[tuple[OpenFile, ...], l
     """
     raw, _ = ntdll.query_system(ntdll.SystemExtendedHandleInformation, 1 << 21)
     found = sorted(parse_handles(raw, pid))
-    types = parse_types(*objects.query_types())
     gaps = [Gap("open_files", Reason.TRUNCATED, f"{len(found)} in all, the first {MOST} read")][: len(found) > MOST]
     names = Names(process)
-    files = tuple(_file(entry, types.get(entry.type_index), names) for entry in found[:MOST])
+    files = tuple(_file(entry, *names.of(entry)) for entry in found[:MOST])
     return files, gaps + names.gaps()
 
 
-def _file(entry: HandleEntry, kind: str | None, names: "Names") -> OpenFile:
-    name = names.of(entry.value, kind) if kind else ""
+def _file(entry: HandleEntry, kind: str | None, name: str) -> OpenFile:
     return OpenFile(
         fd=entry.value,
         kind=kind.lower().replace(" ", "-") if kind else f"type {entry.type_index}",
@@ -61,34 +59,58 @@ def _mode(access: int) -> str | None:
 
 
 class Names:
-    """Names of objects, each asked for through a duplicate of its handle."""
+    """Types and names of objects, asked for through duplicates of their handles."""
 
     def __init__(self, process: int | None, patience_s: float = PATIENCE_S) -> None:
         self._process = process
         self._patience_s = patience_s
+        self._types: dict[int, str] = {}
+        self._table: dict[int, str] | None = None
         self._worker: _Worker | None = None
         self._stuck = self._unasked = self._refused = 0
         self._until = time.monotonic() + BUDGET_S
 
-    def of(self, handle: int, kind: str) -> str:
-        """The name; empty where there is none, or where it cannot be had (counted in `gaps`)."""
-        if self._process is None:
-            return ""
-        try:
-            ours = objects.duplicate(self._process, handle)
-        except OSError:
-            self._refused += 1
-            return ""
-        ask = _ASK.get(kind, objects.object_name)
+    def of(self, entry: HandleEntry) -> tuple[str | None, str]:
+        """Type and name; no name where there is none, or where it cannot be had (counted in `gaps`)."""
+        ours = self._duplicate(entry.value)
+        if ours is None:
+            return self._listed_type(entry.type_index), ""
+        kind = self._type(entry.type_index, ours)
         if kind == "File":
-            return self._patiently(ask, ours)
+            return kind, self._patiently(objects.object_name, ours)
         try:
-            return ask(ours)
-        except OSError:
+            return kind, _ASK.get(kind or "", objects.object_name)(ours)
+        except (OSError, ValueError):
             self._refused += 1
-            return ""
+            return kind, ""
         finally:
             objects.close(ours)
+
+    def _duplicate(self, handle: int) -> int | None:
+        if self._process is None:
+            return None
+        try:
+            return objects.duplicate(self._process, handle)
+        except OSError:
+            self._refused += 1
+            return None
+
+    def _type(self, index: int, ours: int) -> str | None:
+        """By asking one object of each type; the table of types is for what may not be duplicated."""
+        if index not in self._types:
+            try:
+                self._types[index] = objects.object_type(ours)
+            except (OSError, ValueError):
+                return self._listed_type(index)
+        return self._types[index]
+
+    def _listed_type(self, index: int) -> str | None:
+        if self._table is None:
+            try:
+                self._table = parse_types(*objects.query_types())
+            except (OSError, ValueError):
+                self._table = {}
+        return self._types.get(index) or self._table.get(index)
 
     def _patiently(self, ask: Callable[[int], str], ours: int) -> str:
         """From a thread that is left behind, with the duplicate, when the answer does not come."""
@@ -102,7 +124,7 @@ class Names:
             self._worker, self._stuck = None, self._stuck + 1
             self._unasked += 1
             return ""
-        if isinstance(answer, OSError):
+        if isinstance(answer, Exception):
             self._refused += 1
             return ""
         return answer
@@ -127,7 +149,7 @@ class _Worker:
 
     def __init__(self) -> None:
         self._jobs: SimpleQueue[tuple[Callable[[int], str], int] | None] = SimpleQueue()
-        self._answers: SimpleQueue[str | OSError] = SimpleQueue()
+        self._answers: SimpleQueue[str | Exception] = SimpleQueue()
         Thread(target=self._run, name="names of files", daemon=True).start()
 
     def _run(self) -> None:
@@ -135,12 +157,12 @@ class _Worker:
             ask, handle = job
             try:
                 self._answers.put(ask(handle))
-            except OSError as failed:
+            except (OSError, ValueError) as failed:
                 self._answers.put(failed)
             finally:
                 objects.close(handle)
 
-    def ask(self, ask: Callable[[int], str], handle: int, patience_s: float) -> str | OSError | None:
+    def ask(self, ask: Callable[[int], str], handle: int, patience_s: float) -> str | Exception | None:
         """The answer; None when it did not come: then this worker is of no use any more."""
         self._jobs.put((ask, handle))
         try:

@@ -8,6 +8,7 @@ from hostscope.model.gap import Gap, Reason
 from hostscope.model.host import ProcessView
 from hostscope.platforms.windows import translate
 from hostscope.platforms.windows.attempts import as_gap
+from hostscope.platforms.windows.images import IDLE
 from hostscope.platforms.windows.native import handles, toolhelp
 from hostscope.platforms.windows.native import process as native
 from hostscope.platforms.windows.native.library import last_error
@@ -26,6 +27,7 @@ def views(probe_budget_s: float = PROBE_BUDGET_S) -> Iterator[ProcessView]:
 
     The first three ask the same list of the kernel, through different DLLs: what hooks one of them shows. The probe
     asks the table of pids, which a process keeps that was taken out of the list (direct kernel object manipulation).
+    The idle process is in none: its number, 0, stands for no process.
 
     Args:
         probe_budget_s: when the probe takes longer, it stops, with a gap that says where.
@@ -39,7 +41,7 @@ def views(probe_budget_s: float = PROBE_BUDGET_S) -> Iterator[ProcessView]:
 
 def _view(name: str, read: Callable[[], list[int]]) -> ProcessView:
     try:
-        return ProcessView(name, frozenset(read()))
+        return ProcessView(name, frozenset(read()) - {IDLE})
     except Error as failed:
         reason = Reason.UNSUPPORTED if isinstance(failed, Unsupported) else Reason.UNAVAILABLE
         return ProcessView(name, frozenset(), (Gap("pids", reason, failed.message),))
@@ -50,12 +52,11 @@ def _view(name: str, read: Callable[[], list[int]]) -> ProcessView:
 def probe(highest: int, budget_s: float = PROBE_BUDGET_S) -> ProcessView:
     """Which pids can be opened, or are refused because somebody has them.
 
-    A process that has ended keeps its pid while somebody holds a handle of it: those are left out. The idle process has
-    no pid that could be opened, so it counts as seen.
+    A process that has ended keeps its pid while somebody holds a handle of it: those are left out.
 
     Cost: a call for each possible pid, four for each that exists.
     """
-    found, deadline = {0}, time.monotonic() + budget_s
+    found, deadline = set[int](), time.monotonic() + budget_s
     for pid in range(STEP, max(LEAST_PIDS, highest * MARGIN) + 1, STEP):
         if pid % (STEP * _PER_CLOCK_READING) == 0 and time.monotonic() > deadline:
             gap = Gap("pids", Reason.TRUNCATED, f"stopped after {budget_s:g} s before pid {pid}")

@@ -38,6 +38,7 @@ ProcessImageFileMapping = 44
 ProcessCommandLineInformation = 60
 ThreadQuerySetWin32StartAddress = 9
 ObjectNameInformation = 1
+ObjectTypeInformation = 2
 ObjectTypesInformation = 3
 
 STATUS_INFO_LENGTH_MISMATCH = 0xC0000004
@@ -181,6 +182,7 @@ NOT_IN_HEADERS = {
     "ProcessCommandLineInformation": "phnt ntpsapi.h, since Windows 8.1",
     "ThreadQuerySetWin32StartAddress": "phnt ntpsapi.h, since Windows NT 4; live under Wine",
     "ObjectNameInformation": "phnt ntobapi.h; live under Wine",
+    "ObjectTypeInformation": "phnt ntobapi.h; live under Wine",
     "ObjectTypesInformation": "phnt ntobapi.h; live under Wine",
 }
 

@@ -4,18 +4,18 @@ import ctypes
 from ctypes import byref
 from typing import Any
 
-from hostscope.model.text import decode_utf16
 from hostscope.platforms.windows.native.handles import DUPLICATE_SAME_ACCESS
 from hostscope.platforms.windows.native.handles import kernel32 as handles
 from hostscope.platforms.windows.native.library import Library, failed, failed_status
 from hostscope.platforms.windows.native.ntdll import (
     TOO_SMALL,
-    UNICODE_STRING,
     ObjectNameInformation,
+    ObjectTypeInformation,
     ObjectTypesInformation,
     ntdll,
 )
 from hostscope.platforms.windows.native.types import DWORD, HANDLE, ULONG
+from hostscope.platforms.windows.parse import parse_own_string
 
 SIGNATURES = {
     "GetProcessId": (DWORD, (HANDLE,)),
@@ -59,6 +59,11 @@ def close(handle: int) -> None:
     handles.CloseHandle(handle)
 
 
+def object_type(handle: int) -> str:
+    """The name of its type, such as ``File``; never waits. Raises OSError."""
+    return _string(handle, ObjectTypeInformation)
+
+
 def object_name(handle: int) -> str:
     """The name in the kernel's namespace; empty for an object without one.
 
@@ -66,17 +71,18 @@ def object_name(handle: int) -> str:
     that is under way, maybe for ever: ask from a thread that can be left behind.
 
     Raises:
-        OSError
+        OSError, ValueError
     """
+    return _string(handle, ObjectNameInformation)
+
+
+def _string(handle: int, kind: int) -> str:
+    """The string that an answer begins with; empty where there is none."""
     buffer: Any = (ctypes.c_char * _NAME_BYTES)()
-    status = ntdll.NtQueryObject(handle, ObjectNameInformation, buffer, _NAME_BYTES, byref(ULONG())) & 0xFFFFFFFF
+    status = ntdll.NtQueryObject(handle, kind, buffer, _NAME_BYTES, byref(ULONG())) & 0xFFFFFFFF
     if status:
         raise failed_status("NtQueryObject", status)
-    name = UNICODE_STRING.from_buffer(buffer)
-    start = (name.Buffer or 0) - ctypes.addressof(buffer)
-    if not name.Length or start < 0 or start + name.Length > _NAME_BYTES:
-        return ""
-    return decode_utf16(buffer.raw[start : start + (name.Length & ~1)])
+    return parse_own_string(buffer.raw, ctypes.addressof(buffer))
 
 
 def process_id(handle: int) -> int:
