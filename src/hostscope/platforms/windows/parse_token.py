@@ -4,6 +4,7 @@ Answers hold pointers into themselves: `base` is the address at which the system
 elsewhere, a count that is larger than the answer and a SID that is cut off are ValueErrors, never reads beyond.
 """
 
+import re
 import struct
 from functools import lru_cache
 from typing import NamedTuple
@@ -35,6 +36,7 @@ LEVELS = (
 )  # fmt: skip
 """SECURITY_MANDATORY_…_RID: a level in between belongs to the next lower one."""
 PRIMARY, IMPERSONATION = 1, 2
+_SID = re.compile(r"S-[0-9]{1,3}-(?:[0-9]{1,15}|0x[0-9A-Fa-f]{12})(?:-[0-9]{1,10}){0,15}", re.A)
 
 
 class Member(NamedTuple):
@@ -72,6 +74,23 @@ def sid_text(sid: bytes) -> str:
     parts = struct.unpack_from(f"<{count}I", sid, SID_HEADER.size)
     first = str(number) if number < 1 << 32 else f"0x{number:012X}"
     return "-".join(("S", str(revision), first, *map(str, parts)))
+
+
+def sid_bytes(text: str) -> bytes:
+    """The SID that `sid_text` made `text` from.
+
+    Raises:
+        ValueError
+    """
+    if not _SID.fullmatch(text):
+        raise ValueError(f"{text!r} is no SID")
+    _, revision, authority, *parts = text.split("-")
+    number = int(authority, 16 if authority.startswith("0x") else 10)
+    try:
+        head = bytes([int(revision), len(parts)]) + number.to_bytes(6, "big")
+        return head + b"".join(int(part).to_bytes(4, "little") for part in parts)
+    except OverflowError as failed:
+        raise ValueError(f"a part of {text!r} is too large") from failed
 
 
 @lru_cache(maxsize=1024)

@@ -79,7 +79,7 @@ def watch_values(watched: Mapping[str, tuple[str, ...]], stop: threading.Event) 
     Raises:
         SystemRefused: 5 when a key is closed to us.
 
-    Source: RegNotifyChangeKeyValue, and a look of our own every `LOOK_S`, for Wine does not tell that a key was deleted.
+    Source: RegNotifyChangeKeyValue, and a look of our own every `LOOK_S`: Wine does not tell that a key was deleted.
     Races: the next change is asked for before the values are read, so none is missed; a value that changes twice in
     between shows the last change only.
     """
