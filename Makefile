@@ -1,5 +1,5 @@
 # make run     look at this host (creates .venv the first time)
-# make test    install everything the tests need, check, test
+# make test    install everything the tests need, check, test; also on Windows' Python, in Wine (docs/windows.md)
 # make check   style, formatting, types on three systems, import contracts
 # make bench   figures beside their peers
 # make docs    regenerate docs/records.md and docs/commands.md
@@ -14,7 +14,7 @@ SOURCES := src tests $(wildcard docs)
 PYTEST_ARGS ?=
 
 # Debian packages that the tests use: peers to compare with, a compiler, real containers. Tests skip, with the reason, without them.
-TEST_PACKAGES := busybox-static curl dbus-daemon dnsmasq-base elfutils gcc gdb iperf3 iproute2 iputils-ping libc6-dev libcap2-bin libpcap0.8 lxc nethogs nftables openssl podman procps rpm runc strace tcpdump tshark util-linux
+TEST_PACKAGES := busybox-static curl dbus-daemon dnsmasq-base elfutils gcc gdb iperf3 iproute2 iputils-ping libc6-dev libcap2-bin libpcap0.8 lxc nethogs nftables openssl osslsigncode podman procps rpm runc strace tcpdump tshark util-linux wine wine64
 
 # Locks name versions and hashes only; the index is whatever pip is configured for.
 INSTALL := $(BIN)/python -m pip install -qq --disable-pip-version-check --no-input --require-hashes --requirement
@@ -22,7 +22,10 @@ INSTALL_SELF := $(BIN)/python -m pip install -qq --disable-pip-version-check --n
 MYPY := $(BIN)/mypy --package hostscope
 COMPILE := $(UV) pip compile --no-config --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --quiet $(LOCK_ARGS)
 
-.PHONY: run test check style types contracts bench docs lock clean tools
+# Of the Python that runs in Wine: no markers, because pip evaluates them for the system that it runs on.
+COMPILE_WINDOWS := $(UV) pip compile --no-config --python-platform x86_64-pc-windows-msvc --python-version 3.11 --only-binary :all: --generate-hashes --no-header --no-annotate --quiet $(LOCK_ARGS)
+
+.PHONY: run test check style types contracts bench docs lock clean tools windows-skips
 .DELETE_ON_ERROR:
 
 run: $(VENV)/.run
@@ -30,7 +33,14 @@ run: $(VENV)/.run
 
 test: tools
 	@$(MAKE) --no-print-directory check
-	$(BIN)/python -m pytest -q -o faulthandler_timeout=300 --cov=hostscope --cov-report=term:skip-covered $(PYTEST_ARGS)
+	$(BIN)/python -m pytest -q -o faulthandler_timeout=300 --cov=hostscope --cov-report= $(PYTEST_ARGS)
+	@$(BIN)/python -m tests.windows.rig.suite
+	@[ ! -e .coverage.windows ] || $(BIN)/coverage combine --quiet --append .coverage.windows
+	@$(BIN)/coverage report --skip-covered
+
+# The same tests as the second half of `make test`, which write down in docs/windows.md what they skip.
+windows-skips: tools $(VENV)/.dev
+	$(BIN)/python -m tests.windows.rig.suite --record
 
 check: style types contracts
 
@@ -59,6 +69,7 @@ tools:
 lock:
 	printf '%s\n' 'hatchling>=1.25' 'editables>=0.5' | $(COMPILE) pyproject.toml - --output-file requirements.lock
 	$(COMPILE) pyproject.toml requirements.lock --extra arrow --group dev --output-file requirements-dev.lock
+	sed -n '/^numpy/d; s/^\([a-z][^ ]*==[^ ]*\).*/\1/p' requirements-dev.lock | $(COMPILE_WINDOWS) tests/windows/rig/packages.in --constraint - --output-file tests/windows/rig/packages.lock
 
 clean:
 	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage
