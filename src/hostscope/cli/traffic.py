@@ -27,7 +27,7 @@ from hostscope.session.local import LocalSession
 if TYPE_CHECKING:
     from hostscope.collectors.reverse_names import ReverseNames
 
-METHODS = ("accounting", "wire", "capture", "polling")
+METHODS = ("accounting", "wire", "etw", "capture", "polling")
 HIGHEST_FIRST = ("traffic", "connections")
 DEFAULT_INTERVAL_S = 1.0
 
@@ -39,7 +39,8 @@ Without --duration a table is refreshed until interrupted; then the totals stay.
 Methods, best first; the coverage says which one it was, and what it cannot see:
   accounting  payload, counted in the kernel (Linux 6.3; CAP_BPF, CAP_PERFMON); short-lived processes included
   wire        packets, counted in the kernel; the ledger balances with the interfaces (besides CAP_NET_RAW)
-  capture     packets, copied to us and attributed by the sockets there are (CAP_NET_RAW)
+  etw         payload, by the kernel's events (Windows; an administrator); short-lived processes included
+  capture     packets, copied to us and attributed by the sockets there are (CAP_NET_RAW; an administrator)
   polling     payload of TCP connections as the kernel tells everyone (no privilege)
 
 \b

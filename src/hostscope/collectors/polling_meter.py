@@ -6,7 +6,7 @@ from time import perf_counter_ns, time_ns
 from typing import NamedTuple
 
 from hostscope.collectors.interface_totals import InterfaceTotals
-from hostscope.errors import Error
+from hostscope.errors import Error, Unsupported
 from hostscope.model.socket import Endpoint, Socket, SocketRequest
 from hostscope.model.traffic import Counts, Flow, Ledger, Reading, TrafficRequest
 from hostscope.platforms.base import Host, Meter
@@ -33,10 +33,18 @@ class _Connection(NamedTuple):
 
 @contextmanager
 def open_polling_meter(host: Host, request: TrafficRequest, tally: Tally) -> Iterator[Meter]:
-    """Looks once now; later looks tell what was added."""
+    """Looks once now; later looks tell what was added.
+
+    Raises:
+        Unsupported: there are connections, and the system measures none of them.
+    """
     meter = PollingMeter(host, request)
+    if meter.unmeasured and not meter.measured:
+        raise Unsupported(f"no connection is measured here: {meter.why}")
     tally.note(f"counts {MISSES}")
     yield meter
+    if meter.unmeasured:
+        tally.note(f"{meter.unmeasured} connections were not measured at the last look: {meter.why}")
 
 
 class PollingMeter:
@@ -48,6 +56,9 @@ class PollingMeter:
         self._host, self._most = host, request.max_flows
         self._connections: dict[_ID, _Connection] = {}
         self._evicted = Counts()
+        self.measured = self.unmeasured = 0
+        """Connections at the last look, by whether the system told what passed over them."""
+        self.why: str | None = None
         self._totals: InterfaceTotals | None = None
         with suppress(Error):  # then there is no ledger
             self._totals = InterfaceTotals(host, request.interfaces)
@@ -64,9 +75,12 @@ class PollingMeter:
     def _look(self, first: bool) -> set[_ID]:
         request = SocketRequest(tcp_details=True)
         at_ns, seen = time_ns(), set[_ID]()
+        self.measured = self.unmeasured = 0
         for socket in self._host.sockets.sweep(request, Tally()):
             if socket.tcp is None or socket.remote is None:
+                self._miss(socket)
                 continue
+            self.measured += 1
             key: _ID = (socket.cookie, socket.net_ns, socket.local, socket.remote)
             seen.add(key)
             counts, known = _counts(socket), self._connections.get(key)
@@ -78,6 +92,12 @@ class PollingMeter:
             self._connections[key] = _Connection(kept, before, counts, first_at_ns, last_at_ns)
         self._forget(seen)
         return seen
+
+    def _miss(self, socket: Socket) -> None:
+        gap = next((gap for gap in socket.gaps if gap.field == "tcp"), None)
+        if gap is not None:
+            self.unmeasured += 1
+            self.why = gap.detail or gap.reason
 
     def _forget(self, seen: set[_ID]) -> None:
         """Drops the oldest connections that have ended when there are too many."""

@@ -152,7 +152,8 @@ class TrafficRequest(Struct, frozen=True):
     """What to measure."""
 
     method: str | None = None
-    """``accounting`` (payload) and ``wire`` (packets), both counted in the kernel; ``capture`` and ``polling``."""
+    """``accounting`` (payload) and ``wire`` (packets), both counted in the kernel; on Windows ``etw`` (payload, by the
+    kernel's events); ``capture`` and ``polling``."""
     interfaces: tuple[str, ...] = ()
     """Of the ledger and of capture; all when empty."""
     max_flows: int = 131_072

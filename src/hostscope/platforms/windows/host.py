@@ -21,7 +21,6 @@ from hostscope.platforms.windows.services import Services
 from hostscope.platforms.windows.sockets import Sockets
 from hostscope.platforms.windows.syscalls import Syscalls
 from hostscope.platforms.windows.system import System
-from hostscope.platforms.windows.traffic import Traffic
 
 
 def open_host() -> Host:
@@ -37,7 +36,7 @@ def open_host() -> Host:
         containers=Containers(),
         services=Services(),
         sockets=sockets,
-        traffic=Traffic(),
+        traffic=deferred(parts.traffic),
         capture=Capture(),
         interfaces=Interfaces(),
         resolvers=Resolvers(),
@@ -72,3 +71,8 @@ class _Parts:
 
     def sockets(self) -> base.Sockets:
         return Sockets(self.boot)
+
+    def traffic(self) -> base.Traffic:
+        from hostscope.platforms.windows.traffic import Traffic
+
+        return Traffic(self.boot, Interfaces())

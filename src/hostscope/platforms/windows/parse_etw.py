@@ -1,8 +1,11 @@
 """What Event Tracing for Windows delivers in bytes. Pure; payloads are other processes' bytes."""
 
+from ipaddress import IPv6Address, ip_address
 from struct import Struct as Layout
 from typing import NamedTuple
 from uuid import UUID
+
+from hostscope.model.text import decode_utf16
 
 KERNEL_PROCESS = UUID("22fb2cd6-0e7b-422b-a0c7-2fad1fd0e716")
 """Microsoft-Windows-Kernel-Process."""
@@ -60,3 +63,247 @@ def parse_head(raw: bytes, pointer_bytes: int) -> Head:
         struct.error: it is shorter.
     """
     return Head(*_HEAD[pointer_bytes].unpack_from(raw))
+
+
+class Fields:
+    """Reads the fields of a payload one after the other."""
+
+    def __init__(self, record: EtwRecord) -> None:
+        self._raw, self._at, self._pointer_bytes = record.payload, 0, record.pointer_bytes
+
+    def take(self, size: int) -> bytes:
+        """The next bytes.
+
+        Raises:
+            ValueError: there are not so many.
+        """
+        end = self._at + size
+        if end > len(self._raw):
+            raise ValueError(f"the event ends at {len(self._raw)}, in a field that reaches to {end}")
+        found, self._at = self._raw[self._at : end], end
+        return found
+
+    def number(self, size: int) -> int:
+        """An unsigned number of so many bytes. Raises as `take`."""
+        return int.from_bytes(self.take(size), "little")
+
+    def pointer(self) -> int:
+        """An address, or a number as wide as one. Raises as `take`."""
+        return self.number(self._pointer_bytes)
+
+    def text(self) -> str:
+        """UTF-16 with its NUL; what is left where there is none."""
+        end = self._at
+        while end + 2 <= len(self._raw) and self._raw[end : end + 2] != b"\0\0":
+            end += 2
+        found, self._at = self._raw[self._at : end], min(end + 2, len(self._raw))
+        return decode_utf16(found)
+
+    def skip_sid(self) -> None:
+        """Passes over a SID. Raises as `take`."""
+        head = self.take(8)
+        self.take(4 * head[1])
+
+
+# Microsoft-Windows-Kernel-Process -------------------------------------------------------------------------------------
+
+PROCESS_KEYWORD, THREAD_KEYWORD, IMAGE_KEYWORD = 0x10, 0x20, 0x40
+PROCESS_START, PROCESS_STOP, THREAD_START, THREAD_STOP, IMAGE_LOAD, IMAGE_UNLOAD = 1, 2, 3, 4, 5, 6
+_WITH_SEQUENCE = {PROCESS_START: 3, PROCESS_STOP: 2}
+"""Event -> the version since which pids are followed by sequence numbers."""
+
+
+class ProcessStart(NamedTuple):
+    """A process began. Versions 0 to 3 of event 1."""
+
+    pid: int
+    created: int
+    """FILETIME: with the pid, its identity."""
+    ppid: int
+    session: int
+    image: str
+    """Path by its device, such as ``\\Device\\HarddiskVolume3\\…``."""
+
+
+class ProcessStop(NamedTuple):
+    """A process ended. Versions 0 to 2 of event 2."""
+
+    pid: int
+    created: int
+    ended: int
+    """FILETIME."""
+    exit_code: int
+
+
+class ThreadChange(NamedTuple):
+    """A thread began or ended. Events 3 and 4."""
+
+    pid: int
+    tid: int
+    start_address: int
+    """Where the program began it (Win32StartAddr)."""
+
+
+class ImageChange(NamedTuple):
+    """A file was mapped to be run, or unmapped. Events 5 and 6."""
+
+    pid: int
+    base: int
+    size: int
+    image: str
+
+
+def parse_process(record: EtwRecord) -> ProcessStart | ProcessStop | ThreadChange | ImageChange | None:
+    """An event of Kernel-Process; None for others.
+
+    Raises:
+        ValueError: it is cut short.
+    """
+    fields = Fields(record)
+    if record.id == PROCESS_START:
+        return _process_start(fields, record.version)
+    if record.id == PROCESS_STOP:
+        return _process_stop(fields, record.version)
+    if record.id in (THREAD_START, THREAD_STOP):
+        pid, tid = fields.number(4), fields.number(4)
+        _stacks, _start = [fields.pointer() for _ in range(4)], fields.pointer()
+        return ThreadChange(pid, tid, fields.pointer())
+    if record.id in (IMAGE_LOAD, IMAGE_UNLOAD):
+        base, size, pid = fields.pointer(), fields.pointer(), fields.number(4)
+        fields.take(8)  # ImageCheckSum, TimeDateStamp
+        fields.pointer()  # DefaultBase
+        return ImageChange(pid, base, size, fields.text())
+    return None
+
+
+def _process_start(fields: Fields, version: int) -> ProcessStart:
+    numbered = version >= _WITH_SEQUENCE[PROCESS_START]
+    pid = fields.number(4)
+    fields.take(8 if numbered else 0)
+    created, ppid = fields.number(8), fields.number(4)
+    fields.take(8 if numbered else 0)
+    session = fields.number(4)
+    fields.take(4 if version else 0)  # Flags
+    if numbered:
+        fields.take(8)  # ProcessTokenElevationType, ProcessTokenIsElevated
+        fields.skip_sid()
+    return ProcessStart(pid, created, ppid, session, fields.text())
+
+
+def _process_stop(fields: Fields, version: int) -> ProcessStop:
+    pid = fields.number(4)
+    fields.take(8 if version >= _WITH_SEQUENCE[PROCESS_STOP] else 0)
+    return ProcessStop(pid, fields.number(8), fields.number(8), fields.number(4))
+
+
+# Microsoft-Windows-Kernel-Network -------------------------------------------------------------------------------------
+
+IPV4_KEYWORD, IPV6_KEYWORD = 0x10, 0x20
+SENT, RECEIVED, CONNECTED, DISCONNECTED, RETRANSMITTED, ACCEPTED = (
+    "sent", "received", "connected", "disconnected", "retransmitted", "accepted",
+)  # fmt: skip
+_TCP_EVENTS = {10: SENT, 11: RECEIVED, 12: CONNECTED, 13: DISCONNECTED, 14: RETRANSMITTED, 15: ACCEPTED}
+_IPV6_AFTER = 16
+"""Events of IPv6 have numbers so much higher."""
+NETWORK_EVENTS: dict[int, tuple[str, str, int]] = {
+    **{number: ("tcp", kind, 4) for number, kind in _TCP_EVENTS.items()},
+    **{number + _IPV6_AFTER: ("tcp", kind, 16) for number, kind in _TCP_EVENTS.items()},
+    42: ("udp", SENT, 4),
+    43: ("udp", RECEIVED, 4),
+    58: ("udp", SENT, 16),
+    59: ("udp", RECEIVED, 16),
+}
+"""Event -> protocol, what happened, bytes of an address. Left out: reconnections (16), copies of data that is counted
+already (18) and failures (17, 49)."""
+
+
+class Transfer(NamedTuple):
+    """What one process did with one connection."""
+
+    protocol: str
+    kind: str
+    """``sent received connected disconnected retransmitted accepted``."""
+    pid: int
+    size: int
+    """Bytes of payload."""
+    local: tuple[bytes, int]
+    """Packed address, and port."""
+    remote: tuple[bytes, int]
+
+
+def parse_network(record: EtwRecord) -> Transfer | None:
+    """An event of Kernel-Network; None for others.
+
+    ``saddr`` is taken for our end, as the kernel's TCP events have it, sent or received; whoever knows our addresses
+    can tell where that is not so.
+
+    Raises:
+        ValueError: it is cut short.
+    """
+    known = NETWORK_EVENTS.get(record.id)
+    if known is None:
+        return None
+    protocol, kind, width = known
+    fields = Fields(record)
+    pid, size = fields.number(4), fields.number(4)
+    remote, local = fields.take(width), fields.take(width)
+    remote_port, local_port = fields.take(2), fields.take(2)
+    here, there = (local, int.from_bytes(local_port, "big")), (remote, int.from_bytes(remote_port, "big"))
+    return Transfer(protocol, kind, pid, size, here, there)
+
+
+# Microsoft-Windows-DNS-Client -----------------------------------------------------------------------------------------
+
+QUERY_BEGAN, QUERY_ENDED = 3006, 3008
+_MOST_RESULTS = 256
+
+
+class DnsEvent(NamedTuple):
+    """A process asked for a name (event 3006), or has its answer (3008)."""
+
+    name: str
+    type: int
+    """Number of the record type."""
+    options: int
+    status: int | None
+    """Windows' error code; 0 for success, None while it is a question."""
+    results: tuple[str, ...]
+    """As the resolver writes them: addresses, IPv4 ones as ``::ffff:192.0.2.1``, and ``type: 5 alias.example``."""
+
+
+def parse_dns(record: EtwRecord) -> DnsEvent | None:
+    """An event of DNS-Client; None for others.
+
+    Raises:
+        ValueError: it is cut short.
+    """
+    if record.id not in (QUERY_BEGAN, QUERY_ENDED):
+        return None
+    fields = Fields(record)
+    name, kind, options = fields.text(), fields.number(4), fields.number(8)
+    if record.id == QUERY_BEGAN:
+        return DnsEvent(name, kind, options, None, ())
+    status, results = fields.number(4), fields.text()
+    found = tuple(part.strip() for part in results.split(";", _MOST_RESULTS)[:_MOST_RESULTS] if part.strip())
+    return DnsEvent(name, kind, options, status, found)
+
+
+def result_addresses(results: tuple[str, ...]) -> tuple[str, ...]:
+    """The addresses among results, as records write them."""
+    found: list[str] = []
+    for text in results:
+        try:
+            address = ip_address(text)
+        except ValueError:
+            continue
+        mapped = address.ipv4_mapped if isinstance(address, IPv6Address) else None
+        found.append(str(mapped or address))
+    return tuple(found)
+
+
+def result_alias(text: str) -> tuple[int, str] | None:
+    """Type and value of a result that is no address: ``type: 5 alias.example``."""
+    kind, _, value = text.removeprefix("type:").strip().partition(" ")
+    if not text.startswith("type:") or not (kind.isascii() and kind.isdecimal()) or len(kind) > 5:
+        return None
+    return int(kind), value.strip()
