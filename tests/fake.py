@@ -13,7 +13,7 @@ from hostscope.model.detail import ProcessDetail
 from hostscope.model.dns import Resolver
 from hostscope.model.event import Event, EventRequest
 from hostscope.model.gap import Gap
-from hostscope.model.host import Ability, HostCounters, HostInfo, ProcessView
+from hostscope.model.host import Ability, HostCounters, HostInfo, NamedCounter, ProcessView
 from hostscope.model.interface import Interface
 from hostscope.model.key import ProcessKey
 from hostscope.model.memory import Region
@@ -22,6 +22,7 @@ from hostscope.model.process import Account, Cpu, Digest, Executable, Memory, Pr
 from hostscope.model.request import ProcessRequest
 from hostscope.model.security import HostSecurity
 from hostscope.model.service import ServiceState
+from hostscope.model.signature import Seal
 from hostscope.model.socket import Socket, SocketRequest
 from hostscope.model.syscall import TraceRequest
 from hostscope.model.traffic import Reading, TrafficRequest
@@ -106,6 +107,7 @@ class Answers:
 
     security: HostSecurity | Error = field(default_factory=lambda: HostSecurity(1, "none", ("apparmor",)))
     digests: dict[str, Digest | Error] = field(default_factory=dict)
+    seals: tuple[Seal, ...] | Error = ()
     owners: dict[str, FileOwner | Error | None] = field(default_factory=dict)
     containers: list[Container] = field(default_factory=list)
     services: list[ServiceState] = field(default_factory=list)
@@ -152,6 +154,9 @@ class FakeFiles(_Parts):
     def matches(self, key: ProcessKey, exe: Executable, owner: FileOwner) -> bool | None:
         digest = _given(self.answers.digests.get(exe.path, Digest("00" * 32, 10)))
         return None if owner.digest is None else bool(digest.sha256.startswith(owner.digest))
+
+    def seals(self, file: BinaryIO) -> tuple[Seal, ...]:
+        return _given(self.answers.seals)  # type: ignore[no-any-return]
 
 
 class FakePackages(_Parts):
@@ -252,6 +257,9 @@ class FakeSyscalls(_Parts):
 
 
 class FakeCounters(_Parts):
+    def named(self, paths: tuple[str, ...], interval_s: float) -> Iterator[NamedCounter]:
+        yield from (NamedCounter(path, None, float(number)) for number, path in enumerate(paths))
+
     def read(self) -> HostCounters:
         return _given(self.answers.counters or COUNTERS)  # type: ignore[no-any-return]
 

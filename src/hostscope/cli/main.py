@@ -24,6 +24,7 @@ COMMANDS: dict[str, str] = {
     "dump": "Preserve the memory of processes in files.",
     "analyze": "Show what a dump tells.",
     "scan": "Look for YARA rules in the memory and executables of processes.",
+    "verify": "Judge the signatures of files and of what processes run: by whom, valid or why not.",
     "traffic": "Show how much each process sends and receives, and to whom.",
     "watch": "Show what happens to processes: starts, programs, ends, users, sockets.",
     "trace": "Show the system calls of a process, or of a command.",

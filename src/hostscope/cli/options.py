@@ -205,7 +205,7 @@ def parse_query(choices: Choices, layout: Layout[Any]) -> Query:
     return Query(layout, columns, choices.filter(layout), parse_sort(choices.sort, layout), choices)
 
 
-_SETS: dict[str, frozenset[str]] = {"basic": BASIC, "full": FULL, "enhanced": ENHANCED, "all": ENHANCED}
+_SETS: dict[str, frozenset[str]] = {"basic": BASIC, "full": FULL, "enhanced": ENHANCED, "all": frozenset(FIELDS)}
 
 
 def parse_fields(text: str) -> frozenset[str]:

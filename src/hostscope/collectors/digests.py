@@ -28,7 +28,7 @@ class Digests:
         return replace(process, digest=digest, gaps=(*process.gaps, *gaps))
 
     def _look_up(self, process: Process, exe: Executable) -> _Answer:
-        foreign = not _is_host_path(process)
+        foreign = not is_host_path(process)
         place = (exe.device, exe.inode, exe.path, exe.deleted, foreign)
         if place in self._known:
             return self._known[place]
@@ -53,7 +53,8 @@ class Digests:
         return replace(digest, package=package, package_match=match), tuple(gaps)
 
 
-def _is_host_path(process: Process) -> bool:
+def is_host_path(process: Process) -> bool:
+    """Whether its paths are paths of this host, and not of another root or mount namespace."""
     if process.root not in (None, "/"):
         return False
     namespaces = process.linux.namespaces if process.linux else None

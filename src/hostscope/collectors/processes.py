@@ -66,6 +66,10 @@ def _rows(
         rows = _chosen(rows, {key.pid: key for key in only}, tally)
     if "digest" in request.wanted:
         rows = map(Digests(host).fill, rows)
+    if "signature" in request.wanted:
+        from hostscope.collectors.signatures import Signatures  # brings cryptography along
+
+        rows = map(Signatures(host).fill, rows)
     for process in rows:
         tally.rows += 1
         if process.gaps:
@@ -84,7 +88,7 @@ def _asked(request: ProcessRequest) -> ProcessRequest:
     fields = set(request.wanted)
     if request.skip_system_processes:
         fields.add("state")
-    if "digest" in fields:
+    if fields & {"digest", "signature"}:
         fields |= NEEDS
     if request.sample_ns is not None:
         fields.add("cpu")

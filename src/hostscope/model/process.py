@@ -9,6 +9,7 @@ from hostscope.model.linux import LinuxContext
 from hostscope.model.macos import MacosContext
 from hostscope.model.security import Security
 from hostscope.model.service import Service
+from hostscope.model.signature import Signature
 from hostscope.model.windows import WindowsContext
 
 SCHEMA = "hostscope.process/1"
@@ -69,9 +70,9 @@ class Schedule(Struct, frozen=True, gc=False):
     """How the main thread is scheduled."""
 
     policy: str
-    """Such as ``other``, ``fifo``, ``rr``, ``batch``, ``idle``, ``deadline``."""
+    """Such as ``other``, ``fifo``, ``rr``, ``batch``, ``idle``, ``deadline``; Windows: ``variable``, ``realtime``."""
     priority: int
-    """The system's own number (Linux: stat field 18)."""
+    """The system's own number (Linux: stat field 18; Windows: base priority)."""
     nice: int | None
     realtime_priority: int | None
 
@@ -107,9 +108,9 @@ class Memory(Struct, frozen=True, gc=False):
 class Io(Struct, frozen=True, gc=False):
     """Bytes read and written by all threads, dead ones included."""
 
-    read_bytes: int
+    read_bytes: int | None
     """Fetched from storage."""
-    written_bytes: int
+    written_bytes: int | None
     """Sent towards storage."""
     read_call_bytes: int
     """Asked for by read calls, caches and pipes included."""
@@ -158,7 +159,8 @@ class Process(Struct, frozen=True, gc=False):
     ppid: int | None
     """Parent's pid in the same PID namespace; 0 for none."""
     name: str
-    """The kernel's short name (Linux: comm, at most 15 bytes, longer for kernel workers)."""
+    """The kernel's short name (Linux: comm, at most 15 bytes, longer for kernel workers; Windows: the program's file
+    name)."""
     state: str | None = None
     """``running sleeping disk-sleep stopped tracing-stop dead zombie parked idle``."""
     kernel: bool | None = None
@@ -195,6 +197,8 @@ class Process(Struct, frozen=True, gc=False):
     windows: WindowsContext | None = None
     macos: MacosContext | None = None
     gaps: tuple[Gap, ...] = ()
+    signature: Signature | None = None
+    """Who vouches for the running image (field `signature`, which is in no set: it has to be named)."""
 
     @property
     def pid(self) -> int:

@@ -25,6 +25,7 @@ FIELDS: dict[str, str] = {
     "cgroup": "control group, container and service",
     "oom": "OOM score and adjustment",
     "digest": "SHA-256, package and file capabilities of the executable (reads files: slow the first time)",
+    "signature": "who signed the executable, and whether it is still what they signed (hashes files: slow)",
     "ancestry": "chain of parents",
 }
 """Groups of fields that are collected together, by name."""
@@ -38,7 +39,7 @@ FULL = BASIC | {
 """Everything that is cheap enough for every process of a host."""
 
 ENHANCED = FULL | {"digest", "ancestry", "memory_detail"}
-"""FULL, and what costs file reads or page table walks."""
+"""FULL, and what costs file reads or page table walks; `signature`, which judges what it reads, has to be named."""
 
 
 class LinuxOptions(Struct, frozen=True):

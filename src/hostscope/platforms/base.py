@@ -15,7 +15,7 @@ from hostscope.model.detail import ProcessDetail
 from hostscope.model.dns import Resolver
 from hostscope.model.event import Event, EventRequest
 from hostscope.model.gap import Gap
-from hostscope.model.host import Ability, HostCounters, HostInfo, ProcessView
+from hostscope.model.host import Ability, HostCounters, HostInfo, NamedCounter, ProcessView
 from hostscope.model.interface import Interface
 from hostscope.model.key import ProcessKey
 from hostscope.model.memory import Region, ThreadState
@@ -25,6 +25,7 @@ from hostscope.model.request import ProcessRequest
 from hostscope.model.response import Identity
 from hostscope.model.security import HostSecurity
 from hostscope.model.service import ServiceState
+from hostscope.model.signature import Seal
 from hostscope.model.socket import Socket, SocketRequest
 from hostscope.model.syscall import TraceRequest
 from hostscope.model.traffic import Reading, TrafficRequest
@@ -93,6 +94,13 @@ class Files(Protocol):
 
         Raises:
             Gone, Denied, Unavailable
+        """
+
+    def seals(self, file: BinaryIO) -> tuple[Seal, ...]:
+        """What the file system keeps beside an open file to vouch for it; none where it has no such thing.
+
+        Raises:
+            Denied, Unavailable
         """
 
 
@@ -307,6 +315,14 @@ class Counters(Protocol):
 
     def read(self) -> HostCounters: ...
 
+    def named(self, paths: tuple[str, ...], interval_s: float) -> Iterator[NamedCounter]:
+        """The system's own counters by name, an asterisk for all instances; rates are taken over `interval_s`.
+
+        Raises:
+            UsageError: there is no counter of that name.
+            Unsupported: this system has no counters by name.
+        """
+
 
 class System(Protocol):
     """What the host is."""
@@ -371,10 +387,21 @@ class Host:
     """What this host as a whole cannot answer; fields of processes by their path, such as ``cpu.ratio``."""
 
 
+@dataclass(frozen=True)
+class Snapshot:
+    """A copy of a process that the system made at one moment."""
+
+    threads: tuple[ThreadState, ...]
+    regions: tuple[Region, ...]
+    space: AddressSpace
+
+
 class Spawned(Protocol):
     """A program that was started and waits before its first instruction."""
 
     key: ProcessKey
+    begins_with: str | None
+    """The call by which the waiting process becomes the program; None where it is the program from the start."""
 
     def release(self) -> None:
         """Lets it run."""
@@ -441,6 +468,14 @@ class Control(Protocol):
 
         Raises:
             Gone, Denied, Mismatch, Unsupported
+        """
+
+    def snapshot(self, key: ProcessKey) -> AbstractContextManager[Snapshot]:
+        """A copy of the process as it is now, for the block; it stands still only while the copy is made.
+
+        Raises:
+            Gone, Denied, Mismatch
+            Unsupported: this system makes no copies of processes.
         """
 
     def spawn(self, argv: tuple[str, ...]) -> AbstractContextManager[Spawned]:

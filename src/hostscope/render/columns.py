@@ -97,6 +97,10 @@ COLUMNS: tuple[Column[Process], ...] = (
            lambda p: p.digest.package_match if p.digest else None),
     Column("filecaps", "FILECAPS", "list", "digest.file_capabilities", "digest", "capabilities of the executable",
            lambda p: p.digest.file_capabilities if p.digest else None),
+    Column("signature", "SIGNATURE", "text", "signature", "signature", "valid, invalid, untrusted, adhoc, unsigned",
+           lambda p: p.signature.status if p.signature else None),
+    Column("signer", "SIGNER", "text", "signature", "signature", "who signed the executable, or whose package it is",
+           lambda p: p.signature.signer if p.signature else None),
     Column("setuid", "SETUID", "bool", "digest.setuid", "digest", "whether the executable is setuid",
            lambda p: p.digest.setuid if p.digest else None),
     # State

@@ -16,9 +16,11 @@ from hostscope.model.process import Process
 from hostscope.model.request import ProcessRequest
 from hostscope.model.response import Act, ActRequest, Plan
 from hostscope.model.service import ServiceState
+from hostscope.model.signature import Signature
 from hostscope.model.tree import TreeRow
 
 if TYPE_CHECKING:
+    from hostscope.collectors.signatures import VerifyRequest
     from hostscope.wire.scores import ScoreBoard
 
 
@@ -77,6 +79,13 @@ class Session(Protocol):
 
         Raises:
             RuleError: a rule is wrong. UsageError, Gone, Denied, Mismatch: with the first row.
+        """
+
+    def verify(self, targets: Sequence[str], request: "VerifyRequest | None" = None) -> Answer[Signature]:
+        """Who vouches for files and for what processes run; a row for each target.
+
+        Raises:
+            UsageError: a root or catalogue cannot be used. UsageError, Gone, Denied, Mismatch: with the first row.
         """
 
     def processes(self, request: ProcessRequest | None = None) -> Answer[Process]:

@@ -11,6 +11,7 @@ from hostscope.model.dump import Dump, DumpAnalysis, DumpRequest, RuleMatch
 from hostscope.model.event import Event, EventRequest
 from hostscope.model.key import ProcessKey
 from hostscope.model.response import Act, ActRequest, Plan
+from hostscope.model.signature import Signature
 from hostscope.model.syscall import TraceRequest
 from hostscope.platforms.base import Host
 from hostscope.session.exits import Exit
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from hostscope.audit import AuditTrail
     from hostscope.chain import Entry, Verification
     from hostscope.collectors.analysis import AnalysisRequest
+    from hostscope.collectors.signatures import VerifyRequest
     from hostscope.respond.trace import Trace
 
 
@@ -110,6 +112,12 @@ class ResponseVerbs:
         from hostscope.collectors import scan
 
         return scan.scan(self._host, targets, rules, memory, executable)
+
+    def verify(self, targets: Sequence[str], request: "VerifyRequest | None" = None) -> Answer[Signature]:
+        """See `hostscope.collectors.signatures.verify`."""
+        from hostscope.collectors import signatures
+
+        return signatures.verify(self._host, targets, request or signatures.VerifyRequest())
 
 
 def _trails(files: tuple[str, ...]) -> "list[AuditTrail]":

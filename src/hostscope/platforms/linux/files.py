@@ -4,11 +4,13 @@ import errno
 import os
 import stat
 import time
+from typing import BinaryIO
 
 from hostscope.errors import Denied, Error, Gone, Unavailable
 from hostscope.model.key import ProcessKey
 from hostscope.model.package import FileOwner
 from hostscope.model.process import Digest, Executable
+from hostscope.model.signature import Seal
 from hostscope.model.text import encode
 from hostscope.platforms.linux.digest_cache import DigestCache, FileStamp
 from hostscope.platforms.linux.file_capabilities import ATTRIBUTE, parse_file_capabilities
@@ -16,6 +18,7 @@ from hostscope.platforms.linux.packages import ALGORITHMS, hash_file
 from hostscope.platforms.linux.parse import parse_stat
 from hostscope.platforms.linux.privileges import READ_OTHERS, Privileges
 from hostscope.platforms.linux.read import PATH_ONLY, read_at
+from hostscope.platforms.linux.seals import read_seals
 from hostscope.platforms.linux.translate import PTRACE_HINT, REFUSED, error
 from hostscope.platforms.linux.trusted import cache_folder
 
@@ -78,6 +81,10 @@ class Files:
             raise Unavailable(f"process {key.pid}: its executable cannot be read: {failed.strerror}") from failed
         finally:
             os.close(file)
+
+    def seals(self, file: BinaryIO) -> tuple[Seal, ...]:
+        """IMA's and EVM's attributes, and fs-verity's digest. See `hostscope.platforms.linux.seals`."""
+        return read_seals(file.fileno())
 
     def _digest(self, file: int) -> Digest:
         found = os.fstat(file)

@@ -1,8 +1,11 @@
 """Digests of the recorded host's executables."""
 
+from typing import BinaryIO
+
 from hostscope.model.key import ProcessKey
 from hostscope.model.package import FileOwner
 from hostscope.model.process import Digest, Executable
+from hostscope.model.signature import Seal
 from hostscope.platforms.replay.layout import DIGEST
 from hostscope.platforms.replay.reader import Recording
 from hostscope.platforms.replay.translate import not_recorded
@@ -19,6 +22,14 @@ class Files:
         return self._recording.answer(DIGEST, str(key))
 
     def matches(self, key: ProcessKey, exe: Executable, owner: FileOwner) -> bool | None:
+        """Files are not in a recording.
+
+        Raises:
+            Unsupported: always.
+        """
+        raise not_recorded("the content of executables")
+
+    def seals(self, file: BinaryIO) -> tuple[Seal, ...]:
         """Files are not in a recording.
 
         Raises:

@@ -72,11 +72,12 @@ GROUPS: dict[str, tuple[str, ...]] = {
     ),
     "oom": ("linux.oom_score", "linux.oom_score_adj"),
     "digest": ("digest",),
+    "signature": ("signature",),
     "ancestry": ("ancestry",),
 }
 """Fields of `Process` by the group of `hostscope.model.request.FIELDS` that asks for them."""
 
-COMPOSED = frozenset({"digest", "ancestry"})
+COMPOSED = frozenset({"digest", "signature", "ancestry"})
 """Groups that collectors make of rows and other answers; a row lacks them in any case."""
 
 SYSTEMS = ("linux", "windows", "macos")

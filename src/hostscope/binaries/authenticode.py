@@ -1,0 +1,297 @@
+"""Authenticode: signatures on PE files and in catalogues. Pure.
+
+`signify` judges messages, chains, time stamps and countersignatures; what it needs of a file (digests of the image and
+of its pages) is worked out here in one pass, and what lies outside of everything is told.
+"""
+
+import hashlib
+import warnings
+from collections.abc import Iterable, Iterator, Mapping
+from functools import cache
+from itertools import islice
+from typing import Any
+
+from cryptography import x509
+
+from hostscope.binaries import signify_keys
+from hostscope.binaries.cms import COMMON_NAME, ORGANISATION, attribute, der, describe, nanoseconds, said
+from hostscope.binaries.content import Content
+from hostscope.binaries.pe import PAGE_BYTES, WIN_CERT_TYPE_PKCS_SIGNED_DATA, Pe, certificates, covered, parse_pe
+from hostscope.binaries.trust import Trust
+from hostscope.model.signature import Flaw, SignedPart, Timestamp, status_of
+
+MOST_SIGNATURES = 32
+READ_BYTES = 1 << 20
+UNTRUSTED = frozenset({"CERTIFICATE_ERROR"})
+CODES = {
+    "INVALID_DIGEST": "digest",
+    "INVALID_ADDITIONAL_HASH": "page-hash",
+    "COUNTERSIGNER_ERROR": "timestamp",
+    "CERTIFICATE_ERROR": "chain",
+    "PARSE_ERROR": "malformed",
+    "VERIFY_ERROR": "cms",
+    "INCONSISTENT_DIGEST_ALGORITHM": "cms",
+    "NOT_SIGNED": "digest",
+    "UNKNOWN_ERROR": "malformed",
+}
+
+
+@cache
+def _signify() -> Any:
+    """The package. Cost: 0.3 s, once, and Microsoft's list of roots with the first signature."""
+    signify_keys.install()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        from signify import authenticode
+        from signify import x509 as signify_x509
+    return authenticode, signify_x509
+
+
+def verify_pe(content: Content, trust: Trust, catalogs: Mapping[str, bytes] | None = None) -> tuple[SignedPart, ...]:
+    """Every signature on a PE file, nested ones and those of the given catalogues included. Flaws, never exceptions.
+
+    Args:
+        catalogs: catalogues by name; those that do not list the file are passed over.
+    """
+    try:
+        pe = parse_pe(content)
+        entries = list(certificates(content, pe))
+    except ValueError as failed:
+        return (SignedPart("signature", "invalid", "authenticode", flaws=(Flaw("malformed", str(failed)),)),)
+    with warnings.catch_warnings():  # of certificates with overlong names
+        warnings.simplefilter("ignore")
+        digests = _Digests(content, pe)
+        parts = [
+            part
+            for number, entry in enumerate(entries, 1)
+            if entry.type == WIN_CERT_TYPE_PKCS_SIGNED_DATA
+            for part in _entry(f"signature {number}", entry.data, digests, trust)
+        ]
+        for name, raw in (catalogs or {}).items():
+            parts += _catalogued(f"catalog {name}", raw, digests, trust)
+    return tuple(parts) or (SignedPart("signature", "unsigned", "none"),)
+
+
+def outside_flaws(content: Content, pe: Pe) -> Iterator[Flaw]:
+    """What nothing covers, or what no loader needs."""
+    if pe.table is None:
+        return
+    offset, size = pe.table
+    if offset > pe.image_end:
+        yield Flaw("overlay", f"{offset - pe.image_end} bytes stand between the image and its signatures", "noted")
+    for number, entry in enumerate(certificates(content, pe), 1):
+        if entry.type != WIN_CERT_TYPE_PKCS_SIGNED_DATA:
+            yield Flaw("certificate-table", f"entry {number} of type {entry.type} is no signature", "noted")
+        elif any(slack := entry.data[_der_length(entry.data) :]):
+            yield Flaw("certificate-table", f"{len(slack)} bytes are hidden behind signature {number}", "noted")
+    if offset + size < content.size:
+        yield Flaw("appended", f"{content.size - offset - size} bytes stand behind the signatures")
+
+
+def _der_length(raw: bytes) -> int:
+    """Bytes of the one value at the beginning."""
+    if len(raw) < 2:
+        return len(raw)
+    count = raw[1] & 0x7F if raw[1] & 0x80 else 0
+    size = int.from_bytes(raw[2 : 2 + count], "big") if count else raw[1]
+    return min(len(raw), 2 + count + size)
+
+
+class _Digests:
+    """Digests of one image, each worked out once."""
+
+    def __init__(self, content: Content, pe: Pe) -> None:
+        self.content = content
+        self.pe = pe
+        self._known: dict[str, bytes] = {}
+
+    def image(self, algorithm: str) -> bytes:
+        """Of everything that is covered. Cost: reads the file once for each algorithm."""
+        if algorithm not in self._known:
+            self._known[algorithm] = self._hash(algorithm, 0, None).digest()
+        return self._known[algorithm]
+
+    def page(self, algorithm: str, start: int, end: int) -> bytes:
+        """Of one page, filled up with zeros to its full size."""
+        digest = self._hash(algorithm, start, end)
+        digest.update(bytes(-(end - start) % PAGE_BYTES))
+        return bytes(digest.digest())
+
+    def _hash(self, algorithm: str, start: int, end: int | None) -> Any:
+        digest = hashlib.new(algorithm, usedforsecurity=False)
+        for first, last in covered(self.content, self.pe, start, end):
+            for at in range(first, last, READ_BYTES):
+                digest.update(self.content.read(at, min(READ_BYTES, last - at)))
+        return digest
+
+
+def _entry(name: str, raw: bytes, digests: _Digests, trust: Trust) -> Iterator[SignedPart]:
+    """The signature of one entry, and those nested in it."""
+    authenticode, _ = _signify()
+    try:
+        outer = authenticode.AuthenticodeSignature.from_envelope(raw[: _der_length(raw)])
+        found = list(islice(outer.iter_recursive_nested(), MOST_SIGNATURES))
+    except Exception as failed:  # signify and asn1crypto raise what comes up while they meet nonsense
+        yield SignedPart(name, "invalid", "authenticode", flaws=(_unreadable(failed),))
+        return
+    for number, one in enumerate(found):
+        yield _guarded(f"{name}.{number}" if number else name, one, digests, trust)
+
+
+def _unreadable(failed: Exception) -> Flaw:
+    return Flaw("malformed", f"the signature cannot be parsed: {said(failed)}")
+
+
+def _guarded(name: str, one: Any, digests: _Digests, trust: Trust) -> SignedPart:
+    try:
+        return _judged(name, one, digests, trust)
+    except Exception as failed:  # as in _entry: attributes are parsed when they are asked for
+        return SignedPart(name, "invalid", "authenticode", flaws=(_unreadable(failed),))
+
+
+def _judged(name: str, one: Any, digests: _Digests, trust: Trust) -> SignedPart:
+    indirect = one.indirect_data
+    algorithm = indirect.digest_algorithm().name
+    pages, bad = _pages(indirect, digests)
+    chains, flaws = _verified(one, trust, expected_hash=digests.image(algorithm), verify_additional_hashes=False)
+    if bad:
+        flaws += (Flaw("page-hash", f"changed since it was signed: pages at {bad}"),)
+    return _described(name, "authenticode", one, chains, flaws, indirect.digest.hex(), algorithm, pages)
+
+
+def _pages(indirect: Any, digests: _Digests) -> tuple[int | None, str]:
+    """How many pages have digests of their own, and where they do not match."""
+    if indirect.content_type != "microsoft_spc_pe_image_data":
+        return None, ""
+    number, bad = 0, list[str]()
+    for start, end, digest, new in indirect.content.page_hashes:
+        number += 1
+        if not 0 <= start < end <= digests.content.size or digests.page(new().name, start, end) != digest:
+            bad.append(hex(start))
+    return number or None, ", ".join(bad[:8]) + ("…" if len(bad) > 8 else "")
+
+
+def _verified(one: Any, trust: Trust, **known: Any) -> tuple[list[Any], tuple[Flaw, ...]]:
+    """Chains as `signify` has them, or why there are none."""
+    authenticode, _ = _signify()
+    chains: list[Any] = []
+
+    def verify() -> None:
+        chains.extend(
+            one.verify(
+                trusted_certificate_store=_store(trust.extra_roots),
+                verification_context_kwargs={"timestamp": trust.at} if trust.at else None,
+                **known,
+            )
+        )
+
+    result, failed = authenticode.AuthenticodeVerificationResult.call(verify)
+    if failed is None:
+        return chains[0] if chains else [], ()
+    severity = "untrusted" if result.name in UNTRUSTED else "broken"
+    detail = " ".join(str(failed).split())[:400] or type(failed).__name__
+    return [], (Flaw(CODES[result.name], detail, "untrusted" if severity == "untrusted" else "broken"),)
+
+
+def _store(extra: Iterable[x509.Certificate]) -> Any:
+    authenticode, signify_x509 = _signify()
+    added = [signify_x509.Certificate.from_der(der(root)) for root in extra]
+    shipped = authenticode.TRUSTED_CERTIFICATE_STORE
+    return shipped | signify_x509.CertificateStore(added, trusted=True) if added else shipped
+
+
+def _described(
+    name: str,
+    method: str,
+    one: Any,
+    chains: list[Any],
+    flaws: tuple[Flaw, ...],
+    digest: str,
+    algorithm: str,
+    pages: int | None,
+) -> SignedPart:
+    leaf = _leaf(one)
+    trusted = not flaws
+    chain = [x509.load_der_x509_certificate(certificate.to_der) for certificate in chains]
+    if chain and leaf and chain[-1] == leaf:
+        chain.reverse()
+    opus = getattr(one.signer_info, "program_name", None)
+    return SignedPart(
+        name=name,
+        status=status_of(flaws),
+        method=method,
+        signer=attribute(leaf, COMMON_NAME) if leaf else None,
+        publisher=attribute(leaf, ORGANISATION) if leaf else None,
+        identifier=opus or None,
+        digests=(algorithm,),
+        code_hash=digest,
+        chain=tuple(map(describe, chain or ([leaf] if leaf else []))),
+        timestamp=_timestamp(one, trusted),
+        page_hashes=pages,
+        flaws=flaws,
+    )
+
+
+def _leaf(one: Any) -> x509.Certificate | None:
+    signer = one.signer_info
+    for certificate in one.certificates:
+        if certificate.serial_number == signer.serial_number and certificate.issuer == signer.issuer:
+            return x509.load_der_x509_certificate(certificate.to_der)
+    return None
+
+
+def _timestamp(one: Any, trusted: bool) -> Timestamp | None:
+    """An authority's time where everything was verified; else only what is claimed."""
+    counter = one.signer_info.countersigner
+    if counter is None or not trusted:
+        at = counter.signing_time if counter else one.signer_info.signing_time
+        return Timestamp(nanoseconds(at), "claimed") if at else None
+    authority, kind = _authority(counter, one)
+    return Timestamp(nanoseconds(counter.signing_time), "rfc3161" if kind else "countersignature", authority)
+
+
+def _authority(counter: Any, one: Any) -> tuple[str | None, bool]:
+    """Who vouches for the time, and whether by a token of RFC 3161."""
+    token = hasattr(counter, "tst_info")
+    leaf = _leaf(counter) if token else _countersigner(counter, one)
+    return (attribute(leaf, COMMON_NAME) if leaf else None), token
+
+
+def _countersigner(counter: Any, one: Any) -> x509.Certificate | None:
+    for certificate in one.certificates:
+        if certificate.serial_number == counter.serial_number and certificate.issuer == counter.issuer:
+            return x509.load_der_x509_certificate(certificate.to_der)
+    return None
+
+
+def _catalogued(name: str, raw: bytes, digests: _Digests, trust: Trust) -> Iterator[SignedPart]:
+    """The signature of a catalogue that lists this file; nothing when it does not."""
+    authenticode, _ = _signify()
+    try:
+        catalog = authenticode.CertificateTrustList.from_envelope(raw)
+        algorithm = catalog.subject_algorithm().name
+        subject = catalog.find_subject(digests.image(algorithm))
+        if subject is None or subject.indirect_data is None:
+            return
+        listed = subject.indirect_data.digest == digests.image(subject.indirect_data.digest_algorithm().name)
+        chains, flaws = _verified(catalog, trust)
+        if not listed:
+            flaws += (Flaw("digest", "the catalogue lists another digest for this file"),)
+        digest = subject.indirect_data.digest.hex()
+        yield _described(name, "catalog", catalog, chains, flaws, digest, algorithm, None)
+    except Exception as failed:  # as in _entry
+        yield SignedPart(name, "invalid", "catalog", flaws=(_unreadable(failed),))
+
+
+def verify_catalog(raw: bytes, trust: Trust) -> SignedPart:
+    """A catalogue itself."""
+    authenticode, _ = _signify()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        try:
+            catalog = authenticode.CertificateTrustList.from_envelope(raw)
+            chains, flaws = _verified(catalog, trust)
+            algorithm = catalog.subject_algorithm().name
+            return _described("catalog", "catalog", catalog, chains, flaws, "", algorithm, None)
+        except Exception as failed:  # as in _entry
+            return SignedPart("catalog", "invalid", "catalog", flaws=(_unreadable(failed),))

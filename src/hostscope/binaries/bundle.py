@@ -1,0 +1,169 @@
+"""Sealed resources of a bundle: what CodeResources lists, against what is there. Pure: who calls reads the files.
+
+Source: Security's OSX/libsecurity_codesigning/lib/resources.cpp. ``files2``/``rules2`` (version 2) count where they are
+there, else ``files``/``rules``.
+"""
+
+import hashlib
+import plistlib
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Any, Protocol
+
+from msgspec import Struct
+
+from hostscope.model.signature import Flaw
+
+MOST_FILES = 200_000
+MOST_RULES = 1000
+LONGEST_PATTERN = 512
+ALGORITHMS = {"hash2": "sha256", "hash": "sha1"}
+REPEATED = re.compile(r"\)\s*[*+{]")
+"""A repeated group, which can take forever to match; the system's own rules have none."""
+MOST_REPETITIONS = 4
+LONGEST_PATH = 1024
+
+
+class Tree(Protocol):
+    """A bundle's files, by path below its Contents (or its top, for flat bundles)."""
+
+    def paths(self) -> Iterator[str]:
+        """Every file and symbolic link, with ``/`` between names."""
+
+    def link(self, path: str) -> str | None:
+        """Where a symbolic link leads; None for what is none, or is not there."""
+
+    def digest(self, path: str, algorithm: str) -> bytes | None:
+        """Of a file's content; None when it is not there, or is no file."""
+
+    def nested(self, path: str) -> "tuple[bytes, ...] | None":
+        """cdhashes of the code at a path, which may be a bundle; None when it is not there or is not signed."""
+
+
+class Rule(Struct, frozen=True):
+    """Which files a seal is about."""
+
+    pattern: "re.Pattern[str]"
+    weight: float
+    omit: bool
+    optional: bool
+    nested: bool
+
+
+class Seal(Struct, frozen=True):
+    """What CodeResources says."""
+
+    files: Mapping[str, Any]
+    rules: tuple[Rule, ...]
+    version: int
+
+
+def parse_seal(raw: bytes) -> Seal:
+    """CodeResources. Raises `ValueError`."""
+    try:
+        found = plistlib.loads(raw)
+    except Exception as failed:  # expat's own error, and whatever plistlib meets in nonsense
+        raise ValueError(f"CodeResources cannot be read: {failed}") from failed
+    if not isinstance(found, dict):
+        raise ValueError("CodeResources is a dictionary")
+    second = "files2" in found
+    files, rules = found.get("files2" if second else "files", {}), found.get("rules2" if second else "rules", {})
+    if not isinstance(files, dict) or not isinstance(rules, dict) or len(files) > MOST_FILES or len(rules) > MOST_RULES:
+        raise ValueError("CodeResources of an implausible form")
+    return Seal(files, tuple(_rule(str(pattern), value) for pattern, value in rules.items()), 2 if second else 1)
+
+
+def _rule(pattern: str, value: Any) -> Rule:
+    repetitions = sum(map(pattern.count, "*+{"))
+    if len(pattern) > LONGEST_PATTERN or repetitions > MOST_REPETITIONS or REPEATED.search(pattern):
+        raise ValueError("a rule of an implausible form")
+    said: Mapping[str, Any] = value if isinstance(value, dict) else {}
+    try:
+        compiled = re.compile(pattern)
+        weight = float(said.get("weight", 1))
+    except (re.error, RecursionError, OverflowError, TypeError, ValueError) as failed:
+        raise ValueError(f"a rule cannot be read: {failed}") from failed
+    return Rule(
+        compiled,
+        weight,
+        bool(said.get("omit")) or value is False,
+        bool(said.get("optional")),
+        bool(said.get("nested")),
+    )
+
+
+def which_rule(seal: Seal, path: str) -> Rule | None:
+    """The weightiest rule for a path; one that leaves it out wins against its equals."""
+    if len(path) > LONGEST_PATH:
+        return None
+    matching = [rule for rule in seal.rules if rule.pattern.match(path)]
+    return max(matching, key=lambda rule: (rule.weight, rule.omit)) if matching else None
+
+
+def check(seal: Seal, tree: Tree, own: Iterable[str]) -> Iterator[Flaw]:
+    """What was changed, is missing or was added.
+
+    Args:
+        own: paths that the code directory vouches for itself: the program, CodeResources, Info.plist.
+    """
+    for path, entry in seal.files.items():
+        yield from _sealed(str(path), entry, seal, tree)
+    known = {*own, *map(str, seal.files)}
+    inside = tuple(f"{path}/" for path, entry in seal.files.items() if isinstance(entry, dict) and "cdhash" in entry)
+    for path in tree.paths():
+        if path in known or path.startswith(inside):
+            continue
+        if len(path) > LONGEST_PATH:
+            yield Flaw("resource-added", f"{path[:80]}… was added")
+        rule = which_rule(seal, path)
+        if rule is not None and not rule.omit:
+            yield Flaw("resource-added", f"{path} was added")
+
+
+def _sealed(path: str, entry: Any, seal: Seal, tree: Tree) -> Iterator[Flaw]:
+    said: Mapping[str, Any] = entry if isinstance(entry, dict) else {"hash": entry}
+    if path.startswith("/") or ".." in path.split("/"):
+        yield Flaw("malformed", f"{path} is not in the bundle")
+    elif "symlink" in said:
+        yield from _compared(path, tree.link(path), said["symlink"], bool(said.get("optional")))
+    elif "cdhash" in said:
+        yield from _nested(path, said, tree)
+    else:
+        yield from _hashed(path, said, seal, tree)
+
+
+def _nested(path: str, said: Mapping[str, Any], tree: Tree) -> Iterator[Flaw]:
+    found = tree.nested(path)
+    if found is None:
+        yield Flaw("resource-missing", f"{path} is sealed, and there is no signed code")
+    elif bytes(said["cdhash"]) not in found:
+        yield Flaw("nested", f"{path} is other code than was sealed")
+
+
+def _hashed(path: str, said: Mapping[str, Any], seal: Seal, tree: Tree) -> Iterator[Flaw]:
+    key = next((name for name in ALGORITHMS if isinstance(said.get(name), bytes)), None)
+    if key is None:
+        yield Flaw("malformed", f"{path} is sealed without a digest")
+        return
+    if tree.link(path) is not None:
+        yield Flaw("resource-changed", f"{path} is a link now")
+        return
+    rule = which_rule(seal, path)
+    optional = bool(said.get("optional")) or (rule is not None and rule.optional)
+    yield from _compared(path, tree.digest(path, ALGORITHMS[key]), said[key], optional)
+
+
+def _compared(path: str, found: object, sealed: object, optional: bool) -> Iterator[Flaw]:
+    if found is None:
+        if not optional:
+            yield Flaw("resource-missing", f"{path} is missing")
+    elif found != sealed:
+        yield Flaw("resource-changed", f"{path} was changed since it was signed")
+
+
+def digest_of(chunks: Callable[[], Iterator[bytes]], algorithm: str) -> bytes:
+    """Of a file that comes in pieces."""
+    digest = hashlib.new(algorithm, usedforsecurity=False)
+    for chunk in chunks():
+        digest.update(chunk)
+    return digest.digest()

@@ -1,0 +1,188 @@
+"""Mach-O files: slices, load commands, and where the signature is. Pure and bounded; nonsense is a `ValueError`.
+
+Source: mach-o/fat.h, mach-o/loader.h; osfmk/kern/cs_blobs.h of xnu.
+"""
+
+from collections.abc import Iterator
+from struct import Struct as Layout
+
+from msgspec import Struct
+
+from hostscope.binaries.content import Content, Part, take, unpack, unpack_from
+
+FAT_MAGIC, FAT_MAGIC_64 = 0xCAFEBABE, 0xCAFEBABF
+MAGICS = {
+    b"\xce\xfa\xed\xfe": ("<", 28),
+    b"\xcf\xfa\xed\xfe": ("<", 32),
+    b"\xfe\xed\xfa\xce": (">", 28),
+    b"\xfe\xed\xfa\xcf": (">", 32),
+}
+"""First bytes -> byte order, size of the header (32 with 64 bits)."""
+FAT_HEADER, FAT_ARCH, FAT_ARCH_64 = Layout(">II"), Layout(">iiIII"), Layout(">iiQQII")
+MOST_SLICES = 42
+"""More would be a Java class, which begins with the same magic and its version."""
+MOST_COMMANDS = 1 << 16
+MOST_COMMAND_BYTES = 1 << 24
+LC_SEGMENT, LC_SEGMENT_64, LC_CODE_SIGNATURE = 0x1, 0x19, 0x1D
+CPUS = {7: "i386", 0x01000007: "x86_64", 12: "arm", 0x0100000C: "arm64", 0x0200000C: "arm64_32", 18: "ppc"}
+CPU_SUBTYPE_ARM64E = 2
+CSMAGIC_EMBEDDED_SIGNATURE = 0xFADE0CC0
+SUPER_BLOB, BLOB_INDEX, BLOB = Layout(">III"), Layout(">II"), Layout(">II")
+MOST_BLOBS = 64
+MOST_SIGNATURE_BYTES = 64 << 20
+
+
+class Slice(Struct, frozen=True):
+    """The file for one architecture."""
+
+    name: str
+    content: Part
+    end: int
+    """Where it ends in the whole file."""
+
+
+class Place(Struct, frozen=True, gc=False):
+    """Where something stands in a slice."""
+
+    offset: int
+    size: int
+
+    @property
+    def end(self) -> int:
+        """The first byte behind it."""
+        return self.offset + self.size
+
+
+class Layouts(Struct, frozen=True):
+    """What a slice's load commands say."""
+
+    signature: Place | None
+    info_plist: Place | None
+    """The __info_plist section of programs without a bundle."""
+
+
+class SuperBlob(Struct, frozen=True):
+    """The parts of a signature by slot."""
+
+    blobs: dict[int, bytes]
+    length: int
+    slack: bytes
+    """What stands behind it in its place."""
+
+
+def is_macho(head: bytes) -> bool:
+    """Whether a file that begins with these eight bytes is one, or several."""
+    if head[:4] in MAGICS:
+        return True
+    if len(head) < FAT_HEADER.size:
+        return False
+    magic, count = FAT_HEADER.unpack_from(head)
+    return magic in (FAT_MAGIC, FAT_MAGIC_64) and 0 < count <= MOST_SLICES
+
+
+def slices(content: Content) -> tuple[Slice, ...]:
+    """One for each architecture."""
+    magic = take(content, 0, 4)
+    if magic in MAGICS:
+        return (_slice(content, 0, content.size),)
+    found, count = unpack(FAT_HEADER, content, 0)
+    if found not in (FAT_MAGIC, FAT_MAGIC_64) or not 0 < count <= MOST_SLICES:
+        raise ValueError("not a Mach-O file")
+    layout = FAT_ARCH if found == FAT_MAGIC else FAT_ARCH_64
+    places = [unpack(layout, content, FAT_HEADER.size + number * layout.size)[2:4] for number in range(count)]
+    _check_apart(places, FAT_HEADER.size + count * layout.size)
+    return tuple(_slice(content, offset, size) for offset, size in places)
+
+
+def _check_apart(places: list[tuple[int, int]], start: int) -> None:
+    end = start
+    for offset, size in sorted(places):
+        if offset < end:
+            raise ValueError("slices lie over each other")
+        end = offset + size
+
+
+def _slice(content: Content, offset: int, size: int) -> Slice:
+    part = Part(content, offset, size)
+    magic = take(part, 0, 4)
+    if magic not in MAGICS:
+        raise ValueError("a slice is not a Mach-O file")
+    cpu, subtype = unpack(Layout(MAGICS[magic][0] + "iI"), part, 4)
+    name = CPUS.get(cpu, f"cpu {cpu}")
+    if name == "arm64" and subtype & 0xFFFFFF == CPU_SUBTYPE_ARM64E:
+        name = "arm64e"
+    return Slice(name, part, offset + size)
+
+
+def gaps_between(content: Content, parts: tuple[Slice, ...]) -> Iterator[tuple[int, int]]:
+    """Stretches of a universal file (offset, size) that are in no slice and not all zeros."""
+    end = 0
+    for one in sorted(parts, key=lambda part: part.end):
+        start = one.end - one.content.size
+        head = end or FAT_HEADER.size + len(parts) * FAT_ARCH_64.size
+        if start > head and any(content.read(head, min(start - head, 1 << 20))):
+            yield head, start - head
+        end = one.end
+    if content.size > end:
+        yield end, content.size - end
+
+
+def parse_commands(content: Content) -> Layouts:
+    """What the load commands of a slice say about its signature."""
+    order, header = MAGICS[take(content, 0, 4)]
+    count, size = unpack(Layout(order + "II"), content, 16)
+    if count > MOST_COMMANDS or size > MOST_COMMAND_BYTES:
+        raise ValueError("implausible load commands")
+    raw = take(content, header, size)
+    signatures: list[Place] = []
+    info: Place | None = None
+    for command, at, length in _commands(raw, order, count):
+        if command == LC_CODE_SIGNATURE:
+            signatures.append(Place(*unpack_from(Layout(order + "II"), raw, at + 8)))
+        elif command in (LC_SEGMENT, LC_SEGMENT_64):
+            info = _info_plist(raw[at : at + length], order, command == LC_SEGMENT_64) or info
+    if len(signatures) > 1:
+        raise ValueError("more than one signature")
+    return Layouts(signatures[0] if signatures else None, info)
+
+
+def _commands(raw: bytes, order: str, count: int) -> Iterator[tuple[int, int, int]]:
+    layout, at = Layout(order + "II"), 0
+    for _ in range(count):
+        command, length = unpack_from(layout, raw, at)
+        if length < layout.size or at + length > len(raw):
+            raise ValueError("a load command does not fit")
+        yield command, at, length
+        at += length
+
+
+def _info_plist(command: bytes, order: str, wide: bool) -> Place | None:
+    """The section __TEXT,__info_plist of a segment command."""
+    head, layout = (72, Layout(order + "16s16sQQI")) if wide else (56, Layout(order + "16s16sIII"))
+    stride = 80 if wide else 68
+    (count,) = unpack_from(Layout(order + "I"), command, head - 8)
+    if head + count * stride > len(command):
+        raise ValueError("sections do not fit")
+    for number in range(count):
+        section, segment, _, size, offset = unpack_from(layout, command, head + number * stride)
+        if (section.rstrip(b"\0"), segment.rstrip(b"\0")) == (b"__info_plist", b"__TEXT"):
+            return Place(offset, size)
+    return None
+
+
+def read_super_blob(content: Content, place: Place) -> SuperBlob:
+    """The signature's blobs, each with its magic, by slot."""
+    if place.size > MOST_SIGNATURE_BYTES:
+        raise ValueError("a signature of an implausible size")
+    raw = take(content, place.offset, place.size)
+    magic, length, count = unpack_from(SUPER_BLOB, raw, 0)
+    if magic != CSMAGIC_EMBEDDED_SIGNATURE or length > len(raw) or count > MOST_BLOBS:
+        raise ValueError("not an embedded signature")
+    blobs: dict[int, bytes] = {}
+    for number in range(count):
+        slot, at = unpack_from(BLOB_INDEX, raw, SUPER_BLOB.size + number * BLOB_INDEX.size)
+        _, size = unpack_from(BLOB, raw, at)
+        if slot in blobs or size < BLOB.size or at + size > length:
+            raise ValueError(f"blob {slot} does not fit, or is there twice")
+        blobs[slot] = raw[at : at + size]
+    return SuperBlob(blobs, length, raw[length:])

@@ -1,0 +1,308 @@
+"""The signature of a Mach-O slice: what is signed, by whom, and whether it is still so. Pure.
+
+Source: osfmk/kern/cs_blobs.h of xnu; Security's OSX/libsecurity_codesigning (StaticCode.cpp, cdbuilder.cpp).
+"""
+
+import plistlib
+import warnings
+from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime
+from itertools import islice
+
+from cryptography import x509
+from msgspec import Struct
+
+from hostscope.binaries.cms import (
+    CODE_SIGNING,
+    COMMON_NAME,
+    ORGANISATION,
+    UNIT,
+    Broken,
+    Message,
+    attribute,
+    build_chain,
+    describe,
+    digest_pair,
+    nanoseconds,
+    octets,
+    parse_message,
+    verify_signer,
+    verify_timestamp,
+)
+from hostscope.binaries.code_directory import ADHOC, CodeDirectory, bad_pages, parse_code_directory
+from hostscope.binaries.content import Content, take
+from hostscope.binaries.entitlements import as_records, parse_der, parse_xml
+from hostscope.binaries.macho import BLOB, Layouts, Slice, SuperBlob, parse_commands, read_super_blob
+from hostscope.binaries.requirement import parse_requirements
+from hostscope.binaries.trust import Trust
+from hostscope.model.macos import Entitlement
+from hostscope.model.signature import Certificate, Flaw, SignedPart, Timestamp, status_of
+
+DIRECTORY, INFO, REQUIREMENTS, RESOURCES, ENTITLEMENTS, DER_ENTITLEMENTS = 0, 1, 2, 3, 5, 7
+ALTERNATES = range(0x1000, 0x1006)
+CMS, TICKET = 0x10000, 0x10002
+OUTSIDE = {INFO: "Info.plist", RESOURCES: "CodeResources"}
+"""Special slots of what stands in the bundle, not in the signature."""
+CDHASHES_PLIST, CDHASHES = "1.2.840.113635.100.9.1", "1.2.840.113635.100.9.2"
+DIGEST_OIDS = {"1.3.14.3.2.26": "sha1", "2.16.840.1.101.3.4.2.1": "sha256", "2.16.840.1.101.3.4.2.2": "sha384"}
+MOST_BAD_PAGES = 8
+"""That are named one by one."""
+
+
+class Signed(Struct, frozen=True):
+    """What a slice's signature holds, parsed and not judged."""
+
+    layouts: Layouts
+    blob: SuperBlob
+    directories: tuple[CodeDirectory, ...]
+    """The first is the one that is signed; the others are vouched for by attributes."""
+
+    @property
+    def best(self) -> CodeDirectory:
+        """The one that the kernel uses."""
+        return max(self.directories, key=lambda directory: directory.strength)
+
+
+class Signer(Struct, frozen=True):
+    """What the signed message tells."""
+
+    certificate: x509.Certificate | None = None
+    chain: tuple[Certificate, ...] = ()
+    timestamp: Timestamp | None = None
+    flaws: tuple[Flaw, ...] = ()
+
+
+def parse_signed(content: Content) -> Signed | None:
+    """The signature of a slice; None when it has none. Raises `ValueError`. Cost: reads headers and the signature."""
+    layouts = parse_commands(content)
+    if layouts.signature is None:
+        return None
+    blob = read_super_blob(content, layouts.signature)
+    slots = [slot for slot in (DIRECTORY, *ALTERNATES) if slot in blob.blobs]
+    if not slots or slots[0] != DIRECTORY:
+        raise ValueError("there is no code directory")
+    return Signed(layouts, blob, tuple(parse_code_directory(blob.blobs[slot]) for slot in slots))
+
+
+def verify_slice(one: Slice, trust: Trust, beside: Mapping[int, bytes] | None = None) -> SignedPart:
+    """Everything about one slice. Never raises for nonsense: that is a flaw.
+
+    Args:
+        beside: content of the bundle's files by slot (`OUTSIDE`); None when no bundle is looked at.
+    """
+    try:
+        signed = parse_signed(one.content)
+    except ValueError as failed:
+        return SignedPart(one.name, "invalid", "macho-cms", flaws=(Flaw("malformed", str(failed)),))
+    if signed is None:
+        return SignedPart(one.name, "unsigned", "none")
+    with warnings.catch_warnings():  # of certificates with overlong names, which Apple issues
+        warnings.simplefilter("ignore")
+        return _judged(one, signed, trust, beside)
+
+
+def _judged(one: Slice, signed: Signed, trust: Trust, beside: Mapping[int, bytes] | None) -> SignedPart:
+    best, adhoc = signed.best, _is_adhoc(signed)
+    signer = Signer() if adhoc else verify_message(signed, trust)
+    entitlements, said = read_entitlements(signed.blob.blobs)
+    requirement, unread = _requirement(signed.blob.blobs)
+    flaws = (
+        *_page_flaws(one.content, signed),
+        *_slot_flaws(one.content, signed, beside),
+        *_end_flaws(one.content, signed),
+        *signer.flaws,
+        *_identity_flaws(signed, signer),
+        *said,
+        *unread,
+    )
+    leaf = signer.certificate
+    return SignedPart(
+        name=one.name,
+        status=status_of(flaws, adhoc),
+        method="macho-adhoc" if adhoc else "macho-cms",
+        signer=attribute(leaf, COMMON_NAME) if leaf else None,
+        publisher=attribute(leaf, ORGANISATION) if leaf else None,
+        identifier=best.identifier,
+        team=best.team,
+        digests=tuple(directory.algorithm for directory in signed.directories),
+        code_hash=best.cdhash.hex(),
+        flags=best.flag_names,
+        requirement=requirement,
+        entitlements=entitlements,
+        notarised=TICKET in signed.blob.blobs,
+        chain=signer.chain,
+        timestamp=signer.timestamp,
+        page_hashes=best.code_slots if best.page_size else None,
+        outside_bytes=_outside(one.content, signed),
+        flaws=flaws,
+    )
+
+
+def _is_adhoc(signed: Signed) -> bool:
+    """By its own account; without the flag a missing message is a flaw."""
+    return bool(signed.best.flags & ADHOC) and len(signed.blob.blobs.get(CMS, b"")) <= BLOB.size
+
+
+def _page_flaws(content: Content, signed: Signed) -> Iterator[Flaw]:
+    for directory in signed.directories:
+        try:
+            bad = list(islice(bad_pages(content, directory), MOST_BAD_PAGES + 1))
+        except ValueError as failed:
+            yield Flaw("truncated", f"{directory.algorithm}: {failed}")
+            continue
+        if bad:
+            listed = ", ".join(map(str, bad[:MOST_BAD_PAGES])) + ("…" if len(bad) > MOST_BAD_PAGES else "")
+            yield Flaw("page", f"changed since it was signed: {directory.algorithm} of page {listed}")
+
+
+def _slot_flaws(content: Content, signed: Signed, beside: Mapping[int, bytes] | None) -> Iterator[Flaw]:
+    """What stands beside the code: sealed and unchanged, or not."""
+    outside = dict(beside or {})
+    if INFO not in outside and signed.layouts.info_plist:
+        place = signed.layouts.info_plist
+        try:
+            outside[INFO] = take(content, place.offset, place.size)
+        except ValueError as failed:
+            yield Flaw("malformed", f"embedded Info.plist: {failed}")
+    for directory in signed.directories:
+        for slot in range(1, directory.special_slots + 1):
+            yield from _slot_flaw(slot, directory, signed.blob.blobs.get(slot) or outside.get(slot), beside is not None)
+    sealed = max(directory.special_slots for directory in signed.directories)
+    for slot in signed.blob.blobs:
+        if sealed < slot < ALTERNATES.start:
+            yield Flaw("special-slot", f"slot {slot} was added: the code directory knows nothing of it")
+
+
+def _slot_flaw(slot: int, directory: CodeDirectory, data: bytes | None, bundled: bool) -> Iterator[Flaw]:
+    empty = not any(directory.slot(-slot))
+    name = OUTSIDE.get(slot, f"slot {slot}")
+    if empty and data is not None and slot not in OUTSIDE:
+        yield Flaw("special-slot", f"{name} was added: it is not sealed")
+    elif not empty and data is None:
+        here = slot not in OUTSIDE or bundled
+        detail = f"{name} is sealed and missing" if here else f"{name} is sealed, and stands in a bundle: not looked at"
+        yield Flaw("special-slot", detail, "broken" if here else "noted")
+    elif not empty and data is not None and not directory.fits(-slot, data):
+        yield Flaw("special-slot", f"{name} was changed since it was signed ({directory.algorithm})")
+
+
+def _outside(content: Content, signed: Signed) -> int:
+    place = signed.layouts.signature
+    return content.size - place.end if place else 0
+
+
+def _end_flaws(content: Content, signed: Signed) -> Iterator[Flaw]:
+    """The pages reach to the signature, and the signature to the end: anything else is covered by nothing."""
+    place = signed.layouts.signature
+    if place is None:
+        return
+    outside = content.size - place.end
+    if outside > 0:
+        yield Flaw("appended", f"{outside} bytes stand behind the signature, and nothing covers them")
+    if any(signed.blob.slack):
+        yield Flaw("appended", f"{len(signed.blob.slack)} bytes behind the signature's blobs are not zero")
+    for directory in signed.directories:
+        if directory.code_limit != place.offset:
+            yield Flaw(
+                "directory", f"{directory.code_limit} bytes are signed, and the signature begins at {place.offset}"
+            )
+
+
+def verify_message(signed: Signed, trust: Trust) -> Signer:
+    """Who signed the directories, and whether that is believed."""
+    raw = signed.blob.blobs.get(CMS, b"")[BLOB.size :]
+    if not raw:
+        return Signer(
+            flaws=(Flaw("signature", "the signature itself is missing, and the code is not said to be ad hoc"),)
+        )
+    try:
+        message = parse_message(raw)
+        leaf = verify_signer(message, signed.directories[0].raw)
+    except Broken as failed:
+        return Signer(flaws=(failed.flaw(),))
+    flaws = list(_attribute_flaws(message, signed))
+    timestamp, at = _time(message, trust, flaws)
+    try:
+        path = build_chain(leaf, message.certificates, trust.apple, at, CODE_SIGNING)
+    except Broken as failed:
+        return Signer(leaf, (describe(leaf),), timestamp, (*flaws, failed.flaw()))
+    return Signer(leaf, tuple(map(describe, path)), timestamp, tuple(flaws))
+
+
+def _time(message: Message, trust: Trust, flaws: list[Flaw]) -> tuple[Timestamp | None, datetime]:
+    """What is said of when, and the moment that certificates are judged at."""
+    try:
+        timestamp = verify_timestamp(message, trust.apple)
+    except Broken as failed:
+        flaws.append(failed.flaw())
+        timestamp = None
+    if timestamp:
+        return timestamp, datetime.fromtimestamp(timestamp.at_ns / 1e9, UTC)
+    claimed = message.claimed_at
+    return Timestamp(nanoseconds(claimed), "claimed") if claimed else None, trust.now
+
+
+def _attribute_flaws(message: Message, signed: Signed) -> Iterator[Flaw]:
+    """Both attributes that carry the digests of all directories; the signature itself is of the first one only."""
+    try:
+        listed = list(_listed(message))
+    except Exception as failed:  # plistlib and asn1crypto raise what comes up while they meet nonsense
+        yield Flaw("directory", f"the signed list of code directories cannot be read: {type(failed).__name__}")
+        return
+    if not listed and len(signed.directories) > 1:
+        yield Flaw("directory", "the alternate code directories are not signed")
+    for name, expected in listed:
+        found = _digests(name, signed)
+        if sorted(expected) != sorted(found):
+            yield Flaw("directory", f"the code directories are not those that were signed ({name})")
+
+
+def _listed(message: Message) -> Iterator[tuple[str, list[bytes]]]:
+    plain = message.attributes.get(CDHASHES_PLIST)
+    if plain is not None:
+        hashes = plistlib.loads(octets(plain[0]))["cdhashes"]
+        yield "cdhashes", [bytes(one) for one in hashes]
+    full = message.attributes.get(CDHASHES)
+    if full is not None:
+        yield "digests", [f"{DIGEST_OIDS.get(oid, oid)}:".encode() + digest for oid, digest in map(digest_pair, full)]
+
+
+def _digests(name: str, signed: Signed) -> list[bytes]:
+    if name == "cdhashes":
+        return [directory.cdhash for directory in signed.directories]
+    plain = ((directory.algorithm.removesuffix("-truncated"), directory.digest) for directory in signed.directories)
+    return [f"{algorithm}:".encode() + digest for algorithm, digest in plain]
+
+
+def _identity_flaws(signed: Signed, signer: Signer) -> Iterator[Flaw]:
+    for directory in signed.directories[1:]:
+        first = signed.directories[0]
+        if (directory.identifier, directory.team, directory.flags) != (first.identifier, first.team, first.flags):
+            yield Flaw("directory", "the code directories do not say the same")
+    team, leaf = signed.best.team, signer.certificate
+    if team and leaf and attribute(leaf, UNIT) != team:
+        yield Flaw("identity", f"the team is {team}, and the certificate is {attribute(leaf, UNIT)}'s")
+
+
+def read_entitlements(blobs: Mapping[int, bytes]) -> tuple[tuple[Entitlement, ...] | None, tuple[Flaw, ...]]:
+    """What the kernel would take from the signature: the DER where there is one, else the XML."""
+    found, flaws = list[dict[str, object]](), list[Flaw]()
+    for slot, parse in ((DER_ENTITLEMENTS, parse_der), (ENTITLEMENTS, parse_xml)):
+        if slot in blobs and len(blobs[slot]) > BLOB.size:
+            try:
+                found.append(parse(blobs[slot][BLOB.size :]))
+            except (ValueError, RecursionError) as failed:
+                flaws.append(Flaw("entitlements", f"slot {slot}: {failed}", "noted"))
+    if len(found) == 2 and as_records(found[0]) != as_records(found[1]):
+        flaws.append(Flaw("entitlements", "DER and XML differ; the kernel reads the DER", "noted"))
+    return (as_records(found[0]) if found else None), tuple(flaws)
+
+
+def _requirement(blobs: Mapping[int, bytes]) -> tuple[str | None, tuple[Flaw, ...]]:
+    """The designated requirement; None when it is left to the system to derive."""
+    if REQUIREMENTS not in blobs:
+        return None, ()
+    try:
+        return parse_requirements(blobs[REQUIREMENTS]).get("designated"), ()
+    except ValueError as failed:
+        return None, (Flaw("requirement", f"requirements: {failed}", "noted"),)

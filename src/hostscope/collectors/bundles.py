@@ -1,0 +1,201 @@
+"""Signed bundles of macOS in a folder: the program, what is sealed beside it, and what was added."""
+
+import os
+import plistlib
+import stat
+from collections.abc import Iterator
+
+from msgspec.structs import replace
+
+from hostscope.binaries.bundle import MOST_FILES, check, digest_of, parse_seal
+from hostscope.binaries.content import Content
+from hostscope.binaries.macho import is_macho, slices
+from hostscope.binaries.macho_signature import INFO, RESOURCES, parse_signed
+from hostscope.binaries.trust import Trust
+from hostscope.binaries.verdict import conclude, judge
+from hostscope.collectors.open_file import open_content
+from hostscope.errors import Unavailable, UsageError
+from hostscope.model.signature import Flaw, Signature
+from hostscope.model.text import decode, encode
+
+SEAL = "_CodeSignature/CodeResources"
+TICKET = "CodeResources"
+"""Below Contents: the ticket that notarisation stapled."""
+MOST_PLIST_BYTES = 64 << 20
+READ_BYTES = 1 << 20
+DEEPEST = 8
+"""Bundles in bundles."""
+
+
+def _is_file(path: str) -> bool:
+    return os.path.isfile(encode(path))
+
+
+def is_bundle(path: str) -> bool:
+    """Whether a folder is laid out as one."""
+    return os.path.isdir(encode(path)) and _layout(path) is not None
+
+
+def _layout(path: str) -> tuple[str, str] | None:
+    """The folder that paths are relative to, and its Info.plist; None when it is no bundle."""
+    current = os.path.join(path, "Versions", "Current")
+    for base, info in (
+        (os.path.join(path, "Contents"), "Info.plist"),
+        (current, "Resources/Info.plist"),
+        (path, "Info.plist"),
+    ):
+        if _is_file(os.path.join(base, info)):
+            return decode(os.path.realpath(encode(base))), info
+    return None
+
+
+def judge_bundle(path: str, trust: Trust, depth: int = 0) -> Signature:
+    """The verdict on a bundle: its program, its sealed files, the bundles inside.
+
+    Raises:
+        UsageError: the folder is no bundle. Denied, Unavailable: its program cannot be read.
+    """
+    found = _layout(path)
+    if found is None or depth > DEEPEST:
+        raise UsageError(f"{path} is a folder, and no bundle", "name a file, or a folder such as Some.app")
+    base, info = found
+    raw = _small(os.path.join(base, info))
+    program = _program(path, raw)
+    if program is None:
+        flaw = Flaw("malformed", f"{info} names no program")
+        return conclude(path, "bundle", None, (), trust, (flaw,))
+    place = next((place for place in (f"MacOS/{program}", program) if _is_file(os.path.join(base, place))), None)
+    if place is None:
+        flaw = Flaw("resource-missing", f"the program {program} is missing")
+        return conclude(path, "bundle", None, (), trust, (flaw,))
+    seal = _optional(os.path.join(base, SEAL))
+    beside = {INFO: raw} | ({RESOURCES: seal} if seal is not None else {})
+    with open_content(os.path.join(base, place)) as content:
+        verdict = judge(path, content, trust, beside=beside)
+    own = (info, place, SEAL, TICKET)
+    resources, flaws = _resources(seal, Folder(base, trust, depth), own)
+    stapled = _is_file(os.path.join(base, TICKET))
+    parts = tuple(replace(part, notarised=True) if stapled else part for part in verdict.parts)
+    return conclude(path, "bundle", verdict.size_bytes, parts, trust, (*verdict.flaws, *flaws), resources=resources)
+
+
+def _resources(seal: bytes | None, folder: "Folder", own: tuple[str, ...]) -> tuple[int | None, tuple[Flaw, ...]]:
+    if seal is None:
+        return None, ()  # the program's own slot says whether one should be there
+    try:
+        sealed = parse_seal(seal)
+        return len(sealed.files), tuple(check(sealed, folder, own))
+    except ValueError as failed:
+        return None, (Flaw("malformed", str(failed)),)
+
+
+def _program(path: str, raw: bytes) -> str | None:
+    """The name of the bundle's program."""
+    try:
+        info = plistlib.loads(raw)
+    except Exception:  # expat's own error, and whatever plistlib meets in nonsense: no program then
+        return None
+    name = info.get("CFBundleExecutable") if isinstance(info, dict) else None
+    name = name or os.path.splitext(os.path.basename(path.rstrip("/")))[0]
+    return name if isinstance(name, str) and name and "/" not in name and name not in (".", "..") else None
+
+
+def _small(path: str) -> bytes:
+    with open_content(path) as content:
+        if content.size > MOST_PLIST_BYTES:
+            raise Unavailable(f"{path} is implausibly large")
+        return content.read(0, content.size)
+
+
+def _optional(path: str) -> bytes | None:
+    return _small(path) if _is_file(path) else None
+
+
+def beside_program(path: str) -> dict[int, bytes] | None:
+    """What stands beside a program that lies in a bundle's MacOS folder; None for others."""
+    folder, name = os.path.split(os.path.dirname(path))
+    info = os.path.join(folder, "Info.plist")
+    if name != "MacOS" or not _is_file(info):
+        return None
+    seal = _optional(os.path.join(folder, SEAL))
+    return {INFO: _small(info)} | ({RESOURCES: seal} if seal is not None else {})
+
+
+class Folder:
+    """Implements `hostscope.binaries.bundle.Tree`. Links are never followed."""
+
+    def __init__(self, base: str, trust: Trust, depth: int) -> None:
+        self._base = base
+        self._trust = trust
+        self._depth = depth
+
+    def paths(self) -> Iterator[str]:
+        """See `Tree.paths`."""
+        left = MOST_FILES
+        for folder, folders, files in os.walk(encode(self._base)):
+            links = [name for name in folders if os.path.islink(os.path.join(folder, name))]
+            for name in sorted([*files, *links]):
+                left -= 1
+                if left < 0:
+                    raise ValueError(f"more than {MOST_FILES} files")
+                relative = os.path.relpath(os.path.join(folder, name), encode(self._base))
+                yield decode(relative).replace(os.sep, "/")
+
+    def link(self, path: str) -> str | None:
+        """See `Tree.link`."""
+        try:
+            return decode(os.readlink(encode(self._place(path))))
+        except OSError:
+            return None
+
+    def digest(self, path: str, algorithm: str) -> bytes | None:
+        """See `Tree.digest`."""
+        place = encode(self._place(path))
+        try:
+            if not stat.S_ISREG(os.lstat(place).st_mode):
+                return None
+        except OSError:
+            return None
+        with open_content(decode(place)) as content:
+            return digest_of(lambda: _pieces(content), algorithm)
+
+    def nested(self, path: str) -> tuple[bytes, ...] | None:
+        """See `Tree.nested`; code that is not intact has no hashes."""
+        place = self._place(path)
+        if is_bundle(place):
+            verdict = judge_bundle(place, self._trust, self._depth + 1)
+            program = _main_program(place)
+            return None if program is None or verdict.status == "unsigned" else _hashes(program, verdict)
+        if not _is_file(place):
+            return None
+        with open_content(place) as content:
+            if not is_macho(content.read(0, 8)):
+                return None
+            verdict = judge(place, content, self._trust)
+        return None if verdict.status == "unsigned" else _hashes(place, verdict)
+
+    def _place(self, path: str) -> str:
+        return os.path.join(self._base, *path.split("/"))
+
+
+def _main_program(path: str) -> str | None:
+    found = _layout(path)
+    if found is None:
+        return None
+    name = _program(path, _small(os.path.join(found[0], found[1]))) or ""
+    places = (os.path.join(found[0], "MacOS", name), os.path.join(found[0], name))
+    return next((place for place in places if _is_file(place)), None)
+
+
+def _hashes(path: str, verdict: Signature) -> tuple[bytes, ...]:
+    """cdhashes of all directories of all slices; none when the code is not what was signed."""
+    if verdict.status == "invalid":
+        return ()
+    with open_content(path) as content:
+        signed = [parse_signed(one.content) for one in slices(content)]
+    return tuple(directory.cdhash for one in signed if one for directory in one.directories)
+
+
+def _pieces(content: Content) -> Iterator[bytes]:
+    for at in range(0, content.size, READ_BYTES):
+        yield content.read(at, READ_BYTES)

@@ -1,0 +1,252 @@
+"""Who vouches for files and for what processes run."""
+
+import hashlib
+import os
+import time
+from collections.abc import Iterator, Mapping, Sequence
+
+from msgspec import Struct
+from msgspec.structs import replace
+
+from hostscope.binaries.ima import judge_seal
+from hostscope.binaries.trust import Trust
+from hostscope.binaries.verdict import ADDITIVE, conclude, judge
+from hostscope.collectors.bundles import beside_program, is_bundle, judge_bundle
+from hostscope.collectors.digests import NEEDS, is_host_path
+from hostscope.collectors.errors import attempt, gap_for, reason_of
+from hostscope.collectors.open_file import FileContent, State, open_content
+from hostscope.collectors.targets import find
+from hostscope.errors import Denied, Error, Gone, Mismatch, UsageError
+from hostscope.model.answer import Answer
+from hostscope.model.gap import Gap
+from hostscope.model.package import FileOwner
+from hostscope.model.process import Process
+from hostscope.model.request import ProcessRequest
+from hostscope.model.signature import Flaw, Signature, SignedPart, status_of
+from hostscope.model.text import encode
+from hostscope.platforms.base import Host
+from hostscope.platforms.tally import Tally
+
+SETTLED_NS = 2_000_000_000
+"""A file that changed less than this ago is not remembered, as for digests: a second change may not show in its times."""
+MOST_REMEMBERED = 4096
+MOST_CATALOG_BYTES = 64 << 20
+READ_BYTES = 1 << 20
+NOT_CHECKED = "revocation is not checked: lists of revoked certificates are on the network, which is never asked"
+
+
+class VerifyRequest(Struct, frozen=True):
+    """What to believe, and what besides the files to look at."""
+
+    roots: tuple[bytes, ...] = ()
+    """Certificates (PEM or DER) that are trusted as Apple's and Microsoft's roots are."""
+    catalogs: tuple[str, ...] = ()
+    """Windows' catalogue files."""
+    at_ns: int | None = None
+    """The moment that signatures without a time stamp are judged at; None: now."""
+
+
+def verify(host: Host, targets: Sequence[str], request: VerifyRequest) -> Answer[Signature]:
+    """A row for each target: a file, a bundle's folder, or a process by pid, key or ``:PORT``.
+
+    Raises:
+        UsageError: a root or catalogue cannot be used.
+        UsageError, Gone, Denied, Mismatch, Unavailable: why a single target cannot be judged; with the first row.
+    """
+    tally = Tally()
+    signatures = Signatures(host, read_trust(request), read_catalogs(request))
+    return Answer(_rows(signatures, host, targets, tally), tally.coverage)
+
+
+def _rows(signatures: "Signatures", host: Host, targets: Sequence[str], tally: Tally) -> Iterator[Signature]:
+    tally.method = "files"
+    tally.note(NOT_CHECKED)
+    for target in targets:
+        tally.seen += 1
+        try:
+            found = list(_one(signatures, host, target))
+        except Error as failed:
+            if len(targets) == 1:
+                raise
+            _count(tally, target, failed)
+            continue
+        for verdict in found:
+            tally.rows += 1
+            tally.count_gaps(verdict.gaps)
+            yield verdict
+
+
+def _count(tally: Tally, target: str, failed: Error) -> None:
+    """One of several targets could not be judged."""
+    if isinstance(failed, (Gone, Mismatch)):
+        tally.vanished += 1
+    elif isinstance(failed, Denied):
+        tally.denied += 1
+    else:
+        tally.failed += 1
+    tally.note(f"{target}: {failed.message}")
+    tally.count_gaps((Gap("status", reason_of(failed), failed.message),))
+
+
+def _one(signatures: "Signatures", host: Host, target: str) -> Iterator[Signature]:
+    if not is_process(target):
+        yield signatures.of_path(target)
+        return
+    for process in find(host, target, ProcessRequest(fields=NEEDS)):
+        yield signatures.of_process(process)
+
+
+def is_process(target: str) -> bool:
+    """Whether a target is a pid, a key or a port; everything else is a file (``./123`` for one that is called so)."""
+    pid, at, start = target.partition("@")
+    return target.startswith(":") or (pid.isdigit() and (not at or start.replace("#", "").isdigit()))
+
+
+def read_trust(request: VerifyRequest) -> Trust:
+    """Raises `UsageError` when a root is no certificate."""
+    from datetime import UTC, datetime
+
+    from hostscope.binaries.cms import load_roots
+
+    try:
+        roots = tuple(root for raw in request.roots for root in load_roots(raw))
+    except ValueError as failed:
+        raise UsageError(f"a root is no certificate: {failed}", "give a PEM or DER file") from failed
+    return Trust(roots, None if request.at_ns is None else datetime.fromtimestamp(request.at_ns / 1e9, UTC))
+
+
+def read_catalogs(request: VerifyRequest) -> dict[str, bytes]:
+    """Catalogues by path. Raises `UsageError`, `Denied`."""
+    found: dict[str, bytes] = {}
+    for path in request.catalogs:
+        with open_content(path) as content:
+            if content.size > MOST_CATALOG_BYTES:
+                raise UsageError(f"{path} is too large for a catalogue")
+            found[path] = content.read(0, content.size)
+    return found
+
+
+class Signatures:
+    """Judges files, and remembers each verdict while the file stays as it is. Not for use by several threads.
+
+    Verdicts are kept in memory only: they depend on whom we trust and on the day, and a stored one could be forged.
+    """
+
+    def __init__(self, host: Host, trust: Trust | None = None, catalogs: Mapping[str, bytes] | None = None) -> None:
+        self._host = host
+        self._trust = trust or Trust()
+        self._catalogs = catalogs or {}
+        self._known: dict[tuple[State, str, bool], Signature] = {}
+
+    def of_path(self, path: str) -> Signature:
+        """The verdict on a file, or on a bundle's folder.
+
+        Raises:
+            UsageError: there is none. Denied, Unavailable
+        """
+        if is_bundle(path):
+            return judge_bundle(path, self._trust)
+        with open_content(path) as content:
+            return self._judged(content, path, host_path=True)
+
+    def of_process(self, process: Process) -> Signature:
+        """The verdict on the image that a process runs, deleted or replaced as its file may be.
+
+        Raises:
+            Gone, Denied, Mismatch, Unsupported, Unavailable
+        """
+        exe = process.exe
+        path = exe.path if exe else f"process {process.key.pid}"
+        here = exe is not None and not exe.memfd and not exe.deleted and is_host_path(process)
+        with self._host.memory.executable(process.key) as file:
+            return replace(self._judged(FileContent(file.fileno()), path, here), key=process.key)
+
+    def fill(self, process: Process) -> Process:
+        """The process with its signature, or with a gap."""
+        if process.exe is None:
+            return replace(process, gaps=(*process.gaps, *_inherited(process)))
+        gaps: list[Gap] = []
+        verdict = attempt("signature", gaps, lambda: self.of_process(process))
+        return replace(process, signature=verdict, gaps=(*process.gaps, *gaps))
+
+    def _judged(self, content: FileContent, path: str, host_path: bool) -> Signature:
+        place = (content.state, path, host_path)
+        if place in self._known:
+            return self._known[place]
+        verdict = self._judge(content, path, host_path)
+        content.check()
+        if time.time_ns() - content.state[4] >= SETTLED_NS:
+            if len(self._known) >= MOST_REMEMBERED:
+                self._known.pop(next(iter(self._known)))
+            self._known[place] = verdict
+        return verdict
+
+    def _judge(self, content: FileContent, path: str, host_path: bool) -> Signature:
+        beside = beside_program(path) if host_path else None
+        verdict = judge(path, content, self._trust, self._catalogs, beside)
+        if verdict.format not in ADDITIVE:
+            return verdict
+        gaps: list[Gap] = []
+        parts = [*verdict.parts, *self._sealed(content, gaps)]
+        if host_path:
+            parts += self._packaged(content, path, gaps)
+        return conclude(
+            path,
+            verdict.format,
+            content.size,
+            tuple(parts),
+            self._trust,
+            verdict.flaws,
+            hardening=verdict.hardening,
+            gaps=(*verdict.gaps, *gaps),
+        )
+
+    def _sealed(self, content: FileContent, gaps: list[Gap]) -> Iterator[SignedPart]:
+        """What the file system keeps beside it."""
+        try:
+            with open(content.fd, "rb", closefd=False) as file:
+                seals = self._host.files.seals(file)
+        except Error as failed:
+            gaps.append(gap_for("parts.seals", failed))
+            return
+        for seal in seals:
+            yield judge_seal(seal, lambda algorithm: _hash(content, algorithm), self._trust.extra_roots)
+
+    def _packaged(self, content: FileContent, path: str, gaps: list[Gap]) -> Iterator[SignedPart]:
+        """What the host's package database says of it."""
+        real = os.fsdecode(os.path.realpath(encode(path)))
+        owner = attempt("parts.package", gaps, lambda: self._host.packages.owner(real))
+        if owner is not None:
+            yield packaged_part(owner, content)
+
+
+def packaged_part(owner: FileOwner, content: FileContent) -> SignedPart:
+    """Whether a file is what its package brought. MD5 (dpkg) tells damage, not whoever makes collisions."""
+    name = f"{owner.package} {owner.version}" if owner.version else owner.package
+    if owner.digest is None or owner.digest_algorithm is None:
+        flaw = Flaw("package", f"{owner.manager} has no digest of it", "noted")
+        return SignedPart("package", "unknown", "package-digest", signer=name, flaws=(flaw,))
+    flaws: tuple[Flaw, ...] = ()
+    if _hash(content, owner.digest_algorithm).hex() != owner.digest:
+        flaws = (Flaw("package", f"it is not what {name} brought ({owner.manager}, {owner.digest_algorithm})"),)
+    return SignedPart(
+        "package",
+        status_of(flaws),
+        "package-digest",
+        signer=name,
+        digests=(owner.digest_algorithm,),
+        code_hash=owner.digest,
+        flaws=flaws,
+    )
+
+
+def _hash(content: FileContent, algorithm: str) -> bytes:
+    digest = hashlib.new(algorithm, usedforsecurity=False)
+    for at in range(0, content.size, READ_BYTES):
+        digest.update(content.read(at, READ_BYTES))
+    return digest.digest()
+
+
+def _inherited(process: Process) -> tuple[Gap, ...]:
+    """Without the executable there is no verdict, for the same reason."""
+    return tuple(Gap("signature", gap.reason, gap.detail) for gap in process.gaps if gap.field == "exe")
