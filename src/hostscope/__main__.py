@@ -7,9 +7,15 @@ def main() -> None:
     """Runs the command. While it is imported, an interrupt just ends us, instead of showing where in an import."""
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
         signal.signal(signal.SIGINT, signal.SIG_DFL)
+    from hostscope.platforms import open_console
+
+    console = open_console()
+    console.prepare()
+    from hostscope.cli.endings import interrupt
     from hostscope.cli.main import main as run
 
-    run()
+    with console.listening(interrupt):
+        run()
 
 
 if __name__ == "__main__":

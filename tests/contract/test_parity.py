@@ -27,6 +27,7 @@ FILES = {
     "Counters": "counters",
     "System": "system",
     "Privileges": "privileges",
+    "Console": "console",
     "Control": "control",
 }
 """The file of each Protocol."""
@@ -79,14 +80,14 @@ def test_every_protocol_has_a_file() -> None:
     assert protocols().keys() - GIVEN == FILES.keys()
 
 
-def test_host_has_every_protocol_but_control() -> None:
+def test_host_has_every_protocol_but_control_and_console() -> None:
     host = class_of(PLATFORMS / "base.py", "Host")
     fields = {
         node.target.id: ast.unparse(node.annotation)
         for node in host.body
         if isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name)
     }
-    expected = {file: protocol for protocol, file in FILES.items() if protocol != "Control"}
+    expected = {file: protocol for protocol, file in FILES.items() if protocol not in ("Control", "Console")}
     assert {name: kind for name, kind in fields.items() if name not in ("name", "gaps")} == expected
 
 

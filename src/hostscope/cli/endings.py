@@ -1,5 +1,6 @@
-"""Signals as requests: a stream that writes a file is ended between two writes, not inside one."""
+"""Signals and console events as requests: a stream that writes a file is ended between two writes, not inside one."""
 
+import _thread
 import signal
 import threading
 from collections.abc import Iterator
@@ -11,24 +12,48 @@ ENDING = {signal.SIGINT: 130, signal.SIGTERM: 143}
 
 
 class Ended:
-    """Which exit code a signal asked for; 0 when none came."""
+    """Which exit code a signal or event asked for; 0 when none came."""
 
     code = 0
 
 
+def number_of(event: str) -> signal.Signals:
+    """The signal that means what an event of the console means."""
+    return signal.SIGINT if event in ("interrupt", "break") else signal.SIGTERM
+
+
+def interrupt(event: str) -> bool:
+    """Ends what is no stream as the signal would that means the same."""
+    if event == "interrupt":
+        return False  # Python makes a signal of it
+    _thread.interrupt_main(number_of(event))
+    return True
+
+
 @contextmanager
 def ending(stop: threading.Event, told: threading.Event | None = None) -> Iterator[Ended]:
-    """Until the block ends, SIGINT and SIGTERM set `stop`, and SIGUSR1, where there is one, sets `told`.
+    """Until the block ends, SIGINT, SIGTERM and console events set `stop`, and SIGUSR1, if it is there, `told`.
 
-    A second SIGINT or SIGTERM ends the program as usual, whatever it is doing. A SIGINT that was ignored stays so.
+    A second one of them ends the program as usual, whatever it is doing. A SIGINT that was ignored stays so.
     """
+    from hostscope.session.console import open_console
+
     ended, before = Ended(), dict[int, Any]()
 
     def end(number: int, frame: FrameType | None) -> None:
-        ended.code = ENDING[signal.Signals(number)]
+        again, ended.code = ended.code, ENDING[signal.Signals(number)]
         for one in ENDING:
             signal.signal(one, before.get(one, signal.SIG_DFL))
         stop.set()
+        if again:  # the first one was an event of the console
+            signal.raise_signal(number)
+
+    def take(event: str) -> bool:
+        if ended.code:  # the second one ends the program
+            return interrupt(event)
+        ended.code = ENDING[number_of(event)]
+        stop.set()
+        return True
 
     def tell(number: int, frame: FrameType | None) -> None:
         if told is not None:
@@ -41,7 +66,8 @@ def ending(stop: threading.Event, told: threading.Event | None = None) -> Iterat
     if told is not None and telling is not None:
         before[telling] = signal.signal(telling, tell)
     try:
-        yield ended
+        with open_console().listening(take):
+            yield ended
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)

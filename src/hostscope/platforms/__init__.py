@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 from hostscope.errors import Unsupported
 
 if TYPE_CHECKING:
-    from hostscope.platforms.base import Host
+    from hostscope.platforms.base import Console, Host
 
 
 def open_host(replay: str | None = None) -> "Host":
@@ -33,3 +33,18 @@ def open_host(replay: str | None = None) -> "Host":
 
         return macos.open_host()
     raise Unsupported(f"hostscope does not run on {sys.platform}", "Linux, Windows and macOS are known")
+
+
+def open_console() -> "Console":
+    """The console that this program was started on, whichever host it looks at."""
+    if sys.platform == "win32":
+        from hostscope.platforms.windows import console as windows
+
+        return windows.Console()
+    if sys.platform == "darwin":
+        from hostscope.platforms.macos import console as macos
+
+        return macos.Console()
+    from hostscope.platforms.linux import console as linux
+
+    return linux.Console()

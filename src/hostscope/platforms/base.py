@@ -4,7 +4,7 @@
 """
 
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, BinaryIO, Protocol
@@ -328,6 +328,20 @@ class System(Protocol):
     """What the host is."""
 
     def info(self) -> HostInfo: ...
+
+
+class Console(Protocol):
+    """The console that this program was started on. It belongs to the program, not to the host that it looks at."""
+
+    def prepare(self) -> None:
+        """Has it take UTF-8 and the sequences that we draw with."""
+
+    def listening(self, take: Callable[[str], bool]) -> AbstractContextManager[None]:
+        """Until the block ends, `take` is called, from another thread, with each event that is not a signal.
+
+        Events are ``interrupt break close logoff shutdown``. `take` says whether nobody else need see the event; after
+        the last three the program is ended within seconds, whatever it says.
+        """
 
 
 class Privileges(Protocol):
