@@ -118,6 +118,10 @@ WITHOUT_PROGRAM = {
 """Processes of the kernel: by name, which is the kernel's own where there is no program and the parent is pid 4."""
 
 
+MACHINES = ("hyper-v", "wsl")
+"""Runtimes whose processes on this host are the machine itself, not what runs in it."""
+
+
 class Recognised(NamedTuple):
     """What the facts prove."""
 
@@ -145,8 +149,8 @@ def system_process(facts: Facts) -> str | None:
 
 
 def role_of(process: Process) -> Role | None:
-    """The role, for the guard; a process in a container has none for the host."""
-    if process.container is not None:
+    """The role, for the guard; a process in a container has none for the host, save for the worker of a machine."""
+    if process.container is not None and process.container.runtime not in MACHINES:
         return None
     found = recognise(facts_of(process), _root())
     return Role(found.role, found.service, found.session, found.because) if found else None

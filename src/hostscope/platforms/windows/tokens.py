@@ -3,7 +3,7 @@
 from collections.abc import Callable, Hashable, Iterable
 from typing import Any, NamedTuple, TypeVar
 
-from hostscope.model.gap import Gap
+from hostscope.model.gap import Gap, Reason
 from hostscope.model.process import Account
 from hostscope.model.windows import Token, TokenGroup, TokenPrivilege
 from hostscope.platforms.windows import parse_token as parse
@@ -235,15 +235,23 @@ class _Building:
 
 def ask(token: int, kinds: Iterable[int]) -> dict[int, Any]:
     """The answers of a token by class: `Answer`, or the gap; for `LINKED` a bool."""
-    answers: dict[int, Any] = {kind: attempt(FIELDS[kind], native.read_information, token, kind) for kind in kinds}
+    answers: dict[int, Any] = {kind: _asked(token, kind) for kind in kinds}
     if _number(answers.get(native.TokenIsAppContainer)):
         for kind in CONTAINER_CLASSES:
-            answers[kind] = attempt(FIELDS[kind], native.read_information, token, kind)
+            answers[kind] = _asked(token, kind)
     elevation = _number(answers.get(native.TokenElevationType))
     if elevation is not None:
         split = elevation in (2, 3)
         answers[LINKED] = attempt(FIELDS[LINKED], native.has_linked, token) if split else False
     return answers
+
+
+def _asked(token: int, kind: int) -> Answer | Gap:
+    """One class; an open token cannot have gone, so "invalid parameter" is a class that this Windows lacks."""
+    found = attempt(FIELDS[kind], native.read_information, token, kind)
+    if isinstance(found, Gap) and found.reason is Reason.GONE:
+        return Gap(found.field, Reason.UNSUPPORTED, "this Windows does not tell")
+    return found
 
 
 def refused(wanted: frozenset[str], failed: Exception) -> TokenFacts:
