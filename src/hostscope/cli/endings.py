@@ -31,6 +31,20 @@ def interrupt(event: str) -> bool:
 
 
 @contextmanager
+def waking(stop: threading.Event) -> Iterator[None]:
+    """Has who waits for `stop` notice console events, which do not end waiting as signals do."""
+    from hostscope.session.console import open_console
+
+    def take(event: str) -> bool:
+        _thread.interrupt_main(number_of(event))
+        stop.set()
+        return True
+
+    with open_console().listening(take):
+        yield
+
+
+@contextmanager
 def ending(stop: threading.Event, told: threading.Event | None = None) -> Iterator[Ended]:
     """Until the block ends, SIGINT, SIGTERM and console events set `stop`, and SIGUSR1, if it is there, `told`.
 

@@ -7,6 +7,7 @@ from itertools import islice
 from time import monotonic
 from typing import Any
 
+from hostscope.cli.endings import waking
 from hostscope.cli.options import Query
 from hostscope.cli.output import Sink, open_output
 from hostscope.cli.show import FORMS, Showing, exit_code, footer
@@ -114,9 +115,10 @@ class _Deadline(threading.Event):
 
 @contextmanager
 def stopping(duration_s: float | None) -> Iterator[threading.Event]:
-    """An event that is set after the duration, which begins now."""
+    """An event that is set after the duration, which begins now; who waits for it is interrupted on every system."""
     stop = _Deadline(duration_s) if duration_s else threading.Event()
     try:
-        yield stop
+        with waking(stop):
+            yield stop
     finally:
         stop.set()
