@@ -148,12 +148,12 @@ def named_records() -> dict[str, Any]:
     from hostscope.render.audit_columns import AUDIT
     from hostscope.render.dns_columns import QUERIES, SCORES
     from hostscope.render.dump_columns import DUMPS, MATCHES
-    from hostscope.render.layouts import LAYOUTS
+    from hostscope.render.layouts import LAYOUTS, NAMED_COUNTERS
     from hostscope.render.signature_columns import SIGNATURES
     from hostscope.render.traffic_columns import FLOWS, LEDGER
     from hostscope.render.tree import TREE
 
-    others = (TREE, AUDIT, FLOWS, LEDGER, QUERIES, SCORES, DUMPS, MATCHES, SIGNATURES)
+    others = (TREE, AUDIT, FLOWS, LEDGER, QUERIES, SCORES, DUMPS, MATCHES, SIGNATURES, NAMED_COUNTERS)
     shown = {layout.schema: layout.record for layout in (*LAYOUTS.values(), *others)}
     recorded = {call.schema: call.decoder.type for call in CALLS if call.schema not in shown}
     return shown | recorded | {
@@ -226,13 +226,13 @@ def _shown() -> dict[str, dict[str, Any]]:
     from hostscope.render.dns_columns import QUERIES, SCORES
     from hostscope.render.documents import COLUMNS_SCHEMA
     from hostscope.render.dump_columns import DUMPS, MATCHES
-    from hostscope.render.layouts import LAYOUTS
+    from hostscope.render.layouts import LAYOUTS, NAMED_COUNTERS
     from hostscope.render.signature_columns import SIGNATURES
     from hostscope.render.traffic_columns import FLOWS
     from hostscope.render.tree import TREE
 
     cell = {"type": ["string", "number", "boolean", "array", "null"]}
-    others = (TREE, AUDIT, FLOWS, QUERIES, SCORES, DUMPS, MATCHES, SIGNATURES)
+    others = (TREE, AUDIT, FLOWS, QUERIES, SCORES, DUMPS, MATCHES, SIGNATURES, NAMED_COUNTERS)
     rows = {layout.schema: _reference(layout.schema) for layout in (*LAYOUTS.values(), *others)}
     rows[CAPTURE_SCHEMA] = _reference(CAPTURE_SCHEMA)
     return rows | {COLUMNS_SCHEMA: {"type": "object", "additionalProperties": cell}}

@@ -9,15 +9,43 @@ from hostscope.cli.output import open_output
 from hostscope.cli.show import show, strict_code
 from hostscope.render.coverage import render_coverage
 from hostscope.render.host_page import render_counters
-from hostscope.render.layouts import COUNTERS
+from hostscope.render.layouts import COUNTERS, NAMED_COUNTERS
 from hostscope.session import open_session
 
+EPILOG = """\b
+Examples:
+  hostscope counters --format json
+  hostscope counters --counter '\\Memory\\Available Bytes' --interval 2
+"""
 
-@click.command("counters", epilog="Example: hostscope counters --format json")
+
+@click.command("counters", epilog=EPILOG)
+@click.option(
+    "--counter",
+    "counters",
+    multiple=True,
+    metavar="NAME",
+    help="A counter of the system's own instead (Windows: its English name, * for all instances).",
+)
+@click.option(
+    "--interval",
+    type=click.FloatRange(0.1, 3600),
+    default=1.0,
+    metavar="SECONDS",
+    help="Between the two looks that rates of such counters need; 1.",
+)
 @options("format", "output", "columns", *COMMON)
-def command(**given: Any) -> int:
+def command(counters: tuple[str, ...], interval: float, **given: Any) -> int:
     """Show the host's counters: processor, memory, load, pressure, disks."""
     choices = Choices(**given)
+    if counters:
+        query = parse_query(choices, NAMED_COUNTERS)
+        with open_session(choices.replay, lower=True) as session:
+            return show(session, query, session.named_counters(counters, interval))
+    return _host_counters(choices)
+
+
+def _host_counters(choices: Choices) -> int:
     query = parse_query(choices, COUNTERS)
     with open_session(choices.replay, lower=True) as session:
         answer = session.counters()

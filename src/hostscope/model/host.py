@@ -6,6 +6,7 @@ from hostscope.model.gap import Gap
 
 COUNTERS_SCHEMA = "hostscope.counters/1"
 ABILITY_SCHEMA = "hostscope.ability/1"
+NAMED_COUNTER_SCHEMA = "hostscope.named_counter/1"
 FINDING_SCHEMA = "hostscope.finding/1"
 
 
@@ -26,6 +27,10 @@ class HostInfo(Struct, frozen=True):
     memory_bytes: int
     pid_ns: int
     """Our own PID namespace; 0 where there is none."""
+    vendor: str | None = None
+    """Who made the machine, as its firmware says."""
+    model: str | None = None
+    """Such as ``MacBookPro18,1``; of a virtual machine what its hypervisor calls itself."""
     gaps: tuple[Gap, ...] = ()
 
 
@@ -60,8 +65,10 @@ class HostCounters(Struct, frozen=True):
     cpu_user_ns: int
     cpu_system_ns: int
     cpu_idle_ns: int
-    cpu_iowait_ns: int
-    cpu_steal_ns: int
+    cpu_iowait_ns: int | None
+    """Idle while something waited for storage (Linux)."""
+    cpu_steal_ns: int | None
+    """Taken by the hypervisor (Linux)."""
     cpu_count: int
     load_1m: float | None
     load_5m: float | None
@@ -73,12 +80,24 @@ class HostCounters(Struct, frozen=True):
     memory_available_bytes: int | None
     memory_free_bytes: int
     memory_cached_bytes: int | None
-    swap_total_bytes: int
-    swap_free_bytes: int
+    swap_total_bytes: int | None
+    swap_free_bytes: int | None
     pressure_cpu: Pressure | None
     pressure_memory: Pressure | None
     pressure_io: Pressure | None
     disks: tuple[DiskCounters, ...]
+    gaps: tuple[Gap, ...] = ()
+
+
+class NamedCounter(Struct, frozen=True):
+    """One of the system's own counters, asked for by its name."""
+
+    path: str
+    """As it was asked for, such as ``\\Processor(*)\\% Processor Time``."""
+    instance: str | None
+    """Which of several; None where there is one only."""
+    value: float | None
+    """In the counter's own unit; between two looks where it is a rate."""
     gaps: tuple[Gap, ...] = ()
 
 

@@ -38,6 +38,7 @@ def _host(info: HostInfo) -> Iterable[Fact]:
     yield "system", info.os_name or info.system
     yield "kernel", f"{info.kernel} ({info.architecture})"
     yield "booted", f"{render_instant(info.booted_at_ns)} (boot {info.boot_id or '?'})"
+    yield "machine", " ".join(part for part in (info.vendor, info.model) if part) or None
     yield "size", f"{info.cpus} processors, {render_bytes(info.memory_bytes)} of memory"
 
 
@@ -126,7 +127,9 @@ def render_counters(counters: HostCounters, style: Style = PLAIN) -> str:
 def _counters(c: HostCounters) -> Iterable[Fact]:
     times = {"user": c.cpu_user_ns, "system": c.cpu_system_ns, "idle": c.cpu_idle_ns,
              "waiting for storage": c.cpu_iowait_ns, "stolen": c.cpu_steal_ns}  # fmt: skip
-    yield "processor time", ", ".join(f"{name} {render_duration(value)}" for name, value in times.items())
+    yield "processor time", ", ".join(
+        f"{name} {render_duration(value)}" for name, value in times.items() if value is not None
+    )
     yield "processors", str(c.cpu_count)
     if c.load_1m is not None and c.load_5m is not None and c.load_15m is not None:
         yield "load", f"{c.load_1m:.2f} {c.load_5m:.2f} {c.load_15m:.2f} (1, 5, 15 minutes)"
@@ -136,7 +139,8 @@ def _counters(c: HostCounters) -> Iterable[Fact]:
     sizes = {"total": c.memory_total_bytes, "available": c.memory_available_bytes, "free": c.memory_free_bytes,
              "cached": c.memory_cached_bytes}  # fmt: skip
     yield "memory", ", ".join(f"{name} {render_bytes(size)}" for name, size in sizes.items() if size is not None)
-    yield "swap", f"total {render_bytes(c.swap_total_bytes)}, free {render_bytes(c.swap_free_bytes)}"
+    if c.swap_total_bytes is not None and c.swap_free_bytes is not None:
+        yield "swap", f"total {render_bytes(c.swap_total_bytes)}, free {render_bytes(c.swap_free_bytes)}"
 
 
 def _number(value: int | None) -> str | None:

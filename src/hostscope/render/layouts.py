@@ -4,7 +4,7 @@ from typing import Any
 
 from hostscope.model import container, host, service
 from hostscope.model.container import Container
-from hostscope.model.host import Ability, Finding, HostCounters
+from hostscope.model.host import Ability, Finding, HostCounters, NamedCounter
 from hostscope.model.service import ServiceState
 from hostscope.render.column import Column
 from hostscope.render.dns_columns import RESOLVERS
@@ -123,6 +123,19 @@ COUNTERS = Layout(
     ),
     ("at", "load_1m", "load_5m", "load_15m", "running", "available", "cached", "swap_free", "pressure_cpu",
      "pressure_memory", "pressure_io"),
+)  # fmt: skip
+
+NAMED_COUNTERS = Layout(
+    "counters by name",
+    host.NAMED_COUNTER_SCHEMA,
+    NamedCounter,
+    (
+        Column("path", "COUNTER", "text", "path", None, "as it was asked for", lambda c: c.path),
+        Column("instance", "INSTANCE", "text", "instance", None, "which of several", lambda c: c.instance),
+        Column("value", "VALUE", "float", "value", None, "in its own unit; a rate between two looks",
+               lambda c: c.value),
+    ),
+    ("path", "instance", "value"),
 )  # fmt: skip
 
 LAYOUTS: dict[str, Layout[Any]] = {

@@ -10,7 +10,7 @@ from hostscope.model.container import Container
 from hostscope.model.dns import DnsQuery, DnsRequest, Resolver
 from hostscope.model.dump import Dump, DumpRequest, RuleMatch
 from hostscope.model.event import Event
-from hostscope.model.host import Ability, Finding, HostCounters
+from hostscope.model.host import Ability, Finding, HostCounters, NamedCounter
 from hostscope.model.inspection import HostInspection, ProcessInspection
 from hostscope.model.process import Process
 from hostscope.model.request import ProcessRequest
@@ -113,6 +113,14 @@ class Session(Protocol):
 
     def counters(self) -> Answer[HostCounters]:
         """One row: the host's counters now."""
+
+    def named_counters(self, paths: tuple[str, ...], interval_s: float = 1.0) -> Answer[NamedCounter]:
+        """The system's own counters by name; rates are taken over `interval_s`.
+
+        Raises:
+            UsageError: there is no counter of that name.
+            Unsupported: this system has no counters by name.
+        """
 
     def containers(self) -> Answer[Container]:
         """Every container."""

@@ -17,7 +17,7 @@ from hostscope.model.answer import Answer
 from hostscope.model.container import Container
 from hostscope.model.coverage import Coverage
 from hostscope.model.event import Event
-from hostscope.model.host import Ability, Finding, HostCounters
+from hostscope.model.host import Ability, Finding, HostCounters, NamedCounter
 from hostscope.model.inspection import HostInspection, ProcessInspection
 from hostscope.model.key import ProcessKey
 from hostscope.model.process import Process
@@ -150,6 +150,12 @@ class LocalSession(NetworkVerbs, ResponseVerbs):
     def counters(self) -> Answer[HostCounters]:
         """See `Session.counters`."""
         return self.snapshot("counters")
+
+    def named_counters(self, paths: tuple[str, ...], interval_s: float = 1.0) -> Answer[NamedCounter]:
+        """See `Session.named_counters`."""
+        from hostscope.collectors import counters
+
+        return counters.named(self._host, paths, interval_s)
 
     def containers(self) -> Answer[Container]:
         """See `Session.containers`."""

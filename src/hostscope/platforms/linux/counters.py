@@ -4,12 +4,12 @@ In a container they are the whole host's (unless something like lxcfs stands in 
 """
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import TypeVar
 
-from hostscope.errors import Unavailable
+from hostscope.errors import Unavailable, Unsupported
 from hostscope.model.gap import Gap, Reason
-from hostscope.model.host import DiskCounters, HostCounters, Pressure
+from hostscope.model.host import DiskCounters, HostCounters, NamedCounter, Pressure
 from hostscope.platforms.linux.clock import TICK_NS
 from hostscope.platforms.linux.hostfiles import read_or_gap
 from hostscope.platforms.linux.parse_host import (
@@ -47,6 +47,10 @@ class Counters:
             return _counters(cpus, memory, loads or (None, None, None), pressure=pressure, disks=disks or (), gaps=gaps)
         except KeyError as missing:
             raise Unavailable(f"{self._proc}/meminfo has no {missing.args[0]}") from missing
+
+    def named(self, paths: tuple[str, ...], interval_s: float) -> Iterator[NamedCounter]:
+        """Not on this system."""
+        raise Unsupported("Linux has no counters by name", "read /proc and /sys, or `hostscope counters`")
 
     def _needed(self, name: str, parse: Callable[[bytes], Parsed]) -> Parsed:
         gaps: list[Gap] = []

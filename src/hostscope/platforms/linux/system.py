@@ -36,6 +36,8 @@ class System:
             cpus=os.sysconf("SC_NPROCESSORS_ONLN"),
             memory_bytes=os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"),
             pid_ns=_pid_ns(gaps),
+            vendor=_firmware("sys_vendor"),
+            model=_firmware("product_name") or _device_tree(),
             gaps=tuple(gaps),
         )
 
@@ -66,6 +68,22 @@ def _boot_id(gaps: list[Gap]) -> str | None:
         return decode(read_file(BOOT_ID).strip())
     except OSError as failed:
         gaps.append(Gap("boot_id", reason_of(failed), f"{BOOT_ID}: {failed.strerror}"))
+        return None
+
+
+def _firmware(name: str) -> str | None:
+    """A text of the firmware's tables (SMBIOS); None where there are none, as on most arm boards and in containers."""
+    try:
+        return decode(read_file(f"/sys/class/dmi/id/{name}").strip()) or None
+    except OSError:
+        return None
+
+
+def _device_tree() -> str | None:
+    """The board's own name of itself, ended by NUL."""
+    try:
+        return decode(read_file("/proc/device-tree/model").rstrip(b"\0\n")) or None
+    except OSError:
         return None
 
 

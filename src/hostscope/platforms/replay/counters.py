@@ -1,6 +1,9 @@
 """The recorded host's counters, at the moment of the recording."""
 
-from hostscope.model.host import HostCounters
+from collections.abc import Iterator
+
+from hostscope.errors import Unsupported
+from hostscope.model.host import HostCounters, NamedCounter
 from hostscope.platforms.replay.layout import COUNTERS
 from hostscope.platforms.replay.reader import Recording
 
@@ -14,3 +17,7 @@ class Counters:
     def read(self) -> HostCounters:
         """As recorded: the same numbers every time."""
         return self._recording.answer(COUNTERS)
+
+    def named(self, paths: tuple[str, ...], interval_s: float) -> Iterator[NamedCounter]:
+        """Not on this system."""
+        raise Unsupported("a recording holds the counters of the host only", "ask the live host")

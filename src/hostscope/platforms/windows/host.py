@@ -16,7 +16,6 @@ from hostscope.platforms.windows.memory import Memory
 from hostscope.platforms.windows.packages import Packages
 from hostscope.platforms.windows.privileges import Privileges
 from hostscope.platforms.windows.resolvers import Resolvers
-from hostscope.platforms.windows.security import Security
 from hostscope.platforms.windows.services import Services
 from hostscope.platforms.windows.sockets import Sockets
 from hostscope.platforms.windows.syscalls import Syscalls
@@ -30,7 +29,7 @@ def open_host() -> Host:
     return Host(
         name="windows",
         processes=deferred(lambda: parts.processes(memory, sockets)),
-        security=Security(),
+        security=deferred(parts.security),
         files=Files(),
         packages=Packages(),
         containers=Containers(),
@@ -65,6 +64,12 @@ class _Parts:
         from hostscope.platforms.windows.security_context import SecurityContexts
 
         return Processes(self.boot, SecurityContexts(), self.privileges, memory, sockets)
+
+    def security(self) -> base.Security:
+        from hostscope.platforms.windows.security import Security
+        from hostscope.platforms.windows.security_center import products
+
+        return Security(products)
 
     def memory(self) -> base.Memory:
         return Memory(self.boot, self.privileges)

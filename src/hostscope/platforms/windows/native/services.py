@@ -49,6 +49,7 @@ ERROR_SERVICE_NOTIFY_CLIENT_LAGGING = 1294
 NOT_IN_HEADERS = {
     "SERVICE_TRIGGER": "winsvc.h of the Windows SDK, since Windows 7",
     "SERVICE_TRIGGER_INFO": "winsvc.h of the Windows SDK, since Windows 7",
+    "SERVICE_NOTIFY_2W": "winsvc.h of the Windows SDK, since Windows Vista; live under Wine",
 }
 
 _FIRST_BYTES = 1 << 16
