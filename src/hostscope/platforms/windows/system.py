@@ -68,7 +68,8 @@ def _os_name(build: int) -> str | None:
 def _revision(gaps: list[Gap]) -> str:
     """Of the build (UBR), which updates count up."""
     found = value_of(attempt("kernel", read_values, VERSION_KEY, ("UBR",)), gaps) or {}
-    return f".{found['UBR']}" if isinstance(found.get("UBR"), int) else ""
+    revision = found.get("UBR")
+    return f".{revision}" if isinstance(revision, int) else ""
 
 
 def _text(key: str, name: str) -> str | None:
