@@ -47,6 +47,8 @@
 #include <unistd.h>
 #include <signal.h>
 #include <spawn.h>
+#include <pthread.h>
+#include <pthread/qos.h>
 #include <poll.h>
 #include <dlfcn.h>
 #include <pwd.h>

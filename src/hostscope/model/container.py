@@ -19,4 +19,5 @@ class Container(Struct, frozen=True, gc=False):
     """Pod name, namespace first: ``default/web-0``; the pod's uid or id where nothing tells the name."""
     started_at_ns: int | None = None
     source: str = "cgroup"
-    """What told: ``cgroup`` (path only), ``state`` (the runtime's files), ``heuristic``."""
+    """What told: ``cgroup`` (path only), ``state`` (the runtime's files), ``signature`` (macOS: of the
+    process that runs its virtual machine), ``heuristic``."""

@@ -1,9 +1,10 @@
-"""One operating system, to act on. Only `hostscope.respond` may import it. macOS: not built yet."""
+"""One operating system, to act on. Only `hostscope.respond` may import it."""
 
 import threading
 from collections.abc import Iterator
 from contextlib import AbstractContextManager
 
+from hostscope.errors import Unsupported
 from hostscope.model.container import Container
 from hostscope.model.event import Event
 from hostscope.model.key import ProcessKey
@@ -11,43 +12,93 @@ from hostscope.model.memory import ThreadState
 from hostscope.model.process import Process
 from hostscope.model.response import Identity
 from hostscope.model.syscall import TraceRequest
-from hostscope.platforms.base import Spawned
-from hostscope.platforms.macos.translate import not_built
+from hostscope.platforms.base import Snapshot, Spawned
+from hostscope.platforms.macos import roles, signalling, spawn, stopping, tasks
+from hostscope.platforms.macos.clock import Boot, read_boot
+from hostscope.platforms.macos.memory import Memory
+from hostscope.platforms.macos.native import csops
+from hostscope.platforms.macos.syscalls import REASON
 from hostscope.platforms.tally import Tally
 
 
 class Control:
-    """Answers `Unsupported` for now."""
+    """Implements `hostscope.platforms.base.Control`."""
+
+    def __init__(self, boot: Boot | None = None) -> None:
+        self._boot = boot or read_boot()
 
     def pin(self, key: ProcessKey) -> ProcessKey:
-        raise not_built("acting on processes")
+        """The same key: starts have microseconds, and pids go round at 99,999, so no two processes share both.
+
+        Raises:
+            Gone, Mismatch
+        """
+        tasks.check(self._boot, key)
+        return key
 
     def identify(self, process: Process) -> Identity:
-        raise not_built("acting on processes")
+        """Who a process is, by its file, its user and what the kernel says of its signature; changes nothing.
+
+        Raises:
+            Gone, Mismatch
+        """
+        key = process.key
+        flags = self._signature(key.pid)
+        permitted = signalling.may_signal(key.pid)
+        ended = signalling.has_ended(self._boot, key)  # compares the key: so the rest was this process's, too
+        return Identity(key, roles.recognise(process, flags), permitted, ended)
 
     def terminate(self, key: ProcessKey, force: bool) -> None:
-        raise not_built("terminating processes")
+        """Asks (SIGTERM) or forces (SIGKILL) one process to end; returns before it has. See `signalling`.
+
+        Raises:
+            Gone, Denied, Mismatch
+        """
+        signalling.send(self._boot, key, signalling.KILL if force else signalling.TERMINATE)
 
     def suspend(self, key: ProcessKey) -> None:
-        raise not_built("suspending processes")
+        """Stops every thread (SIGSTOP); returns before it has. Raises as `terminate`."""
+        signalling.send(self._boot, key, signalling.STOP)
 
     def resume(self, key: ProcessKey) -> None:
-        raise not_built("resuming processes")
+        """Lets a stopped process run on (SIGCONT). Raises as `terminate`."""
+        signalling.send(self._boot, key, signalling.CONTINUE)
 
     def wait(self, key: ProcessKey, timeout_s: float) -> bool:
-        raise not_built("waiting for processes")
+        """Whether the process has ended, at the latest when the time is up; one that is gone has."""
+        return signalling.wait(self._boot, key, timeout_s)
 
     def terminate_container(self, member: ProcessKey, container: Container) -> bool:
-        raise not_built("terminating containers")
+        """False: macOS' kernel knows no containers; those of Docker Desktop are Linux' inside its virtual machine."""
+        tasks.check(self._boot, member)
+        return False
 
     def freeze(self, key: ProcessKey) -> AbstractContextManager[tuple[ThreadState, ...]]:
-        raise not_built("freezing processes")
+        """See `stopping.freeze`."""
+        return stopping.freeze(self._boot, key)
 
     def registers(self, key: ProcessKey) -> tuple[ThreadState, ...]:
-        raise not_built("reading registers")
+        """See `stopping.registers`."""
+        return stopping.registers(self._boot, key)
+
+    def snapshot(self, key: ProcessKey) -> AbstractContextManager[Snapshot]:
+        """See `stopping.snapshot`."""
+        return stopping.snapshot(self._boot, Memory(self._boot), key)
 
     def spawn(self, argv: tuple[str, ...]) -> AbstractContextManager[Spawned]:
-        raise not_built("starting programs")
+        """See `spawn.spawn`."""
+        return spawn.spawn(self._boot, argv)
 
     def trace(self, request: TraceRequest, stop: threading.Event, tally: Tally) -> Iterator[Event]:
-        raise not_built("tracing system calls")
+        """Not on macOS: its ptrace(2) does not stop a process at its calls.
+
+        Raises:
+            Unsupported
+        """
+        raise Unsupported("macOS' ptrace does not stop a process at its system calls", REASON)
+
+    def _signature(self, pid: int) -> int | None:
+        try:
+            return csops.Signatures().status(pid)
+        except OSError:
+            return None

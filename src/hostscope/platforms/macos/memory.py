@@ -41,13 +41,17 @@ class Memory:
             has a file behind it.
         """
         with tasks.opened(self._boot, key, to_read=True) as task:
-            return tuple(self._read(key.pid, task))
+            return self.regions_of(key, task)
 
     @contextmanager
     def open(self, key: ProcessKey) -> Iterator[AddressSpace]:
         """The address space of this very process. Raises as `regions`."""
         with tasks.opened(self._boot, key, to_read=True) as task:
-            yield AddressSpace(key.pid, task, self._page(), partial(tasks.check, self._boot, key))
+            yield self.of_task(key, task)
+
+    def give_way(self) -> None:
+        """Others run before the calling thread from now on (QOS_CLASS_UTILITY)."""
+        mach.give_way()
 
     @contextmanager
     def executable(self, key: ProcessKey) -> Iterator[BinaryIO]:
@@ -67,6 +71,14 @@ class Memory:
                 yield file
         except OSError as failed:
             raise error("open the executable", failed, key.pid) from failed
+
+    def of_task(self, key: ProcessKey, task: int) -> AddressSpace:
+        """The address space behind a right that somebody else holds."""
+        return AddressSpace(key.pid, task, self._page(), partial(tasks.check, self._boot, key))
+
+    def regions_of(self, key: ProcessKey, task: int) -> tuple[Region, ...]:
+        """Its mappings."""
+        return tuple(self._read(key.pid, task))
 
     def _page(self) -> int:
         """Of the kernel; a translated process has smaller ones, which is of no consequence here."""

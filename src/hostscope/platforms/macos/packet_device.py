@@ -56,7 +56,7 @@ class PacketDevice:
             tried(self.name, lambda: bpf.set_number(self.fd, bpf.BIOCSDLT, link))
             self.link = link
         tried(self.name, lambda: bpf.set_number(self.fd, bpf.BIOCIMMEDIATE, 1))
-        tried(self.name, lambda: bpf.set_number(self.fd, bpf.BIOCSEESENT, 1))
+        tried(self.name, lambda: bpf.set_number(self.fd, bpf.BIOCSSEESENT, 1))
         if promiscuous:
             tried(self.name, lambda: bpf.promiscuous(self.fd))
         tried(self.name, lambda: bpf.set_filter(self.fd, program))

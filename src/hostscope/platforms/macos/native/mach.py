@@ -17,6 +17,7 @@ MACH_SEND_INVALID_DEST = 0x10000003
 VM_PROT_READ, VM_PROT_WRITE, VM_PROT_EXECUTE = 1, 2, 4
 SM_COW, SM_PRIVATE, SM_EMPTY, SM_SHARED, SM_TRUESHARED, SM_PRIVATE_ALIASED, SM_SHARED_ALIASED = 1, 2, 3, 4, 5, 6, 7
 VM_PAGE_QUERY_PAGE_PRESENT, VM_PAGE_QUERY_PAGE_PAGED_OUT = 0x1, 0x10
+TASK_AUDIT_TOKEN, QOS_CLASS_UTILITY = 15, 0x11
 TASK_DYLD_INFO, THREAD_EXTENDED_INFO, THREAD_IDENTIFIER_INFO = 17, 5, 4
 _FLAVORS = {"x86_64": 4, "arm64": 6}
 """x86_THREAD_STATE64, ARM_THREAD_STATE64: each is only in its processor's own header."""
@@ -67,6 +68,12 @@ class task_dyld_info(ctypes.Structure):
     )
 
 
+class audit_token_t(ctypes.Structure):
+    """Who a process is, its version among it: it counts up with every fork and exec."""
+
+    _fields_ = (("val", c_uint32 * 8),)
+
+
 class thread_identifier_info(ctypes.Structure):
     """A thread's number."""
 
@@ -95,6 +102,10 @@ SIGNATURES = {
     "task_self_trap": (c_uint32, ()),
     "task_for_pid": (c_int32, (c_uint32, c_int32, c_void_p)),
     "task_read_for_pid": (c_int32, (c_uint32, c_int32, c_void_p)),
+    "task_name_for_pid": (c_int32, (c_uint32, c_int32, c_void_p)),
+    "task_generate_corpse": (c_int32, (c_uint32, c_void_p)),
+    "proc_signal_with_audittoken": (c_int32, (c_void_p, c_int32)),
+    "pthread_set_qos_class_self_np": (c_int32, (c_uint32, c_int32)),
     "pid_for_task": (c_int32, (c_uint32, c_void_p)),
     "mach_port_deallocate": (c_int32, (c_uint32, c_uint32)),
     "mach_vm_region_recurse": (c_int32, (c_uint32, c_void_p, c_void_p, c_void_p, c_void_p, c_void_p)),
@@ -102,8 +113,8 @@ SIGNATURES = {
     "mach_vm_page_range_query": (c_int32, (c_uint32, c_uint64, c_uint64, c_uint64, c_void_p)),
     "mach_vm_deallocate": (c_int32, (c_uint32, c_uint64, c_uint64)),
     "task_info": (c_int32, (c_uint32, c_uint32, c_void_p, c_void_p)),
-    "task_suspend": (c_int32, (c_uint32,)),
-    "task_resume": (c_int32, (c_uint32,)),
+    "task_suspend2": (c_int32, (c_uint32, c_void_p)),
+    "task_resume2": (c_int32, (c_uint32,)),
     "task_threads": (c_int32, (c_uint32, c_void_p, c_void_p)),
     "thread_info": (c_int32, (c_uint32, c_uint32, c_void_p, c_void_p)),
     "thread_get_state": (c_int32, (c_uint32, c_int32, c_void_p, c_void_p)),
@@ -204,6 +215,64 @@ def read_into(task: int, address: int, into: memoryview) -> int:
     code = mach.mach_vm_read_overwrite(task, address, len(into), ctypes.addressof(there), ctypes.byref(got))
     checked("mach_vm_read_overwrite", code)
     return min(got.value, len(into))
+
+
+def corpse(task: int) -> int:
+    """A copy of a task as it is now, which never runs; to be given back by `release`.
+
+    Raises:
+        KernFailure
+        Unsupported
+    """
+    port = c_uint32()
+    checked("task_generate_corpse", mach.task_generate_corpse(task, ctypes.byref(port)))
+    return port.value
+
+
+def suspend(task: int) -> int:
+    """Suspends a task; it runs on with `resume` of what is returned, or when we have ended.
+
+    Raises:
+        KernFailure
+    """
+    token = c_uint32()
+    checked("task_suspend2", mach.task_suspend2(task, ctypes.byref(token)))
+    return token.value
+
+
+def resume(token: int) -> None:
+    """Takes a suspension back."""
+    mach.task_resume2(token)
+
+
+def token_of(pid: int) -> audit_token_t:
+    """Who has a pid now, by a right to the task's name, which shows nothing and can do nothing.
+
+    Raises:
+        KernFailure: it has ended, or is another user's and we are not root.
+    """
+    port, token, count = c_uint32(), audit_token_t(), c_uint32(8)
+    checked("task_name_for_pid", mach.task_name_for_pid(our_task(), pid, ctypes.byref(port)))
+    try:
+        code = mach.task_info(port.value, TASK_AUDIT_TOKEN, ctypes.byref(token), ctypes.byref(count))
+    finally:
+        release(port.value)
+    checked("task_info", code)
+    return token
+
+
+def signal(token: audit_token_t, number: int) -> int:
+    """Sends a signal to the very process that a token is of; Darwin's error number, 0 when it was sent.
+
+    Raises:
+        Unsupported: this macOS cannot (before 12).
+    """
+    return int(mach.proc_signal_with_audittoken(ctypes.byref(token), number))
+
+
+def give_way() -> None:
+    """Lets what people wait for run before the calling thread."""
+    mach.pthread_set_qos_class_self_np(QOS_CLASS_UTILITY, 0)
 
 
 def pages(task: int, address: int, count: int, page_bytes: int) -> list[bool]:
