@@ -71,7 +71,8 @@ class Thread(Struct, frozen=True):
     state: str
     user_ns: int
     system_ns: int
-    started_at_ns: int
+    started_at_ns: int | None
+    """None on macOS, which does not tell."""
     last_cpu: int | None
     start_address: int | None = None
     """Where it began to run; None where the system does not tell."""
