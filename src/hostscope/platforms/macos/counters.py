@@ -2,10 +2,11 @@
 
 import ctypes
 import time
+from collections.abc import Iterator
 
-from hostscope.errors import Unavailable
+from hostscope.errors import Unavailable, Unsupported
 from hostscope.model.gap import Gap, Reason
-from hostscope.model.host import HostCounters
+from hostscope.model.host import HostCounters, NamedCounter
 from hostscope.platforms.macos.native import host_statistics, sysctls
 from hostscope.platforms.macos.native.mach import KernFailure
 from hostscope.platforms.macos.translate import error, gap
@@ -69,6 +70,10 @@ class Counters:
             disks=(),
             gaps=(*UNSUPPORTED, *gaps),
         )
+
+    def named(self, paths: tuple[str, ...], interval_s: float) -> Iterator[NamedCounter]:
+        """Not on this system."""
+        raise Unsupported("macOS has no counters by name", "sysctl -a lists what the kernel tells by name")
 
 
 def _number(name: str) -> int:
