@@ -112,9 +112,9 @@ class Io(Struct, frozen=True, gc=False):
     """Fetched from storage."""
     written_bytes: int | None
     """Sent towards storage."""
-    read_call_bytes: int
-    """Asked for by read calls, caches and pipes included."""
-    written_call_bytes: int
+    read_call_bytes: int | None
+    """Asked for by read calls, caches and pipes included; None on macOS."""
+    written_call_bytes: int | None
 
 
 class Activity(Struct, frozen=True, gc=False):

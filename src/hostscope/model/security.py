@@ -113,6 +113,13 @@ class HostSecurity(Struct, frozen=True):
     """Windows: products that registered with the Security Center."""
     antivirus_health: str | None = None
     """Windows: ``good not-monitored poor snoozed``: what the Security Center says of them together."""
+    sip_allows: tuple[str, ...] | None = None
+    """macOS: what System Integrity Protection was told to allow, such as ``unrestricted-filesystem``; empty when all of
+    it protects. Source: csr_get_active_config."""
+    sip_blocks: tuple[str, ...] | None = None
+    """macOS: what it therefore blocks, in words."""
+    sip_paths: tuple[str, ...] | None = None
+    """macOS: folders whose files it protects; below /usr and /System there are exceptions."""
     gaps: tuple[Gap, ...] = ()
 
 

@@ -1,11 +1,12 @@
-"""The package database. macOS: not built yet."""
+"""The package database."""
 
+from hostscope.errors import Unsupported
 from hostscope.model.package import FileOwner
-from hostscope.platforms.macos.translate import not_built
 
 
 class Packages:
-    """Answers `Unsupported` for now."""
+    """macOS has receipts of what installers wrote, and no index from a file to its package that can be trusted."""
 
     def owner(self, path: str) -> FileOwner | None:
-        raise not_built("owners of files")
+        """Raises `Unsupported`."""
+        raise Unsupported("macOS has no database of files and their packages", "hostscope verify checks signatures")

@@ -213,7 +213,8 @@ def parse_usage(raw: bytes) -> Usage:
         raise ValueError(f"{len(raw)} bytes of resource usage")
     peak, billed = _V4.unpack_from(raw) if len(raw) >= USAGE_V4_BYTES else (None, None)
     energy = _V6.unpack_from(raw)[0] if len(raw) >= USAGE_V6_BYTES else None
-    return Usage(*_V2.unpack_from(raw), peak, billed, energy)
+    footprint, user, system, read, written = _V2.unpack_from(raw)
+    return Usage(footprint, user, system, read, written, peak, billed, energy)
 
 
 class Arguments(Struct, frozen=True, gc=False):

@@ -1,13 +1,15 @@
 """macOS' error numbers, told apart; and the answer of what is not built yet."""
 
-import errno
-
 from hostscope.errors import Denied, Error, Gone, NativeError, Unsupported
 from hostscope.model.gap import Gap, Reason
+from hostscope.platforms.macos.native import errnos
 
-REFUSED = frozenset({errno.EACCES, errno.EPERM})
-VANISHED = frozenset({errno.ESRCH})
-"""ESRCH is 3 on Darwin and Linux alike."""
+REFUSED = frozenset({errnos.EACCES, errnos.EPERM})
+VANISHED = frozenset({errnos.ESRCH})
+ABSENT = frozenset({errnos.ENOTSUP, errnos.ENOSYS, errnos.ENOPROTOOPT})
+"""This macOS has no such call."""
+CUT_OFF = frozenset({errnos.ENOMEM, errnos.ERANGE, errnos.EOVERFLOW})
+"""The answer has no room, however much was given."""
 
 ROOT_HINT = "needs root; System Integrity Protection refuses some processes to root too"
 
@@ -28,6 +30,10 @@ def gap(field: str, failed: OSError) -> Gap:
         return Gap(field, Reason.DENIED, ROOT_HINT)
     if failed.errno in VANISHED:
         return Gap(field, Reason.GONE)
+    if failed.errno in ABSENT:
+        return Gap(field, Reason.UNSUPPORTED, failed.strerror)
+    if failed.errno in CUT_OFF:
+        return Gap(field, Reason.TRUNCATED, failed.strerror)
     return Gap(field, Reason.UNAVAILABLE, failed.strerror)
 
 

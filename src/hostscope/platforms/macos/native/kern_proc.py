@@ -4,6 +4,9 @@ import ctypes
 from ctypes import c_char, c_int8, c_int16, c_int32, c_int64, c_uint8, c_uint16, c_uint32, c_uint64
 from typing import Any
 
+from hostscope.platforms.macos.native import sysctls
+from hostscope.platforms.macos.native.library import clear_errno, failed
+
 CTL_KERN, KERN_PROC, KERN_PROC_ALL, KERN_PROC_PID, KERN_ARGMAX, KERN_PROCARGS2 = 1, 14, 0, 1, 8, 49
 SIDL, SRUN, SSLEEP, SSTOP, SZOMB = 1, 2, 3, 4, 5
 P_LP64, P_SYSTEM, P_TRACED, P_TRANSLATED = 0x4, 0x200, 0x800, 0x20000
@@ -112,3 +115,29 @@ class kinfo_proc(ctypes.Structure):
 
 C_PATHS = {"extern_proc.p_starttime": "p_un.__p_starttime", "eproc": "kinfo_proc::eproc"}
 BOOLEANS = ("extern_proc.sigwait",)
+_MOST_ARGUMENT_BYTES = 1 << 24
+
+
+class ArgumentReader:
+    """Reads what processes were started with, one after another, into one buffer as large as arguments may be."""
+
+    def __init__(self) -> None:
+        limit = int.from_bytes(sysctls.read_name("kern.argmax")[:4], "little")
+        self._room = max(4096, min(limit, _MOST_ARGUMENT_BYTES))
+        self._buffer = ctypes.create_string_buffer(self._room)
+        self._numbers = (c_int32 * 3)(CTL_KERN, KERN_PROCARGS2, 0)
+        self._size = c_uint64()
+
+    def read(self, pid: int) -> bytes:
+        """The answer of KERN_PROCARGS2 in bytes.
+
+        Raises:
+            OSError: EINVAL for a process that is gone, one without arguments (a zombie, the kernel's own) and one of
+                another user alike.
+        """
+        self._numbers[2], self._size.value = pid, self._room
+        clear_errno()
+        size = ctypes.byref(self._size)
+        if sysctls.values.sysctl(self._numbers, 3, self._buffer, size, None, 0) != 0:
+            raise failed("sysctl KERN_PROCARGS2")
+        return ctypes.string_at(self._buffer, min(self._size.value, self._room))

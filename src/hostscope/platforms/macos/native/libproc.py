@@ -314,7 +314,7 @@ def read_list(pid: int, flavor: int, entry_bytes: int, most: int = 1 << 20) -> t
         if filled <= 0 and ctypes.get_errno():
             raise failed("proc_pidinfo")
         if filled < room or room * 2 > most:
-            return buffer.raw[:filled], filled < room
+            return ctypes.string_at(buffer, filled), filled < room
         room *= 2
 
 
@@ -337,7 +337,7 @@ def read_path(pid: int, buffer: "ctypes.Array[c_char]") -> bytes:
     length = libproc.proc_pidpath(pid, buffer, PROC_PIDPATHINFO_MAXSIZE)
     if length <= 0:
         raise failed("proc_pidpath")
-    return buffer.raw[:length]
+    return ctypes.string_at(buffer, length)
 
 
 def path_buffer() -> "ctypes.Array[c_char]":
