@@ -51,9 +51,8 @@ def macho_layout(
 def _segment(region: Region, offset: int | None) -> bytes:
     protection = sum(bit for letter, bit in _LETTERS if letter in region.permissions)
     held = 0 if offset is None else region.size_bytes
-    return SEGMENT.pack(
-        LC_SEGMENT_64, SEGMENT.size, b"", region.start, region.size_bytes, offset or 0, held, protection, protection, 0, 0
-    )  # fmt: skip
+    place_in_file = (region.start, region.size_bytes, offset or 0, held)
+    return SEGMENT.pack(LC_SEGMENT_64, SEGMENT.size, b"", *place_in_file, protection, protection, 0, 0)
 
 
 def _thread(state: bytes, architecture: str) -> bytes:

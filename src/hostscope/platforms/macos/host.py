@@ -4,10 +4,7 @@ from collections.abc import Mapping
 
 from hostscope.model.gap import Gap, Reason
 from hostscope.platforms import base
-from functools import cache
-
 from hostscope.platforms.base import Host
-from hostscope.platforms.deferred import deferred
 from hostscope.platforms.deferred import deferred
 from hostscope.platforms.macos.clock import read_boot
 from hostscope.platforms.macos.privileges import Privileges
@@ -74,15 +71,12 @@ class _Parts:
         return Files(self.privileges)
 
     def packages(self) -> base.Packages:
-        from hostscope.platforms.macos.names import Accounts
-from hostscope.platforms.macos.owners import owners_of
-from hostscope.platforms.macos.packages import Packages
+        from hostscope.platforms.macos.packages import Packages
 
         return Packages()
 
     def containers(self) -> base.Containers:
-        from hostscope.platforms.macos.clock import read_boot
-from hostscope.platforms.macos.containers import Containers
+        from hostscope.platforms.macos.containers import Containers
 
         return Containers()
 
