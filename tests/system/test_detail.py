@@ -254,7 +254,7 @@ found = read_detail({os.getpid()}, frozenset(PARTS))
 told = [{{gap.field: gap.reason for gap in found.gaps}}, len(found.threads)]
 """
     gaps, threads = run_told(script, drop=True)
-    assert gaps == dict.fromkeys(("open_files", "maps", "sockets", "environment"), "denied")
+    assert gaps == dict.fromkeys(("open_files", "maps", "sockets", "environment", "modules"), "denied")
     assert threads >= 1
 
 

@@ -18,7 +18,7 @@ from hostscope.model.service import ServiceState
 from hostscope.platforms.base import Host
 from hostscope.platforms.tally import Tally
 
-PARTS = frozenset({"open_files", "maps", "threads", "sockets", "environment"})
+PARTS = frozenset({"open_files", "maps", "threads", "sockets", "environment", "modules", "windows"})
 _LINEAGE = frozenset({"state", "exe", "argv", "owner"})
 
 

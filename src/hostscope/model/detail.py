@@ -100,7 +100,7 @@ class ProcessDetail(Struct, frozen=True):
     /proc/PID/net does not tell; ``hostscope net PID`` tells more."""
     environment: tuple[Variable, ...] | None = None
     modules: tuple[Module, ...] | None = None
-    """The program first where the system says so."""
+    """Windows: the program first. Linux: files that are mapped to be executed, by address."""
     windows: tuple[Window, ...] | None = None
-    """Empty on systems whose windows belong to no process in particular."""
+    """None on systems whose kernels know nothing of windows."""
     gaps: tuple[Gap, ...] = ()

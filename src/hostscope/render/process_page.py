@@ -4,14 +4,16 @@ from collections.abc import Callable, Iterable, Iterator
 from shlex import quote
 from time import time_ns
 
+from hostscope.model.detail import Thread
 from hostscope.model.gap import Gap
 from hostscope.model.inspection import ProcessInspection
-from hostscope.model.process import Account, Executable, Process, UnixIds
+from hostscope.model.process import Account, Executable, Io, Process, UnixIds
 from hostscope.render.columns import render_command
 from hostscope.render.page import Fact, describe, facts, grid, missing, section
 from hostscope.render.socket_columns import render_protocol
 from hostscope.render.table import PLAIN, Style
 from hostscope.render.units import render_bytes, render_duration, render_instant, render_ratio
+from hostscope.render.windows_facts import windows_facts
 
 MOST_ROWS = 40
 """Open files, sockets and threads that are shown of each."""
@@ -28,6 +30,7 @@ def render_process(inspection: ProcessInspection, style: Style = PLAIN) -> str:
         section("Identity and powers", facts(_security(process)), style),
         section("Capabilities", facts(_capabilities(process)), style),
         section("Namespaces", facts(_namespaces(process)), style),
+        section("Windows", facts(windows_facts(process)), style),
         section("Container and service", facts(_isolation(inspection)), style),
         section("Resources", facts(_resources(process)), style),
         *(section(title, lines(inspection), style) for title, lines in HOLDINGS.items()),
@@ -48,7 +51,8 @@ def _identity(process: Process) -> Iterable[Fact]:
     yield ("user", account(process.owner)) if process.owner else missing(gaps, "owner", "user")
     if process.session:
         yield "terminal", process.session.terminal
-        yield "session", f"{process.session.session}, process group {process.session.group}"
+        group = f", process group {process.session.group}" if process.session.group is not None else ""
+        yield "session", f"{process.session.session}{group}"
     yield "kernel thread", "yes" if process.kernel else None
 
 
@@ -191,7 +195,8 @@ def _resources(process: Process) -> Iterable[Fact]:
         share = f", {render_ratio(cpu.ratio)} %" if cpu.ratio is not None else ""
         yield "processor", f"user {render_duration(cpu.user_ns)}, system {render_duration(cpu.system_ns)}{share}"
     if schedule := process.schedule:
-        yield "schedule", f"{schedule.policy}, priority {schedule.priority}, nice {schedule.nice}"
+        nice = f", nice {schedule.nice}" if schedule.nice is not None else ""
+        yield "schedule", f"{schedule.policy}, priority {schedule.priority}{nice}"
     if memory := process.memory:
         named = {
             "resident": memory.resident_bytes, "virtual": memory.virtual_bytes, "shared": memory.shared_bytes,
@@ -200,7 +205,7 @@ def _resources(process: Process) -> Iterable[Fact]:
         }  # fmt: skip
         yield "memory", ", ".join(f"{name} {render_bytes(size)}" for name, size in named.items() if size is not None)
     if io := process.io:
-        yield "storage", f"read {render_bytes(io.read_bytes)}, written {render_bytes(io.written_bytes)}"
+        yield from _io(io)
     else:
         yield missing(gaps, "io", "storage")
     if activity := process.activity:
@@ -213,6 +218,14 @@ def _resources(process: Process) -> Iterable[Fact]:
     )
     if process.linux and process.linux.oom_score is not None:
         yield "OOM score", f"{process.linux.oom_score} (adjusted by {process.linux.oom_score_adj})"
+
+
+def _io(io: Io) -> Iterator[Fact]:
+    """What reached storage; where that is not counted, what calls read and wrote."""
+    if io.read_bytes is not None and io.written_bytes is not None:
+        yield "storage", f"read {render_bytes(io.read_bytes)}, written {render_bytes(io.written_bytes)}"
+    else:
+        yield "calls", f"read {render_bytes(io.read_call_bytes)}, wrote {render_bytes(io.written_call_bytes)}"
 
 
 def _open_files(inspection: ProcessInspection) -> list[str]:
@@ -254,7 +267,28 @@ def _maps(inspection: ProcessInspection) -> list[str]:
 def _threads(inspection: ProcessInspection) -> list[str]:
     threads = inspection.detail.threads or ()
     rows = [(str(t.tid), t.state, render_duration(t.user_ns + t.system_ns), t.name) for t in threads]
-    return grid(("TID", "STATE", "CPU", "NAME"), rows, MOST_ROWS)
+    if not any(t.start_address for t in threads):
+        return grid(("TID", "STATE", "CPU", "NAME"), rows, MOST_ROWS)
+    begun = [(*row, _begun(thread)) for row, thread in zip(rows, threads, strict=True)]
+    return grid(("TID", "STATE", "CPU", "NAME", "STARTED AT"), begun, MOST_ROWS)
+
+
+def _begun(thread: Thread) -> str:
+    if thread.start_address is None:
+        return "-"
+    return f"{thread.start_address:#x} {thread.start_module or '(in no module)'}"
+
+
+def _modules(inspection: ProcessInspection) -> list[str]:
+    modules = inspection.detail.modules or ()
+    rows = [(f"{m.base:#x}", render_bytes(m.size_bytes), m.path) for m in modules]
+    return grid(("BASE", "SIZE", "FILE"), rows, MOST_ROWS)
+
+
+def _windows(inspection: ProcessInspection) -> list[str]:
+    windows = inspection.detail.windows or ()
+    rows = [(f"{w.handle:#x}", "yes" if w.visible else "no", w.window_class, w.title) for w in windows]
+    return grid(("WINDOW", "VISIBLE", "CLASS", "TITLE"), rows, MOST_ROWS)
 
 
 def _environment(inspection: ProcessInspection) -> list[str]:
@@ -266,6 +300,8 @@ HOLDINGS: dict[str, Callable[[ProcessInspection], list[str]]] = {
     "Sockets": _sockets,
     "Memory maps": _maps,
     "Threads": _threads,
+    "Modules": _modules,
+    "Windows on the desktop": _windows,
     "Environment": _environment,
 }
 """What the process holds, by heading."""

@@ -16,6 +16,7 @@ from hostscope.model.socket import Socket, SocketOwner, SocketRequest
 from hostscope.model.text import decode, encode
 from hostscope.platforms.linux import translate
 from hostscope.platforms.linux.clock import TICK_NS, read_boot
+from hostscope.platforms.linux.modules import modules_of
 from hostscope.platforms.linux.names import Accounts
 from hostscope.platforms.linux.parse import PF_KTHREAD, parse_stat
 from hostscope.platforms.linux.parse_detail import (
@@ -36,7 +37,9 @@ from hostscope.platforms.linux.socket_records import Records
 from hostscope.platforms.linux.socket_tables import TABLES
 from hostscope.platforms.linux.system import read_booted_at_ns
 
-PARTS = ("open_files", "maps", "threads", "sockets", "environment")
+PARTS = ("open_files", "maps", "threads", "sockets", "environment", "modules")
+ELSEWHERE = frozenset({"windows"})
+"""Parts that other systems have: the kernel knows nothing of windows."""
 ROWS_LIMIT = 200_000
 """Descriptors, threads or maps of one process."""
 MAPS_LIMIT = 1 << 25
@@ -63,7 +66,7 @@ def read_detail(pid: int, parts: frozenset[str], booted_at_ns: int | None = None
     Cost: five system calls a descriptor, three a thread; one read per 4 KiB of maps; nine tables for sockets, each
         with all sockets of the network namespace.
     """
-    if unknown := parts - set(PARTS):
+    if unknown := parts - set(PARTS) - ELSEWHERE:
         raise UsageError(f"unknown part {sorted(unknown)[0]!r}", f"parts: {', '.join(PARTS)}")
     try:
         directory = os.open(f"/proc/{pid}", PATH_ONLY)
@@ -117,12 +120,14 @@ class _Reader:
         def part(name: str, read: Callable[[], tuple[Part, ...]]) -> tuple[Part, ...] | None:
             return self._attempt(name, read) if name in parts else None
 
+        maps = part("maps", self._maps)
         return ProcessDetail(
             open_files=part("open_files", self._open_files),
-            maps=part("maps", self._maps),
+            maps=maps,
             threads=part("threads", self._threads),
             sockets=part("sockets", self._sockets),
             environment=part("environment", self._environment),
+            modules=part("modules", lambda: modules_of(self._maps() if maps is None else maps)),
             gaps=tuple(self._gaps),
         )
 

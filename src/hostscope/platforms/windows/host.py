@@ -30,9 +30,9 @@ def open_host() -> Host:
         name="windows",
         processes=deferred(lambda: parts.processes(memory, sockets)),
         security=deferred(parts.security),
-        files=Files(),
+        files=Files(memory),
         packages=Packages(),
-        containers=Containers(),
+        containers=parts.containers,
         services=Services(),
         sockets=sockets,
         traffic=deferred(parts.traffic),
@@ -52,7 +52,7 @@ class _Parts:
     """What several parts share, and how those that share it are built."""
 
     def __init__(self) -> None:
-        self.privileges = Privileges()
+        self.privileges, self.containers = Privileges(), Containers()
 
     @cached_property
     def boot(self) -> Boot:
@@ -63,7 +63,7 @@ class _Parts:
         from hostscope.platforms.windows.processes import Processes
         from hostscope.platforms.windows.security_context import SecurityContexts
 
-        return Processes(self.boot, SecurityContexts(), self.privileges, memory, sockets)
+        return Processes(self.boot, SecurityContexts(containers=self.containers), self.privileges, memory, sockets)
 
     def security(self) -> base.Security:
         from hostscope.platforms.windows.security import Security
