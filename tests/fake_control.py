@@ -15,7 +15,7 @@ from hostscope.model.memory import ThreadState
 from hostscope.model.process import Process
 from hostscope.model.response import Identity, Role
 from hostscope.model.syscall import TraceRequest
-from hostscope.platforms.base import Host, Spawned
+from hostscope.platforms.base import Host, Snapshot, Spawned
 from hostscope.platforms.tally import Tally
 
 
@@ -88,6 +88,9 @@ class FakeControl:
 
     def registers(self, key: ProcessKey) -> tuple[ThreadState, ...]:
         raise Unsupported("a made-up process has no threads")
+
+    def snapshot(self, key: ProcessKey) -> AbstractContextManager[Snapshot]:
+        raise Unsupported("a made-up process has no memory")
 
     def spawn(self, argv: tuple[str, ...]) -> AbstractContextManager[Spawned]:
         raise Unsupported("nothing can be started on a made-up host")

@@ -15,7 +15,7 @@ from hostscope.cli.show import say, strict_code
 from hostscope.errors import UsageError
 from hostscope.model.answer import Answer
 from hostscope.model.event import CoverageChange, Event, SystemCall
-from hostscope.model.syscall import DEFAULT_CALLS, TraceRequest
+from hostscope.model.syscall import TraceRequest
 from hostscope.render.call_columns import CALLS
 from hostscope.render.coverage import render_coverage
 from hostscope.render.documents import encode_coverage, encode_json
@@ -30,12 +30,15 @@ FORMATS = ("table", "ndjson", "strace")
 COMMAND_AT = "hostscope.command"
 
 EPILOG = """\b
-Groups: memory process file network all. Without --calls: mprotect, mmap and munmap.
+Groups: memory process file network all. Without --calls: mprotect, mmap and munmap; on Windows memory and process,
+which are VirtualAlloc, VirtualProtect, WriteProcessMemory and CreateRemoteThread with their Ex and Nt forms.
 Marked are w-to-x (memory that could be written becomes executable), executable-anonymous and writable-executable.
 --filter takes arguments by their names, and call, result, error, pid, tid, duration, remarks.
 
 \b
 As root calls are seen in the kernel (--method ebpf), which does not stop the process; else by ptrace, which does.
+On Windows nothing sees calls without stopping the process: --method debugger does that, --method regions compares what
+is mapped and which threads there are, every so often, without attaching.
 With a command, its exit code is ours, and calls are shown on standard error.
 
 \b
@@ -59,19 +62,19 @@ class _WithCommand(click.Command):
 
 @click.command("trace", cls=_WithCommand, epilog=EPILOG)
 @click.argument("targets", nargs=-1, metavar="[TARGET]... [-- COMMAND]")
-@click.option("--calls", default=",".join(DEFAULT_CALLS), show_default=True, metavar="A,B", help="Calls and groups.")
+@click.option("--calls", metavar="A,B", help="Calls and groups; see below for the usual ones.")
 @click.option("--no-children", is_flag=True, help="Do not follow processes that the traced ones start.")
 @click.option("--durations", is_flag=True, help="How long each call took.")
 @click.option("-c", "--summary", is_flag=True, help="Only count, as strace -c does.")
 @click.option("--format", type=click.Choice(FORMATS), default="table", help="Form of the output.")
-@click.option("--method", metavar="NAME", help="ebpf or ptrace on Linux.")
+@click.option("--method", metavar="NAME", help="ebpf or ptrace on Linux; debugger or regions on Windows.")
 @options("output", "filter", "limit", "duration", "reveal", *COMMON)
 @click.pass_context
 def command(
     context: click.Context,
     /,
     targets: tuple[str, ...],
-    calls: str,
+    calls: str | None,
     no_children: bool,
     durations: bool,
     summary: bool,
@@ -82,7 +85,7 @@ def command(
     if bool(program) == bool(targets):
         raise UsageError("name processes, or a command behind --", "see: hostscope trace --help")
     choices = Choices(targets=targets, **(given | {"watch": True}))
-    chosen = tuple(name.strip() for name in calls.split(",") if name.strip())
+    chosen = tuple(name.strip() for name in (calls or "").split(",") if name.strip())
     with (
         open_session(choices.replay, reveal=choices.reveal, lower=True) as session,
         stopping(choices.duration) as stop,

@@ -13,7 +13,7 @@ from hostscope.cli.refresh import stopping
 from hostscope.cli.show import say, strict_code
 from hostscope.errors import Gone
 from hostscope.model.answer import Answer
-from hostscope.model.event import KINDS, Event, EventRequest
+from hostscope.model.event import KINDS, KINDS_OF, Event, EventRequest
 from hostscope.model.key import ProcessKey
 from hostscope.render.coverage import render_coverage
 from hostscope.render.documents import encode_coverage, encode_json, render_json
@@ -26,17 +26,19 @@ FORMATS = ("table", "json", "ndjson")
 DEFAULT_INTERVAL_S = 1.0
 
 EPILOG = f"""\b
-Kinds: {", ".join(KINDS)}.
+Kinds: {", ".join(KINDS)}; on Windows {", ".join(KINDS_OF["windows"])}.
   start exec exit      programs with their arguments, exit codes, run time, processor time and peak memory
   credentials          users, groups and sessions; with --capabilities also capabilities
   ptrace, module       who traces whom; kernel modules that are loaded
+  image, thread        programs and libraries that are loaded; threads that begin and end (Windows)
   socket               TCP, SCTP and DCCP: connect, accept, listen, close. An accepted connection is told of when it
                        is made, with the process that listens
 A target is a pid, a key, :PORT, or a name, also of processes that come later; all that they start is shown with them.
 
 \b
 As root events come from the kernel (--method ring-buffer, else proc-connector), and none is lost without a LOST line.
-Others see what differs between two looks (--method polling).
+Others see what differs between two looks (--method polling). On Windows events come from a tracing session
+(--method etw), which takes an administrator.
 
 \b
 Examples: hostscope watch
@@ -50,7 +52,7 @@ Examples: hostscope watch
 @click.option("--capabilities", is_flag=True, help="Changes of capabilities: costs 0.1 us of every system call.")
 @click.option("--buffer-bytes", type=click.IntRange(min=4096), metavar="N", help="Room for events in the kernel.")
 @click.option("--format", type=click.Choice(FORMATS), default="table", help="Form of the output.")
-@click.option("--method", metavar="NAME", help="ring-buffer or proc-connector on Linux; polling.")
+@click.option("--method", metavar="NAME", help="ring-buffer or proc-connector on Linux; etw on Windows; polling.")
 @options("output", "limit", "interval", "duration", "reveal", *COMMON)
 def command(targets: tuple[str, ...], kinds: str, capabilities: bool, buffer_bytes: int | None, **given: Any) -> int:
     """Show what happens to processes, until interrupted: each start, program, end, and whatever else is asked for."""
@@ -73,8 +75,7 @@ def command(targets: tuple[str, ...], kinds: str, capabilities: bool, buffer_byt
 
 
 def _kinds(text: str) -> frozenset[str]:
-    names = frozenset(name.strip() for name in text.split(",") if name.strip())
-    return frozenset(KINDS) if names == {"all"} else names
+    return frozenset(name.strip() for name in text.split(",") if name.strip())
 
 
 def _followed(session: LocalSession, targets: tuple[str, ...]) -> tuple[frozenset[ProcessKey], frozenset[str]]:

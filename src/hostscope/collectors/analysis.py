@@ -75,7 +75,7 @@ def _analysis(core: CoreFile, request: AnalysisRequest, rules: Rules | None) -> 
         gaps += [Gap("memory", Reason.UNAVAILABLE, missing) for missing in core.manifest.incomplete]
     return DumpAnalysis(
         file=core.path,
-        image="raw" if core.elf is None else "core",
+        image=core.image,
         architecture=core.architecture,
         pid=pid,
         name=name,
@@ -146,7 +146,7 @@ def _modules(core: CoreFile) -> Iterator[Module]:
     """Files in the order of addresses, each with all its regions."""
     spans: dict[str, list[Region]] = {}
     for region in core.regions:
-        if region.inode and region.path:
+        if region.has_file and region.path:
             spans.setdefault(region.path, []).append(region)
     for path, regions in spans.items():
         executable = any("x" in region.permissions for region in regions)
@@ -157,6 +157,8 @@ def _build_id(core: CoreFile, first: Region) -> str | None:
     """Of a module whose headers are in memory, as loaded: segments lie at their addresses, not at their offsets."""
     if first.offset:
         return None
+    if found := core.build_id(first.start):
+        return found
 
     def read(offset: int, size: int) -> bytes:
         return core.read(first.start + offset, min(size, 1 << 20))

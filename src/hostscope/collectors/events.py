@@ -10,7 +10,7 @@ from hostscope.collectors import lifecycle
 from hostscope.errors import Denied, Unsupported, UsageError
 from hostscope.model.answer import Answer
 from hostscope.model.event import (
-    KINDS,
+    EVERYTHING,
     SCHEMAS,
     Body,
     CoverageChange,
@@ -21,6 +21,7 @@ from hostscope.model.event import (
     ProcessExec,
     ProcessStart,
     PtraceAttach,
+    kinds_of,
 )
 from hostscope.model.key import ProcessKey
 from hostscope.model.process import Process
@@ -48,6 +49,8 @@ def collect(
         UsageError: no such kind or method.
         Denied, Unsupported: the named method cannot be used here, or none can.
     """
+    if EVERYTHING in request.kinds:
+        request = replace(request, kinds=frozenset(kinds_of(host.name)))
     tally = Tally()
     events = _events(host, request, stop, tally)
     if keys or names:
@@ -79,7 +82,7 @@ def _events(host: Host, request: EventRequest, stop: threading.Event, tally: Tal
 
 def _poll(host: Host, request: EventRequest, stop: threading.Event, tally: Tally) -> Iterator[Event]:
     """The first look is made at once: it fails where the caller can see it."""
-    unknown = sorted(request.kinds - set(KINDS))
+    unknown = sorted(request.kinds - set(kinds_of(host.name)))
     if unknown or request.capabilities or request.kinds - POLLED:
         others = unknown or [*sorted(request.kinds - POLLED), *(["capabilities"] if request.capabilities else [])]
         raise UsageError(f"polling cannot see {', '.join(others)}", f"kinds: {', '.join(sorted(POLLED))}")

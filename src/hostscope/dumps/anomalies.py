@@ -29,7 +29,7 @@ def region_anomalies(regions: Iterable[Region]) -> Iterator[Anomaly]:
 def _executable(region: Region) -> Iterator[Anomaly]:
     if "w" in region.permissions:
         yield _of(region, "writable-executable", "high", "can be written and run; compilers at run time do this", True)
-    if not region.inode:
+    if not region.has_file:
         where = region.path or "anonymous memory"
         detail = f"executable, and no file behind it ({where}); compilers at run time (JIT) and trampolines do this"
         yield _of(region, "executable-without-file", "medium", detail, True)
@@ -43,7 +43,7 @@ def _executable(region: Region) -> Iterator[Anomaly]:
 def thread_anomalies(threads: Iterable[DumpedThread], regions: Sequence[Region], read: Read) -> Iterator[Anomaly]:
     """Threads that run, or will return to, code outside of every file."""
     code = [region for region in regions if "x" in region.permissions and region.path not in OWN_CODE]
-    foreign = [region for region in code if not region.inode]
+    foreign = [region for region in code if not region.has_file]
     for thread in threads:
         if thread.instruction is not None:
             yield from _running(thread, thread.instruction, regions)
@@ -53,7 +53,7 @@ def thread_anomalies(threads: Iterable[DumpedThread], regions: Sequence[Region],
 
 def _running(thread: DumpedThread, instruction: int, regions: Sequence[Region]) -> Iterator[Anomaly]:
     region = find(regions, instruction)
-    if region and (region.inode or region.path in OWN_CODE):
+    if region and (region.has_file or region.path in OWN_CODE):
         return
     where = region.path or "anonymous memory" if region else "no mapping at all"
     start, end = (region.start, region.end) if region else (instruction, instruction)
@@ -87,7 +87,7 @@ def image_anomalies(auxv: bytes, regions: Sequence[Region], exe: str | None, rea
         if region is None:
             detail = f"the {name} that the kernel loaded at {address:#x} are not mapped any more"
             yield Anomaly("hollowed-image", "critical", address, address, exe, detail, False)
-        elif not region.inode:
+        elif not region.has_file:
             detail = f"the {name} that the kernel loaded at {address:#x} lie in memory without a file"
             yield _of(region, "hollowed-image", "critical", detail, False)
         elif exe and region.path != exe:

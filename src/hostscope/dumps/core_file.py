@@ -1,4 +1,4 @@
-"""A dump as an address space: our cores and raw images, gdb's and the kernel's cores.
+"""A dump as an address space: our cores and raw images, gdb's and the kernel's cores, Windows' minidumps.
 
 Everything in such a file is foreign: sizes and offsets are checked against the file, and what it does not hold reads as
 nothing.
@@ -15,7 +15,10 @@ from msgspec.structs import replace
 
 from hostscope.binaries.elf import ET_CORE, PF_R, PF_W, PF_X, PT_LOAD, PT_NOTE, Elf, Note, parse_elf, parse_notes
 from hostscope.dumps.core_notes import NT_AUXV, NT_FILE, NT_PRPSINFO, NT_PRSTATUS
+from hostscope.dumps.loaded_image import parse_image
 from hostscope.dumps.manifest import MOST_BYTES, SUFFIX, parse_manifest
+from hostscope.dumps.minidump import Minidump, command_line, describe, parse_minidump
+from hostscope.dumps.minidump_form import pointers
 from hostscope.dumps.positional import READ_ONLY, data_range, read_at, write_at
 from hostscope.errors import UsageError
 from hostscope.model.dump import DumpedThread, Manifest, Piece
@@ -25,6 +28,7 @@ from hostscope.model.text import decode
 MOST_NOTE_BYTES = 1 << 28
 MOST_UNPACKED_BYTES = 1 << 40
 ZSTD = b"\x28\xb5\x2f\xfd"
+MINIDUMP = b"MDMP"
 _STATUS_REGISTERS = 112
 _PLACES = {"x86_64": (16, 19), "aarch64": (32, 31)}
 """Of the instruction and stack pointers among the registers."""
@@ -51,14 +55,25 @@ class CoreFile:
         self.path = path
         self.manifest = manifest
         self.size_bytes = os.fstat(fd).st_size
-        self.elf = None if manifest and manifest.image == "raw" else self._parse()
+        raw = manifest is not None and manifest.image == "raw"
+        self.minidump = self._minidump() if not raw and self._at(0, 4) == MINIDUMP else None
+        self.elf = None if raw or self.minidump else self._parse()
         self.notes = tuple(self._notes(self.elf)) if self.elf else ()
         self.held = _bounded(tuple(self._held()), self.size_bytes)
         self.regions = tuple(one.region for one in self.held)
 
     @property
+    def image(self) -> str:
+        """``core``, ``minidump`` or ``raw``."""
+        if self.minidump:
+            return "minidump"
+        return "core" if self.elf else "raw"
+
+    @property
     def architecture(self) -> str:
         """As kernels call it; ``unknown`` for raw images without a manifest."""
+        if self.minidump:
+            return self.minidump.architecture
         if self.elf:
             return self.elf.architecture
         return self.manifest.observer.architecture if self.manifest else "unknown"
@@ -94,6 +109,9 @@ class CoreFile:
 
     def threads(self) -> Iterator[DumpedThread]:
         """In the order of the file: the one that had the signal first."""
+        if self.minidump:
+            yield from _minidump_threads(self.minidump, self)
+            return
         places = _PLACES.get(self.architecture)
         for note in self.notes:
             if note.type == NT_PRSTATUS and note.owner == b"CORE" and len(note.data) > _STATUS_REGISTERS:
@@ -110,6 +128,8 @@ class CoreFile:
 
     def process(self) -> tuple[int | None, str | None, str | None]:
         """Pid, name and arguments."""
+        if self.minidump:
+            return _minidump_process(self.minidump, self)
         info = self.note(NT_PRPSINFO)
         if len(info) >= 136:
             (pid,) = struct.unpack_from("<i", info, 24)
@@ -125,11 +145,23 @@ class CoreFile:
             return b""
         return read_at(self._fd, size, offset)
 
+    def build_id(self, start: int) -> str | None:
+        """Of a program or library of Windows that is loaded at an address: GUID and age of its symbols."""
+        image = parse_image(self.read, start)
+        return image.build_id if image else None
+
+    def _minidump(self) -> Minidump:
+        try:
+            return parse_minidump(self._at)
+        except ValueError as failed:
+            raise UsageError(f"{self.path}: {failed}", "give an ELF core or a minidump") from None
+
     def _parse(self) -> Elf:
         try:
             elf = parse_elf(self._at)
         except ValueError as failed:
-            raise UsageError(f"{self.path}: {failed}", "give an ELF core, or a raw image beside its manifest") from None
+            hint = "give an ELF core, a minidump, or a raw image beside its manifest"
+            raise UsageError(f"{self.path}: {failed}", hint) from None
         if elf.type != ET_CORE:
             raise UsageError(f"{self.path} is a program, not a dump of one")
         return elf
@@ -145,6 +177,8 @@ class CoreFile:
     def _held(self) -> Iterator[Held]:
         if self.manifest:
             yield from _by_manifest(self.manifest)
+        elif self.minidump:
+            yield from _by_minidump(self.minidump)
         elif self.elf:
             yield from _by_segments(self.elf, parse_files(self.note(NT_FILE)))
 
@@ -230,6 +264,26 @@ def _thread(status: bytes, places: tuple[int, int] | None, core: CoreFile) -> Du
     return DumpedThread(tid, instruction, stack, signal, module_of(core.regions, instruction))
 
 
+def _by_minidump(dump: Minidump) -> Iterator[Held]:
+    for region, place in describe(dump):
+        ranges = ((place.start, place.end),) if place else ()
+        yield Held(region, place.offset if place else 0, place.end - place.start if place else 0, ranges)
+
+
+def _minidump_threads(dump: Minidump, core: CoreFile) -> Iterator[DumpedThread]:
+    for thread in dump.threads:
+        instruction, stack = pointers(thread.context, dump.architecture)
+        code = dump.exception if thread.tid == dump.exception_thread else None
+        yield DumpedThread(thread.tid, instruction, stack, code or 0, module_of(core.regions, instruction))
+
+
+def _minidump_process(dump: Minidump, core: CoreFile) -> tuple[int | None, str | None, str | None]:
+    """The program is the first module."""
+    path = dump.modules[0].path if dump.modules else ""
+    name = core.manifest.name if core.manifest else path.rpartition("\\")[2] or None
+    return dump.pid, name, command_line(dump, core.read)
+
+
 def module_of(regions: tuple[Region, ...], address: int | None) -> str | None:
     """The file whose bytes lie at an address."""
     from hostscope.dumps.anomalies import find
@@ -248,6 +302,8 @@ def open_core(path: str) -> Iterator[CoreFile]:
     try:
         fd = os.open(path, READ_ONLY)
     except OSError as failed:
+        if os.path.isdir(path):  # Windows refuses to open one
+            raise UsageError(f"{path} is a directory", "name a dump") from None
         raise UsageError(f"cannot read {path}: {failed.strerror}") from None
     try:
         manifest = _read_manifest(path)
@@ -280,6 +336,7 @@ def _unpacked(fd: int, path: str) -> Iterator[int]:
 
     with tempfile.TemporaryFile() as plain, open(fd, "rb", closefd=False) as packed:
         size = 0
+        packed.seek(0)  # without pread, looking at the first bytes moved it
         try:
             with zstandard.ZstdDecompressor().stream_reader(packed, read_across_frames=True) as reader:
                 while block := reader.read(_BLOCK):

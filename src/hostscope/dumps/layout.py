@@ -34,7 +34,7 @@ class Layout(Struct, frozen=True):
 
 def raw_layout(regions: Sequence[Region], included: Sequence[bool]) -> Layout:
     """The regions one after the other, and nothing else."""
-    offsets, end = _place(regions, included, 0)
+    offsets, end = place(regions, included, 0)
     return Layout(b"", offsets, end)
 
 
@@ -43,7 +43,7 @@ def core_layout(regions: Sequence[Region], included: Sequence[bool], notes: byte
     count = len(regions) + 1
     many = count >= PN_XNUM
     notes_at = HEADER.size + SEGMENT.size * count + SECTION.size * many
-    offsets, end = _place(regions, included, _paged(notes_at + len(notes)))
+    offsets, end = place(regions, included, _paged(notes_at + len(notes)))
     sections_at = HEADER.size + SEGMENT.size * count if many else 0
     head = [_header(MACHINES[architecture], count, sections_at)]
     head.append(SEGMENT.pack(PT_NOTE, 0, notes_at, 0, 0, len(notes), 0, 4))
@@ -53,7 +53,8 @@ def core_layout(regions: Sequence[Region], included: Sequence[bool], notes: byte
     return Layout(b"".join([*head, notes]), offsets, end)
 
 
-def _place(regions: Sequence[Region], included: Sequence[bool], start: int) -> tuple[tuple[int | None, ...], int]:
+def place(regions: Sequence[Region], included: Sequence[bool], start: int) -> tuple[tuple[int | None, ...], int]:
+    """Regions one after the other from `start` on: the offset of each that is included, and the end."""
     offsets: list[int | None] = []
     for region, wanted in zip(regions, included, strict=True):
         offsets.append(start if wanted else None)

@@ -52,6 +52,12 @@ def obstacle(region: Region) -> str | None:
     """What keeps a region out of every dump."""
     if region.path in KERNEL_PAGES:
         return "the kernel's own page, the same in every process"
+    if region.state == "reserved":
+        return "reserved: addresses without memory behind them"
+    if region.guard:
+        return "guard pages: reading one would take its guard away"
+    if region.kind is not None and not set("rx") & set(region.permissions):
+        return "no access: the process itself cannot read it"
     if region.special or DEVICE_FLAGS & set(region.flags):
         return "device memory: reading it may act on the device"
     return None
@@ -60,11 +66,11 @@ def obstacle(region: Region) -> str | None:
 def _wanted(region: Region, policy: str, suspicious: bool) -> bool:
     if policy == "private":
         changed = "w" in region.permissions or bool(region.private_dirty_bytes)
-        return region.permissions.endswith("p") and (not region.inode or changed)
+        return region.permissions.endswith("p") and (not region.has_file or changed)
     if policy == "executable":
         return "x" in region.permissions
     if policy == "anonymous":
-        return not region.inode
+        return not region.has_file
     if policy == "suspicious":
         return suspicious or (region.path or "").startswith("[stack")
     return True

@@ -31,7 +31,8 @@ class DumpRequest(Struct, frozen=True):
     policy: str = "all"
     """A name from `POLICIES`."""
     image: str = "core"
-    """``core``: an ELF core; ``raw``: the bytes of the regions alone, one after the other."""
+    """``core``: the form that the system's debuggers open, an ELF core or (Windows) a minidump; ``raw``: the bytes of
+    the regions alone, one after the other."""
     compression: str = "none"
     hash: str = "sha256"
     registers: bool = True
@@ -136,12 +137,14 @@ class Manifest(Struct, frozen=True):
     file_bytes: int
     """Size of the file as written; holes count."""
     image: str
+    """``core``, ``minidump`` or ``raw``."""
     compression: str
     policy: str
     method: str
     """How memory was read and untouched pages were told apart."""
     consistency: str
-    """``running``: it went on while it was read, so pages are of different moments; ``frozen``; ``partly-frozen``:
+    """``running``: it went on while it was read, so pages are of different moments; ``frozen``; ``snapshot``: a copy
+    that the system made at one moment was read; ``partly-frozen``:
     threads that slept in the kernel did not stop, and may have gone on."""
     registers: bool
     complete: bool

@@ -159,6 +159,52 @@ class SystemCall(Struct, frozen=True, tag="syscall"):
     duration_ns: int | None = None
     flags: tuple[str, ...] = ()
     """What is remarkable: ``w-to-x``, ``executable-anonymous``."""
+    caller: str | None = None
+    """Windows: module and offset, or address, of the code that called."""
+
+
+class ImageLoad(Struct, frozen=True, tag="image"):
+    """A process loaded, or let go of, a program or library."""
+
+    name: str
+    path: str
+    base: int
+    size_bytes: int
+    loaded: bool = True
+
+
+class ThreadChange(Struct, frozen=True, tag="thread"):
+    """A thread began or ended."""
+
+    name: str
+    """Of its process."""
+    tid: int
+    started: bool
+    start_address: int | None = None
+    """Of the function that it began with."""
+    module: str | None = None
+    """The file that this address lies in; None when it is in none, or not known."""
+    creator_pid: int | None = None
+    """Who made it, where the source tells."""
+    flags: tuple[str, ...] = ()
+    """``start-outside-modules``, ``remote``: made by another process."""
+
+
+class MemoryChange(Struct, frozen=True, tag="memory"):
+    """The map of a process differs between two looks."""
+
+    name: str
+    what: str
+    """``mapped unmapped protected``."""
+    start: int
+    end: int
+    before: str | None
+    """Permissions."""
+    after: str | None
+    kind: str | None = None
+    path: str | None = None
+    flags: tuple[str, ...] = ()
+    """``w-to-x executable-anonymous writable-executable``."""
 
 
 Body = (
@@ -174,10 +220,20 @@ Body = (
     | ModuleLoad
     | SocketEvent
     | SystemCall
+    | ImageLoad
+    | ThreadChange
+    | MemoryChange
 )
 
 
 KINDS = ("start", "exec", "exit", "credentials", "ptrace", "module", "socket")
+KINDS_OF = {"windows": ("start", "exec", "exit", "image", "thread")}
+EVERYTHING = "all"
+
+
+def kinds_of(system: str) -> tuple[str, ...]:
+    """What can be watched on a system."""
+    return KINDS_OF.get(system, KINDS)
 
 
 SCHEMAS: dict[type, str] = {
@@ -193,6 +249,9 @@ SCHEMAS: dict[type, str] = {
     ModuleLoad: "hostscope.module_load/1",
     SocketEvent: "hostscope.socket_event/1",
     SystemCall: "hostscope.syscall/1",
+    ImageLoad: "hostscope.image_load/1",
+    ThreadChange: "hostscope.thread_change/1",
+    MemoryChange: "hostscope.memory_change/1",
 }
 """Of each body."""
 
@@ -201,13 +260,13 @@ class EventRequest(Struct, frozen=True):
     """Which events to watch."""
 
     kinds: frozenset[str] = frozenset({"start", "exec", "exit"})
-    """Tags of bodies, of `KINDS`."""
+    """Tags of bodies, as `kinds_of` names them; ``all`` alone means all of the system."""
     capabilities: bool = False
     """Changes of capabilities, too: a program at the end of every system call of the host."""
     buffer_bytes: int | None = None
     """Room for events that nobody took yet: a power of two; None is the system's default."""
     method: str | None = None
-    """Linux: ``ring-buffer``, ``proc-connector`` or ``polling``."""
+    """Linux: ``ring-buffer``, ``proc-connector`` or ``polling``; Windows: ``etw`` or ``polling``."""
     interval_s: float = 1.0
     """Between two looks, where polling is the method."""
 

@@ -26,6 +26,21 @@ class Region(Struct, frozen=True, gc=False):
     """Type of its file system (``fuse.sshfs``, ``nfs4``) when somebody else has to answer for what is not in memory."""
     flags: tuple[str, ...] = ()
     """Of smaps VmFlags, such as ``io``, ``dd``, ``ht``; only when details were asked for."""
+    kind: str | None = None
+    """Windows: ``image`` (a program or library), ``mapped`` (a file or shared memory), ``private``."""
+    state: str | None = None
+    """Windows: ``committed``, or ``reserved``: addresses without memory behind them."""
+    guard: bool = False
+    """Windows: the first access of a page is told to the program, and takes its guard away."""
+    allocation: int | None = None
+    """Windows: where the allocation begins that it is a part of; an image's base."""
+    initial: str | None = None
+    """Windows: permissions of the allocation when it was made."""
+
+    @property
+    def has_file(self) -> bool:
+        """Whether a file is behind it."""
+        return bool(self.inode) or (self.kind in ("image", "mapped") and self.path is not None)
 
     @property
     def size_bytes(self) -> int:
@@ -39,7 +54,7 @@ class ThreadState(Struct, frozen=True, gc=False):
     tid: int
     name: str
     registers: bytes
-    """As the system's debugger interface gives them (Linux: struct elf_gregset_t)."""
+    """As the system's debugger interface gives them (Linux: struct elf_gregset_t; Windows: CONTEXT)."""
     float_registers: bytes = b""
     extended_registers: bytes = b""
     """XSAVE area on x86-64."""
@@ -61,3 +76,10 @@ class ThreadState(Struct, frozen=True, gc=False):
     """Register sets by their note type (arm64: thread pointer, system call)."""
     unread: str | None = None
     """Why there are no registers."""
+    block: int | None = None
+    """Windows: address of its environment block (TEB)."""
+    start_address: int | None = None
+    """Windows: of the function that it began with."""
+    priority: int | None = None
+    other_context: bytes = b""
+    """Windows: registers of its 32-bit code, where the process is a 32-bit one (WOW64_CONTEXT)."""

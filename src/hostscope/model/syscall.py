@@ -7,6 +7,13 @@ from hostscope.model.key import ProcessKey
 SYSCALL_SCHEMA = "hostscope.syscall/1"
 
 DEFAULT_CALLS = ("mprotect", "mmap", "munmap")
+CALLS_OF = {"windows": ("memory", "process")}
+"""What is traced on systems without those calls, unless told otherwise."""
+
+
+def usual_calls(system: str) -> tuple[str, ...]:
+    """What is traced on a system unless told otherwise."""
+    return CALLS_OF.get(system, DEFAULT_CALLS)
 
 
 class Argument(Struct, frozen=True, gc=False):
@@ -23,9 +30,9 @@ class TraceRequest(Struct, frozen=True):
 
     keys: tuple[ProcessKey, ...] = ()
     calls: tuple[str, ...] = DEFAULT_CALLS
-    """Names of calls, or of the groups ``memory process file network all``."""
+    """Names of calls, or of the groups ``memory process file network all``; none are the system's usual ones."""
     children: bool = True
     """Follow processes that the traced ones start."""
     durations: bool = False
     method: str | None = None
-    """Linux: ``ebpf`` or ``ptrace``."""
+    """Linux: ``ebpf`` or ``ptrace``; Windows: ``debugger`` or ``regions``."""

@@ -10,7 +10,9 @@ from hostscope.model.event import (
     CoverageChange,
     CredentialChange,
     Event,
+    ImageLoad,
     Loss,
+    MemoryChange,
     ModuleLoad,
     ProcessChange,
     ProcessExec,
@@ -20,6 +22,7 @@ from hostscope.model.event import (
     ServiceChange,
     SocketEvent,
     SystemCall,
+    ThreadChange,
 )
 from hostscope.model.service import ServiceState
 from hostscope.render.coverage import render_coverage
@@ -144,6 +147,27 @@ def _call(event: Event, body: SystemCall) -> str:
     return _line(event, "call", render_call(body), "", body.tid)
 
 
+def _image(event: Event, body: ImageLoad) -> str:
+    return _line(event, "image" if body.loaded else "unimage", body.name, f"{body.base:#x} {body.path}")
+
+
+def _thread(event: Event, body: ThreadChange) -> str:
+    start = "" if body.start_address is None else f" at {body.start_address:#x} ({body.module or 'no module known'})"
+    by = "" if body.creator_pid is None or "remote" not in body.flags else f" made by {body.creator_pid}"
+    word = "thread" if body.started else "thread-end"
+    return _line(event, word, body.name, f"{body.tid}{start}{by}{_remarks(body.flags)}")
+
+
+def _memory(event: Event, body: MemoryChange) -> str:
+    where = f"{body.start:#x}-{body.end:#x} {body.kind or ''} {body.path or ''}".rstrip()
+    change = " -> ".join(permissions or "-" for permissions in (body.before, body.after))
+    return _line(event, body.what, body.name, f"{where}  {change}{_remarks(body.flags)}")
+
+
+def _remarks(flags: tuple[str, ...]) -> str:
+    return f"  [{', '.join(flags)}]" if flags else ""
+
+
 def _loss(event: Event, body: Loss) -> str:
     return f"{'LOST':<11} {body.events} events: {body.reason}"
 
@@ -170,4 +194,7 @@ _BODIES: dict[type, Callable[[Event, Any], str]] = {
     SystemCall: _call,
     Loss: _loss,
     CoverageChange: _coverage,
+    ImageLoad: _image,
+    ThreadChange: _thread,
+    MemoryChange: _memory,
 }

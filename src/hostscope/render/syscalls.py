@@ -8,7 +8,8 @@ def render_call(call: SystemCall, remarks: bool = True) -> str:
     arguments = ", ".join(argument.text for argument in call.arguments)
     took = "" if call.duration_ns is None else f" <{call.duration_ns / 1e9:.6f}>"
     flags = f"  [{', '.join(call.flags)}]" if call.flags and remarks else ""
-    return f"{call.call}({arguments}) = {render_result(call)}{took}{flags}"
+    caller = f"  from {call.caller}" if call.caller and remarks else ""
+    return f"{call.call}({arguments}) = {render_result(call)}{took}{caller}{flags}"
 
 
 def render_result(call: SystemCall) -> str:
@@ -16,5 +17,5 @@ def render_result(call: SystemCall) -> str:
     if call.result is None:
         return "?"
     if call.error is not None:
-        return f"-1 {call.error}"
+        return f"{max(call.result, -1)} {call.error}"
     return hex(call.result) if call.result > 1 << 31 else str(call.result)

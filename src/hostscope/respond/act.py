@@ -16,10 +16,11 @@ from hostscope.respond.evidence import Preserving
 from hostscope.respond.guard import CONFIRMATION, EVIDENCE, Subject, stands
 from hostscope.respond.plan import STOPPED, check, plan_for
 from hostscope.respond.scene import Scene, look_round
-from hostscope.respond.signals import KILL_WAIT_S, Volley
+from hostscope.respond.signals import KILL_WAIT_S, UNKNOWN, Volley
 from hostscope.respond.subjects import descent, find_container, load, members_of, sweep
 from hostscope.respond.trail import Trail
 from hostscope.respond.tree import Gathering
+from hostscope.respond.words import Words, words_of
 
 Treat = Callable[[ProcessInspection], ProcessInspection]
 """Masks what leaves the session."""
@@ -136,7 +137,7 @@ def _tell_unready(deed: Deed) -> None:
         if step.status == "ended":
             deed.volley.tell(subject, "gone", "it had ended before", "ended")
         elif step.status == "denied":
-            deed.volley.tell(subject, "denied", "permission denied; needs root (CAP_KILL) or the process's own user")
+            deed.volley.tell(subject, "denied", f"permission denied; {_words(deed).right}")
 
 
 def _done(deed: Deed) -> bool:
@@ -160,7 +161,7 @@ def _terminate(deed: Deed) -> bool:
     if deed.plan.request.force:
         _force(deed, left)
     else:
-        deed.volley.survivors(left, f"it has not ended {deed.plan.grace_s:g} s after SIGTERM")
+        deed.volley.survivors(left, f"it has not ended {deed.plan.grace_s:g} s after {_words(deed).ask}")
     return True
 
 
@@ -172,19 +173,25 @@ def _ask(deed: Deed, subjects: list[Subject]) -> list[Subject]:
     asked = deed.volley.send(
         (each for each in subjects if each not in cannot), partial(deed.control.terminate, force=False)
     )
-    return cannot + deed.volley.collect(asked, deed.plan.grace_s)
+    left = cannot + [subject for subject in subjects if subject.process.key in deed.volley.unasked]
+    return left + deed.volley.collect(asked, deed.plan.grace_s)
 
 
 def _force(deed: Deed, subjects: list[Subject]) -> None:
     sent = deed.volley.send(subjects, partial(deed.control.terminate, force=True))
     left = deed.volley.collect(sent, KILL_WAIT_S)
-    deed.volley.survivors(left, f"still there {KILL_WAIT_S:g} s after SIGKILL")
+    deed.volley.unasked.clear()
+    deed.volley.survivors(left, f"still there {KILL_WAIT_S:g} s after {_words(deed).force}")
 
 
 def _suspend(deed: Deed, subjects: list[Subject]) -> bool:
     for subject in deed.volley.send(subjects, deed.control.suspend):
-        state = deed.volley.await_state(subject, lambda state: state in (None, STOPPED, "tracing-stop", "zombie"))
-        if state in (STOPPED, "tracing-stop"):
+        state = deed.volley.await_state(
+            subject, lambda state: state in (None, STOPPED, "tracing-stop", "zombie", UNKNOWN)
+        )
+        if state == UNKNOWN:
+            deed.volley.tell(subject, "done", "told to stop; the system does not tell its state", state)
+        elif state in (STOPPED, "tracing-stop"):
             deed.volley.tell(subject, "done", after=state)
         elif state in (None, "zombie"):
             deed.volley.tell(subject, "gone", "it ended at the same moment", "ended")
@@ -232,7 +239,7 @@ def _suspend_all(deed: Deed) -> bool:
 def _terminate_all(deed: Deed) -> bool:
     left = _ask_all(deed)
     if not deed.plan.request.force:
-        deed.volley.survivors(left, f"it has not ended {deed.plan.grace_s:g} s after SIGTERM")
+        deed.volley.survivors(left, f"it has not ended {deed.plan.grace_s:g} s after {_words(deed).ask}")
         return True
     if deed.container is not None and left and _by_kernel(deed, left):
         return True
@@ -306,6 +313,10 @@ def _tell_failures(deed: Deed, gathering: Gathering) -> None:
     for key, failed in gathering.failed.items():
         result = "denied" if isinstance(failed, Denied) else "mismatch"
         deed.volley.tell(gathering.subjects[key], result, str(failed))
+
+
+def _words(deed: Deed) -> Words:
+    return words_of(deed.scene.system)
 
 
 def _in_order(deed: Deed, asked: Plan) -> tuple[Outcome, ...]:

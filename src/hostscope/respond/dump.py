@@ -11,20 +11,24 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from hostscope import __version__, log
 from hostscope.audit import this_process
 from hostscope.collectors.errors import gap_for, reason_of
 from hostscope.dumps.anomalies import region_anomalies
-from hostscope.dumps.core_notes import CoreProcess, build_notes, has_registers
+from hostscope.dumps.core_notes import CoreProcess, build_notes
+from hostscope.dumps.formats import MINIDUMP, OF_SYSTEM, has_registers, image_for, loaded_modules
 from hostscope.dumps.image import Written, write_plain, write_zstd
 from hostscope.dumps.layout import MACHINES, Layout, core_layout, raw_layout
+from hostscope.dumps.loaded_image import Read
 from hostscope.dumps.manifest import SUFFIX, dumped_regions, encode_manifest
+from hostscope.dumps.minidump_layout import DumpedProcess, minidump_layout, windows_version
 from hostscope.dumps.output import NewFile, Override, check_free, check_space, new_file
 from hostscope.dumps.pieces import PIECE_BYTES, Budget, PiecePlan, between, cut
 from hostscope.dumps.reading import Crew, open_crew
 from hostscope.dumps.selection import Chosen, reading_order, select
-from hostscope.errors import Denied, Error, Unsupported
+from hostscope.errors import Denied, Error, Gone, Unsupported
 from hostscope.model.dump import MANIFEST_SCHEMA, Dump, DumpRequest, Manifest, Observer, StoppedThread, Unread
 from hostscope.model.gap import Gap, Reason
 from hostscope.model.memory import Region, ThreadState
@@ -47,6 +51,9 @@ class Stopped(Struct, frozen=True):
 
     threads: tuple[ThreadState, ...] = ()
     gaps: tuple[Gap, ...] = ()
+    snapshot: bool = False
+    """They and the memory are of a copy that the system made."""
+    note: str | None = None
 
 
 class Planned(Struct, frozen=True):
@@ -75,6 +82,7 @@ class Dumper:
         self._override = override
         self._force = force
         self._observer = observer(host)
+        self._image = image_for(host.name, request.image)
 
     def dump(self, process: Process, path: str) -> Dump:
         """One dump, and its manifest beside it.
@@ -86,10 +94,7 @@ class Dumper:
         check_free(path, self._force)
         check_free(path + SUFFIX, self._force)
         with ExitStack() as closing:
-            space = closing.enter_context(self._host.memory.open(process.key))
-            stopped = self._stopped(process, closing)
-            # What a region holds is asked only where it is needed: that keeps the process from changing its map.
-            regions = self._host.memory.regions(process.key, self._request.policy == "private")
+            stopped, space, regions = self._seen(process, closing)
             planned = self._plan(space, regions)
             layout = self._layout(process, space, planned, stopped)
             if self._request.compression == "none":
@@ -97,11 +102,28 @@ class Dumper:
             image = closing.enter_context(new_file(path, self._override, self._force))
             written = self._written(image, layout, planned, space)
             notes = () if self._request.freeze else self._changes(process, regions)
+            notes += (stopped.note,) if stopped.note else ()
             closing_ns = time.monotonic_ns()
             manifest = self._manifest(process, path, (began_at, closing_ns), space, stopped, planned, layout, written)
             manifest = _noted(manifest, notes)
             self._finish(image, path, manifest, layout, written)
         return _row(manifest, path, time.monotonic_ns() - began)
+
+    def _seen(self, process: Process, closing: ExitStack) -> tuple[Stopped, AddressSpace, tuple[Region, ...]]:
+        """Threads, memory and its map: with `freeze` of one moment, by a copy where the system makes such."""
+        why = None
+        if self._request.freeze:
+            try:
+                copy = closing.enter_context(self._control.snapshot(process.key))
+                return Stopped(copy.threads, snapshot=True), copy.space, copy.regions
+            except Unsupported as failed:
+                why = failed.message
+        space = closing.enter_context(self._host.memory.open(process.key))
+        stopped = self._stopped(process, closing)
+        if why and stopped.threads and self._host.name in OF_SYSTEM:
+            stopped = replace(stopped, note=f"no snapshot, threads were suspended instead: {why}")
+        # What a region holds is asked only where it is needed: that keeps the process from changing its map.
+        return stopped, space, self._host.memory.regions(process.key, self._request.policy == "private")
 
     def _stopped(self, process: Process, closing: ExitStack) -> Stopped:
         """Freezes first, so that everything that follows is of one moment."""
@@ -131,8 +153,12 @@ class Dumper:
     def _layout(self, process: Process, space: AddressSpace, planned: Planned, stopped: Stopped) -> Layout:
         regions = [one.region for one in planned.chosen]
         included = [one.included for one in planned.chosen]
-        if self._request.image == "raw":
+        if self._image == "raw":
             return raw_layout(regions, included)
+        if self._image == MINIDUMP:
+            modules = tuple(loaded_modules(regions, process.exe.path if process.exe else None, reader_of(space)))
+            about = minidump_process(process, self._observer, self._host.system.info().cpus)
+            return minidump_layout(regions, included, stopped.threads, modules, about)
         architecture = self._observer.architecture
         if architecture not in MACHINES:
             raise Unsupported(f"no core format for {architecture}", "write the regions alone: --image raw")
@@ -178,7 +204,7 @@ class Dumper:
         lost = (reason_of(written.failure), written.failure.message) if written.failure else None
         regions = dumped_regions(planned.chosen, layout, written.pieces, planned.cut_off, lost)
         threads = tuple(_thread(thread, times[1]) for thread in stopped.threads)
-        missing = tuple(_missing(regions_unread(regions), written, stopped, self._observer.architecture))
+        missing = tuple(_missing(regions_unread(regions), written, stopped, self._observer.architecture, self._image))
         return Manifest(
             schema=MANIFEST_SCHEMA,
             key=process.key,
@@ -190,11 +216,11 @@ class Dumper:
             ended_at_ns=time.time_ns(),
             file=os.path.basename(path),
             file_bytes=written.size_bytes,
-            image=request.image,
+            image=self._image,
             compression=request.compression,
             policy=request.policy,
             method=space.method,
-            consistency=_consistency(request, threads),
+            consistency="snapshot" if stopped.snapshot else _consistency(request, threads),
             registers=any(not thread.unread for thread in threads),
             complete=not missing,
             incomplete=missing,
@@ -302,6 +328,32 @@ def core_process(process: Process, space: AddressSpace, architecture: str) -> Co
     )
 
 
+def minidump_process(process: Process, observer: Observer, processors: int) -> DumpedProcess:
+    """What a minidump says of the process."""
+    started, now = process.started_at_ns or 0, time.time_ns()
+    return DumpedProcess(
+        pid=process.key.pid,
+        created_s=started // 1_000_000_000,
+        architecture=observer.architecture,
+        version=windows_version(observer.kernel),
+        processors=processors,
+        at_s=now // 1_000_000_000,
+        comment=f"{observer.tool}: what could not be read are zeros here; the manifest beside this file lists it",
+    )
+
+
+def reader_of(space: AddressSpace) -> Read:
+    """Reads a few bytes; none where there are none."""
+
+    def read(address: int, size: int) -> bytes:
+        try:
+            return space.read_bytes(address, size)
+        except (Gone, Denied):
+            return b""
+
+    return read
+
+
 def regions_unread(regions: Sequence[object]) -> int:
     """Bytes that should be in the dump and are not."""
     return sum(unread.end - unread.start for region in regions for unread in getattr(region, "unread", ()))
@@ -326,14 +378,14 @@ def _consistency(request: DumpRequest, threads: Sequence[StoppedThread]) -> str:
     return "frozen" if all(thread.stopped_ns for thread in threads) else "partly-frozen"
 
 
-def _missing(unread: int, written: Written, stopped: Stopped, architecture: str) -> Iterator[str]:
+def _missing(unread: int, written: Written, stopped: Stopped, architecture: str, image: str) -> Iterator[str]:
     if written.failure:
         yield f"it broke off: {written.failure.message}"
     if unread:
         yield f"{unread} bytes could not be read or were cut off; see `unread` of the regions"
     for gap in stopped.gaps:
         yield f"{gap.field}: {gap.detail or gap.reason}"
-    lacking = [thread for thread in stopped.threads if not has_registers(thread, architecture)]
+    lacking = [thread for thread in stopped.threads if not has_registers(thread, architecture, image)]
     if lacking:
         why = next((thread.unread for thread in lacking if thread.unread), "32-bit")
         yield f"{len(lacking)} of {len(stopped.threads)} threads have no registers in the file: {why}"
@@ -342,15 +394,13 @@ def _missing(unread: int, written: Written, stopped: Stopped, architecture: str)
 def _effects(request: DumpRequest, threads: Sequence[StoppedThread]) -> Iterator[str]:
     still = [thread.stopped_ns for thread in threads if thread.stopped_ns]
     of = f"{len(still)} threads" if len(still) == len(threads) else f"{len(still)} of {len(threads)} threads"
-    if request.freeze:
+    if request.freeze and threads:
         yield f"{of} stood still while memory was read"
     elif threads:
         yield f"{of} stood still for their registers in turn, {max(still, default=0) / 1e6:.1f} ms at most"
 
 
 def _noted(manifest: Manifest, notes: tuple[str, ...]) -> Manifest:
-    from msgspec.structs import replace
-
     return replace(manifest, notes=notes) if notes else manifest
 
 

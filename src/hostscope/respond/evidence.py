@@ -23,7 +23,7 @@ from hostscope.respond.guard import Subject
 Treat = Callable[[ProcessInspection], ProcessInspection]
 Recorder = Callable[[str, str], None]
 """Writes a line to the audit trail: what, outcome."""
-RECORD, IMAGE = "process.json", "memory.core"
+RECORD, IMAGE = "process.json", "memory"
 
 
 class Evidence(Struct, frozen=True):
@@ -73,7 +73,7 @@ class Preserving:
         except (Error, OSError) as failed:
             self._failures.append(f"process {key}: {_words(failed)}")
             return None
-        return replace(process, key=key), os.path.join(path, IMAGE)
+        return replace(process, key=key), os.path.join(path, f"{IMAGE}.{_suffix(self._host.name)}")
 
     def _dumps(self, tasks: Sequence[tuple[Process, str]]) -> Iterator[Dump]:
         from hostscope.respond.dump import dump_all  # brings NumPy and the dump formats along
@@ -96,6 +96,12 @@ class Preserving:
         self._files += [Preserved(row.file, None, os.stat(row.file).st_size, row.key), replace(manifest, of=row.key)]
         if not row.complete:
             self._notes.append(f"memory of process {row.key}: {row.outcome}; {row.unread_bytes} bytes unread")
+
+
+def _suffix(system: str) -> str:
+    from hostscope.dumps.formats import SUFFIXES, image_for
+
+    return SUFFIXES[image_for(system, "core")]
 
 
 def _dump_fields() -> frozenset[str]:

@@ -11,11 +11,13 @@ from hostscope.respond.guard import OVERRIDABLE, Subject, judge, stands
 from hostscope.respond.scene import Scene, look_round
 from hostscope.respond.subjects import find_container, select
 from hostscope.respond.trail import Trail
+from hostscope.respond.words import SIGNALS, Words, words_of
 
 GRACE_S = 5.0
 """Between asking one process to end and forcing it."""
 MOST_GRACE_S = 3600
 STOPPED = "stopped"
+NOT_FORCED = "nothing is forced: what has no windows, or does not close them, stays"
 
 
 def make_plan(host: Host, control: Control, request: ActRequest, trail: Trail) -> Plan:
@@ -60,7 +62,7 @@ def plan_for(request: ActRequest, subjects: list[Subject], scene: Scene, contain
         tuple(step_for(subject, scene, request, grace_s) for subject in subjects),
         grace_s,
         container.id if container else None,
-        tuple(_notes(request, grace_s)),
+        tuple(_notes(request, grace_s, words_of(scene.system))),
     )
 
 
@@ -72,14 +74,14 @@ def _grace_s(request: ActRequest) -> float:
     return 0 if request.force and (request.tree or request.container) else GRACE_S
 
 
-def _notes(request: ActRequest, grace_s: float) -> list[str]:
+def _notes(request: ActRequest, grace_s: float, words: Words) -> list[str]:
     notes = []
     if request.action == TERMINATE and request.tree and grace_s:
         notes.append(
             "during the grace a process that ends may leave children that nobody can find; --grace 0 stops all first"
         )
     if request.action == TERMINATE and not request.force:
-        notes.append("nothing is forced: what ignores SIGTERM stays")
+        notes.append(f"nothing is forced: what ignores {words.ask} stays" if words is SIGNALS else NOT_FORCED)
     if request.overrides:
         notes.append(f"overridden: {', '.join(request.overrides)}")
     return notes
@@ -100,7 +102,7 @@ def step_for(subject: Subject, scene: Scene, request: ActRequest, grace_s: float
         role=identity.role.name if identity.role else None,
         depth=subject.depth,
         refusals=refusals,
-        notes=tuple(_step_notes(subject, request, grace_s)),
+        notes=tuple(_step_notes(subject, request, grace_s, words_of(scene.system))),
     )
 
 
@@ -112,16 +114,16 @@ def _status(subject: Subject, refused: bool) -> str:
     return "ready" if subject.identity.permitted else "denied"
 
 
-def _step_notes(subject: Subject, request: ActRequest, grace_s: float) -> list[str]:
+def _step_notes(subject: Subject, request: ActRequest, grace_s: float, words: Words) -> list[str]:
     process, notes = subject.process, []
     if subject.identity.ended:
         notes.append(f"ended already; its parent {process.ppid} has not asked for its exit code")
     elif process.state == "zombie":
         notes.append("its first thread has ended, which makes it look like a zombie; the others run on")
     if not subject.identity.permitted:
-        notes.append("needs root (CAP_KILL) or the process's own user")
+        notes.append(words.right)
     if request.action == TERMINATE and process.state == STOPPED and grace_s and request.force:
-        notes.append("stopped: it cannot answer SIGTERM, and is forced at once rather than let run")
+        notes.append(f"stopped: it cannot answer {words.ask}, and is forced at once rather than let run")
     if request.action == SUSPEND and process.state == STOPPED:
         notes.append("stopped already")
     if request.action == RESUME and process.state == "tracing-stop":

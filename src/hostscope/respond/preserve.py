@@ -9,6 +9,7 @@ from msgspec.structs import replace
 
 from hostscope.audit import AuditTrail, default_path, this_process
 from hostscope.collectors.targets import find
+from hostscope.dumps.formats import SUFFIXES, image_for
 from hostscope.dumps.output import Override, permitted, unwritable
 from hostscope.dumps.selection import without_memory
 from hostscope.errors import UsageError
@@ -52,7 +53,7 @@ def _rows(
     def override() -> AbstractContextManager[None]:
         return host.privileges.using(OVERRIDE, "write a dump to its file")
 
-    tasks = _tasks(processes, request, output, override)
+    tasks = _tasks(processes, replace(request, image=image_for(host.name, request.image)), output, override)
     trail = AuditTrail(default_path(), replace(this_process(), login_uid=observer(host).login_user))
 
     def record(action: str, process: Process, outcome: str) -> None:
@@ -112,6 +113,7 @@ def _tasks(processes: list[Process], request: DumpRequest, output: str | None, o
 
 
 def file_name(process: Process, request: DumpRequest) -> str:
-    """``1234-5678900-nginx.core``: pid, start and name, so that two dumps of a run never meet."""
+    """``1234-5678900-nginx.core``, or ``.dmp``: pid, start and name, so that two dumps of a run never meet."""
     name = _UNFIT.sub("_", process.name)[:32] or "_"
-    return f"{process.key.pid}-{process.key.start}-{name}.{request.image}{'.zst' * (request.compression == 'zstd')}"
+    packed = ".zst" * (request.compression == "zstd")
+    return f"{process.key.pid}-{process.key.start}-{name}.{SUFFIXES[request.image]}{packed}"

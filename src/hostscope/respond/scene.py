@@ -26,6 +26,8 @@ class Scene(Struct, frozen=True):
     """Of ours, by pid."""
     carriers: Mapping[int, tuple[ProcessKey, str]]
     """What this session runs through, by pid: key, and how we know."""
+    system: str = "linux"
+    """Name of the host's."""
 
     def is_ancestor(self, key: ProcessKey) -> bool:
         """Whether we descend from this process."""
@@ -54,7 +56,7 @@ def look_round(host: Host, control: Control) -> Scene:
         for row in (client, *ancestors(client, parents)):
             if (role := roles.get(row.key) or _role(control, row)) and role.session:
                 carriers.setdefault(row.key.pid, (row.key, f"{role.name} of a client of our terminal multiplexer"))
-    return Scene(ours.key, {row.key.pid: row.key for row in chain}, carriers)
+    return Scene(ours.key, {row.key.pid: row.key for row in chain}, carriers, host.name)
 
 
 def _clients(

@@ -3,7 +3,7 @@
 import time
 from collections.abc import Callable, Iterable
 
-from hostscope.errors import Denied, Gone, Mismatch
+from hostscope.errors import Denied, Gone, Mismatch, Unsupported
 from hostscope.model.key import ProcessKey
 from hostscope.model.request import ProcessRequest
 from hostscope.model.response import Outcome
@@ -16,6 +16,8 @@ STOP_WAIT_S = 1.0
 BETWEEN_S = 0.005
 HALTED = frozenset({"stopped", "tracing-stop"})
 ENDED = frozenset({"zombie", "dead"})
+UNKNOWN = "unknown"
+"""Of a process that is there, and whose state the system does not tell."""
 SLEEPING = "in uninterruptible sleep (disk-sleep): the signal takes effect when it wakes"
 
 
@@ -42,6 +44,8 @@ class Volley:
         self._host, self._control = host, control
         self._began_ns: dict[ProcessKey, int] = {}
         self._outcomes: dict[ProcessKey, Outcome] = {}
+        self.unasked: dict[ProcessKey, str] = {}
+        """Why nothing could be sent to some, who have no outcome yet: the system has no such thing."""
 
     @property
     def outcomes(self) -> dict[ProcessKey, Outcome]:
@@ -70,6 +74,9 @@ class Volley:
             )
         except Mismatch as failed:
             self.tell(subject, "mismatch", failed.message)
+        except Unsupported as failed:
+            self.unasked[key] = failed.message
+            return False
         except Denied as failed:
             self.tell(subject, "denied", f"{failed.message}; {failed.hint}" if failed.hint else failed.message)
         return key not in self._outcomes
@@ -96,7 +103,8 @@ class Volley:
         """Says of each that it is still there, and why as far as its state tells."""
         for subject in subjects:
             state = self.state(subject)
-            self.tell(subject, "survived", SLEEPING if state == "disk-sleep" else words, state)
+            why = self.unasked.get(subject.process.key, words)
+            self.tell(subject, "survived", SLEEPING if state == "disk-sleep" else why, state)
 
     def state(self, subject: Subject) -> str | None:
         """The process's state now; None when it is gone."""
@@ -105,7 +113,11 @@ class Volley:
             now = self._host.processes.read(key.pid, ProcessRequest(fields=frozenset({"state"})))
         except (Gone, Denied):
             return None
-        return state_of(self._host, self._control, key, now.state) if now.key.same(key) else None
+        if not now.key.same(key):
+            return None
+        if now.state is None and not self._control.wait(key, 0):
+            return UNKNOWN
+        return state_of(self._host, self._control, key, now.state)
 
     def await_state(self, subject: Subject, reached: Callable[[str | None], bool]) -> str | None:
         """The state as soon as it is reached, or whatever it is after a second."""

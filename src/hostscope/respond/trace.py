@@ -1,7 +1,7 @@
 """Tracing system calls: of processes that run, or of a command that is started for it.
 
-What eBPF programs see they see without touching a process; ptrace stops it at each call, and a command is started: both
-are acts, and stand in the audit trail.
+What eBPF programs see they see without touching a process; ptrace and Windows' debugger interface stop it at each call,
+and a command is started: these are acts, and stand in the audit trail.
 """
 
 import shlex
@@ -16,12 +16,13 @@ from hostscope.errors import Denied, Unsupported
 from hostscope.model.answer import Answer
 from hostscope.model.event import Event, SystemCall
 from hostscope.model.key import ProcessKey
-from hostscope.model.syscall import TraceRequest
-from hostscope.platforms.base import Control, Host
+from hostscope.model.syscall import TraceRequest, usual_calls
+from hostscope.platforms.base import Control, Host, Spawned
 from hostscope.platforms.control import open_control
 from hostscope.platforms.tally import Tally
 
-PTRACE = "ptrace"
+ACTING = frozenset({"ptrace", "debugger"})
+"""Methods that stop the process."""
 _BEGINS = ("execve", "process", "all")
 """Calls and groups that show how a command begins."""
 
@@ -45,6 +46,7 @@ def trace(host: Host, request: TraceRequest, stop: threading.Event, command: tup
     Raises:
         UsageError, Gone, Denied, Mismatch, Unsupported
     """
+    request = request if request.calls else replace(request, calls=usual_calls(host.name))
     tally, outcome, control = Tally(), Outcome(), open_control(host.name)
     if command:
         events = _of_command(host, control, request, stop, tally, command, outcome)
@@ -54,15 +56,15 @@ def trace(host: Host, request: TraceRequest, stop: threading.Event, command: tup
 
 
 def _open(host: Host, control: Control, request: TraceRequest, stop: threading.Event, tally: Tally) -> Iterator[Event]:
-    """By eBPF if that can be, else by ptrace, unless one is asked for."""
-    if request.method != PTRACE:
+    """By what only looks if that can be, else by stopping the process, unless one is asked for."""
+    if request.method not in ACTING:
         try:
             return host.syscalls.watch(request, stop, tally)
         except (Denied, Unsupported) as failed:
             if request.method is not None:
                 raise
-            tally.method_reason = f"eBPF cannot be used: {failed}"
-    _record("act.trace", ", ".join(map(str, request.keys)), "by ptrace")
+            tally.method_reason = f"it cannot be seen without stopping the process: {failed}"
+    _record("act.trace", ", ".join(map(str, request.keys)), f"by {request.method or 'stopping it at each call'}")
     return control.trace(request, stop, tally)
 
 
@@ -77,12 +79,25 @@ def _of_command(
 ) -> Iterator[Event]:
     with control.spawn(command) as child:
         _record("act.spawn", f"{child.key} {shlex.join(command)}", "to trace it")
-        calls = request.calls if set(request.calls) & set(_BEGINS) else (*request.calls, "execve")
-        asked = replace(request, keys=(child.key,), calls=calls)
-        events = _open(host, control, asked, stop, tally)
-        child.release()
-        yield from from_exec(events, child.key, shown=calls == request.calls)
+        asked = replace(request, keys=(child.key,))
+        if child.begins_with is None:
+            events = _open(host, control, asked, stop, tally)
+            child.release()
+            yield from events
+        else:
+            yield from _from_its_beginning(host, control, asked, stop, tally, child)
         outcome.code = child.wait()
+
+
+def _from_its_beginning(
+    host: Host, control: Control, asked: TraceRequest, stop: threading.Event, tally: Tally, child: Spawned
+) -> Iterator[Event]:
+    """Calls of the program, not of the process that is still to become it."""
+    shown = bool(set(asked.calls) & set(_BEGINS))
+    calls = asked.calls if shown else (*asked.calls, "execve")
+    events = _open(host, control, replace(asked, calls=calls), stop, tally)
+    child.release()
+    yield from from_exec(events, child.key, shown)
 
 
 def from_exec(events: Iterator[Event], key: ProcessKey, shown: bool) -> Iterator[Event]:

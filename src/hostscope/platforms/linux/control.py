@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from typing import TypeVar
 
-from hostscope.errors import Denied, Gone, Mismatch
+from hostscope.errors import Denied, Gone, Mismatch, Unsupported
 from hostscope.model.container import Container
 from hostscope.model.event import Event
 from hostscope.model.key import ProcessKey
@@ -14,7 +14,7 @@ from hostscope.model.memory import ThreadState
 from hostscope.model.process import Process
 from hostscope.model.response import Identity
 from hostscope.model.syscall import TraceRequest
-from hostscope.platforms.base import Spawned
+from hostscope.platforms.base import Snapshot, Spawned
 from hostscope.platforms.linux import container_group, pidfd, ptrace_stop, ptrace_trace, roles, spawn
 from hostscope.platforms.linux.clock import Boot, read_boot
 from hostscope.platforms.linux.privileges import READ_OTHERS, Privileges
@@ -104,6 +104,10 @@ class Control:
     def registers(self, key: ProcessKey) -> tuple[ThreadState, ...]:
         """See `ptrace_stop.registers`."""
         return ptrace_stop.registers(self._boot, self._privileges, key)
+
+    def snapshot(self, key: ProcessKey) -> AbstractContextManager[Snapshot]:
+        """Linux makes no copies of other processes: `freeze` has to do."""
+        raise Unsupported("Linux makes no copies of other processes", "freeze it while it is read")
 
     def spawn(self, argv: tuple[str, ...]) -> AbstractContextManager[Spawned]:
         """See `spawn.spawn`."""

@@ -20,6 +20,8 @@ NOT_FOUND, NOT_EXECUTABLE = 127, 126
 class Spawned:
     """Implements `hostscope.platforms.base.Spawned`."""
 
+    begins_with: str | None = "execve"
+
     def __init__(self, key: ProcessKey, gate: int, statuses: dict[int, int]) -> None:
         """`statuses` are of children that a tracer of ours waited for."""
         self.key = key

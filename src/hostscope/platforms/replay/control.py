@@ -12,7 +12,7 @@ from hostscope.model.memory import ThreadState
 from hostscope.model.process import Process
 from hostscope.model.response import Identity
 from hostscope.model.syscall import TraceRequest
-from hostscope.platforms.base import Spawned
+from hostscope.platforms.base import Snapshot, Spawned
 from hostscope.platforms.tally import Tally
 
 
@@ -44,6 +44,9 @@ class Control:
         raise _past(key)
 
     def registers(self, key: ProcessKey) -> tuple[ThreadState, ...]:
+        raise _past(key)
+
+    def snapshot(self, key: ProcessKey) -> AbstractContextManager[Snapshot]:
         raise _past(key)
 
     def spawn(self, argv: tuple[str, ...]) -> AbstractContextManager[Spawned]:

@@ -1,0 +1,212 @@
+"""Threads of other processes (kernel32, ntdll): suspended for a moment, and their registers read.
+
+CONTEXT has another layout on each processor; it is bytes here, and `parse_context` knows what stands where.
+"""
+
+from collections.abc import Iterator
+from ctypes import Array, Structure, addressof, byref, c_char, sizeof
+from typing import Any
+
+from hostscope.platforms.windows.native.library import Library, failed, failed_status
+from hostscope.platforms.windows.native.types import (
+    BOOL,
+    DWORD,
+    HANDLE,
+    INT,
+    INVALID_HANDLE_VALUE,
+    KAFFINITY,
+    LONG,
+    NTSTATUS,
+    POINTER,
+    PVOID,
+    ULONG,
+)
+
+TH32CS_SNAPTHREAD = 0x00000004
+THREAD_SUSPEND_RESUME = 0x0002
+THREAD_GET_CONTEXT = 0x0008
+THREAD_SET_CONTEXT = 0x0010
+THREAD_QUERY_INFORMATION = 0x0040
+THREAD_PRIORITY_LOWEST = -2
+
+ThreadBasicInformation = 0
+ThreadQuerySetWin32StartAddress = 9
+ThreadSuspendCount = 35
+
+
+class THREADENTRY32(Structure):
+    _fields_ = (
+        ("dwSize", DWORD),
+        ("cntUsage", DWORD),
+        ("th32ThreadID", DWORD),
+        ("th32OwnerProcessID", DWORD),
+        ("tpBasePri", LONG),
+        ("tpDeltaPri", LONG),
+        ("dwFlags", DWORD),
+    )
+
+
+class CLIENT_ID(Structure):
+    _fields_ = (("UniqueProcess", HANDLE), ("UniqueThread", HANDLE))
+
+
+class THREAD_BASIC_INFORMATION(Structure):
+    _fields_ = (
+        ("ExitStatus", NTSTATUS),
+        ("TebBaseAddress", PVOID),
+        ("ClientId", CLIENT_ID),
+        ("AffinityMask", KAFFINITY),
+        ("Priority", LONG),
+        ("BasePriority", LONG),
+    )
+
+
+SIGNATURES = {
+    "CreateToolhelp32Snapshot": (HANDLE, (DWORD, DWORD)),
+    "Thread32First": (BOOL, (HANDLE, POINTER(THREADENTRY32))),
+    "Thread32Next": (BOOL, (HANDLE, POINTER(THREADENTRY32))),
+    "SuspendThread": (DWORD, (HANDLE,)),
+    "ResumeThread": (DWORD, (HANDLE,)),
+    "GetThreadContext": (BOOL, (HANDLE, PVOID)),
+    "SetThreadContext": (BOOL, (HANDLE, PVOID)),
+    "Wow64GetThreadContext": (BOOL, (HANDLE, PVOID)),
+    "GetCurrentThread": (HANDLE, ()),
+    "SetThreadPriority": (BOOL, (HANDLE, INT)),
+    "CloseHandle": (BOOL, (HANDLE,)),
+}
+kernel32 = Library("kernel32", SIGNATURES)
+
+NTDLL_SIGNATURES = {
+    "NtQueryInformationThread": (NTSTATUS, (HANDLE, INT, PVOID, ULONG, POINTER(ULONG))),
+}
+ntdll = Library("ntdll", NTDLL_SIGNATURES)
+
+NOT_IN_HEADERS = {
+    "THREAD_BASIC_INFORMATION": "phnt (ntpsapi.h) of System Informer; mingw has it in ntdef-less form only",
+    "ThreadBasicInformation": "phnt (ntpsapi.h)",
+    "ThreadQuerySetWin32StartAddress": "phnt (ntpsapi.h)",
+    "ThreadSuspendCount": "phnt (ntpsapi.h), since Windows 8.1",
+}
+
+_ALIGNED = 16
+_FAILED = 0xFFFFFFFF
+
+
+def thread_ids(pid: int) -> list[int]:
+    """Threads of a process now. Cost: one snapshot of the whole host.
+
+    Raises:
+        OSError
+    """
+    snapshot = kernel32.CreateToolhelp32Snapshot(TH32CS_SNAPTHREAD, 0)
+    if snapshot in (None, INVALID_HANDLE_VALUE):
+        raise failed("CreateToolhelp32Snapshot")
+    try:
+        return [entry.th32ThreadID for entry in _entries(snapshot) if entry.th32OwnerProcessID == pid]
+    finally:
+        kernel32.CloseHandle(snapshot)
+
+
+def _entries(snapshot: int) -> Iterator[THREADENTRY32]:
+    entry = THREADENTRY32(dwSize=sizeof(THREADENTRY32))
+    more = kernel32.Thread32First(snapshot, byref(entry))
+    while more:
+        yield entry
+        more = kernel32.Thread32Next(snapshot, byref(entry))
+
+
+def give_way() -> None:
+    """The calling thread runs after others from now on."""
+    kernel32.SetThreadPriority(kernel32.GetCurrentThread(), THREAD_PRIORITY_LOWEST)
+
+
+def suspend(thread: int) -> int:
+    """Adds one to the suspend count; what it was. Raises OSError."""
+    before = kernel32.SuspendThread(thread)
+    if before == _FAILED:
+        raise failed("SuspendThread")
+    return int(before)
+
+
+def resume(thread: int) -> int:
+    """Takes one from the suspend count; what it was. Raises OSError."""
+    before = kernel32.ResumeThread(thread)
+    if before == _FAILED:
+        raise failed("ResumeThread")
+    return int(before)
+
+
+def context(thread: int, size: int, flags_at: int, flags: int) -> bytes:
+    """CONTEXT of a thread that stands still: `flags` say which registers.
+
+    Raises:
+        OSError
+    """
+    room = _room(size)
+    place = _aligned(room)
+    _put_flags(room, place, flags_at, flags)
+    if not kernel32.GetThreadContext(thread, place):
+        raise failed("GetThreadContext")
+    start = place - addressof(room)
+    return bytes(room)[start : start + size]
+
+
+def context_32(thread: int, size: int, flags: int) -> bytes:
+    """WOW64_CONTEXT: the registers of the 32-bit code of a thread. Raises OSError."""
+    room = _room(size)
+    place = _aligned(room)
+    _put_flags(room, place, 0, flags)
+    if not kernel32.Wow64GetThreadContext(thread, place):
+        raise failed("Wow64GetThreadContext")
+    start = place - addressof(room)
+    return bytes(room)[start : start + size]
+
+
+def set_context(thread: int, content: bytes) -> None:
+    """Gives a thread that stands still these registers. Raises OSError."""
+    room = _room(len(content))
+    place = _aligned(room)
+    start = place - addressof(room)
+    memoryview(room).cast("B")[start : start + len(content)] = content
+    if not kernel32.SetThreadContext(thread, place):
+        raise failed("SetThreadContext")
+
+
+def basic(thread: int) -> THREAD_BASIC_INFORMATION:
+    """Environment block, exit status and priorities. Raises OSError."""
+    found = THREAD_BASIC_INFORMATION()
+    _query(thread, ThreadBasicInformation, found)
+    return found
+
+
+def start_address(thread: int) -> int:
+    """The function that a thread began with, as it was given to CreateThread. Raises OSError."""
+    found = PVOID()
+    _query(thread, ThreadQuerySetWin32StartAddress, found)
+    return found.value or 0
+
+
+def suspend_count(thread: int) -> int:
+    """How often a thread was suspended and not resumed (Windows 8.1). Raises OSError."""
+    found = ULONG()
+    _query(thread, ThreadSuspendCount, found)
+    return found.value
+
+
+def _query(thread: int, kind: int, into: Any) -> None:
+    status = ntdll.NtQueryInformationThread(thread, kind, byref(into), sizeof(into), None)
+    if status < 0:
+        raise failed_status("NtQueryInformationThread", status)
+
+
+def _room(size: int) -> "Array[c_char]":
+    return (c_char * (size + _ALIGNED))()
+
+
+def _aligned(room: "Array[c_char]") -> int:
+    return -(-addressof(room) // _ALIGNED) * _ALIGNED
+
+
+def _put_flags(room: "Array[c_char]", place: int, at: int, flags: int) -> None:
+    start = place - addressof(room) + at
+    memoryview(room).cast("B")[start : start + 4] = flags.to_bytes(4, "little")

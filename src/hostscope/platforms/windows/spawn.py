@@ -1,0 +1,107 @@
+"""Starting a program that waits, before its first instruction, until somebody is ready to watch it."""
+
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+from ctypes import byref, create_unicode_buffer, sizeof
+
+from hostscope.errors import NativeError, UsageError
+from hostscope.model.key import ProcessKey
+from hostscope.platforms.windows import translate
+from hostscope.platforms.windows.clock import Boot
+from hostscope.platforms.windows.native import control, threads
+from hostscope.platforms.windows.native.library import failed
+
+ABANDONED = 1
+"""Exit code of a program that was never let run."""
+_NOT_FOUND = frozenset({2, 3})
+
+
+class Spawned:
+    """Implements `hostscope.platforms.base.Spawned`."""
+
+    begins_with: str | None = None
+    """The process is the program from its first instruction on."""
+
+    def __init__(self, key: ProcessKey, process: int, thread: int, job: int | None) -> None:
+        self.key = key
+        self._process, self._thread, self._job = process, thread, job
+        self._released = False
+
+    def release(self) -> None:
+        """Lets the program start; from now on it outlives us."""
+        if not self._released:
+            self._released = True
+            _limit(self._job, 0)
+            try:
+                threads.resume(self._thread)
+            except OSError as refused:
+                raise translate.error("ResumeThread", refused, self.key.pid) from refused
+
+    def wait(self) -> int:
+        """Waits for its end; its exit code."""
+        while not control.has_ended(self._process, 1.0):
+            pass
+        return control.exit_code(self._process)
+
+    def close(self) -> None:
+        """Ends it if it was not released, and closes its handles."""
+        if not self._released and not control.has_ended(self._process):
+            control.terminate(self._process, ABANDONED)
+        for handle in (self._thread, self._process, self._job):
+            if handle:
+                control.kernel32.CloseHandle(handle)
+
+
+@contextmanager
+def spawn(boot: Boot, argv: tuple[str, ...], spawned_keys: set[ProcessKey]) -> Iterator[Spawned]:
+    """A suspended program; without release it ends with the block, and with us, whatever happens to us.
+
+    Args:
+        spawned_keys: gets its key.
+
+    Raises:
+        UsageError: no program is named, or there is none of that name.
+    """
+    if not argv:
+        raise UsageError("no command is named")
+    made = _create(argv)
+    job = _job(made.hProcess)
+    key = boot.key(made.dwProcessId, control.created(made.hProcess))
+    spawned_keys.add(key)
+    spawned = Spawned(key, made.hProcess, made.hThread, job)
+    try:
+        yield spawned
+    finally:
+        spawned.close()
+
+
+def _create(argv: tuple[str, ...]) -> control.PROCESS_INFORMATION:
+    line = create_unicode_buffer(subprocess.list2cmdline(argv))
+    startup, made = control.STARTUPINFOW(cb=sizeof(control.STARTUPINFOW)), control.PROCESS_INFORMATION()
+    create, flags = control.kernel32.CreateProcessW, control.CREATE_SUSPENDED
+    if not create(None, line, None, None, True, flags, None, None, byref(startup), byref(made)):
+        refused = failed("CreateProcessW")
+        if refused.winerror in _NOT_FOUND:
+            raise UsageError(f"there is no program {argv[0]!r}") from refused
+        raise NativeError("CreateProcessW", refused.winerror, refused.strerror or "") from refused
+    return made
+
+
+def _job(process: int) -> int | None:
+    """A job that ends the program with us; None where it cannot be put into one."""
+    job: int | None = control.kernel32.CreateJobObjectW(None, None)
+    if job and _limit(job, control.JOB_OBJECT_LIMIT_KILL_ON_JOB_CLOSE):
+        if control.kernel32.AssignProcessToJobObject(job, process):
+            return job
+        control.kernel32.CloseHandle(job)
+    return None
+
+
+def _limit(job: int | None, flags: int) -> bool:
+    if not job:
+        return False
+    limits = control.JOBOBJECT_EXTENDED_LIMIT_INFORMATION()
+    limits.BasicLimitInformation.LimitFlags = flags
+    kind = control.JobObjectExtendedLimitInformation
+    return bool(control.kernel32.SetInformationJobObject(job, kind, byref(limits), sizeof(limits)))

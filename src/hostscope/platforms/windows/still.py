@@ -1,0 +1,201 @@
+"""Processes that stand still, and their registers.
+
+Windows counts how often a thread was suspended, and nothing counts down when the one who suspended it dies. Since
+Windows 11 a process can be suspended by an object that lets it run again when its handle is closed, however that
+happens; before, a process that is frozen while we are killed stays so until somebody resumes it.
+"""
+
+import platform
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from ctypes import byref
+
+from hostscope.errors import Gone, Unsupported
+from hostscope.model.key import ProcessKey
+from hostscope.model.memory import ThreadState
+from hostscope.platforms.base import Privileges, Snapshot
+from hostscope.platforms.windows import translate
+from hostscope.platforms.windows.address_space import AddressSpace
+from hostscope.platforms.windows.clock import Boot
+from hostscope.platforms.windows.identity import hold
+from hostscope.platforms.windows.memory import READ, read_regions
+from hostscope.platforms.windows.native import control, handles, snapshots, threads
+from hostscope.platforms.windows.native.library import failed_status
+from hostscope.platforms.windows.native.types import HANDLE
+from hostscope.platforms.windows.parse_context import FORMS, WOW64, ContextForm
+from hostscope.platforms.windows.parse_processes import ThreadEntry
+from hostscope.platforms.windows.process_list import read_processes
+
+FREEZE = READ | handles.PROCESS_SUSPEND_RESUME | handles.PROCESS_SET_INFORMATION
+CLONE = FREEZE | handles.PROCESS_VM_OPERATION | handles.PROCESS_DUP_HANDLE | 0x0080  # PROCESS_CREATE_PROCESS
+TOUCH = handles.THREAD_SUSPEND_RESUME | handles.THREAD_GET_CONTEXT | handles.THREAD_QUERY_INFORMATION
+_TICK_NS = 100
+
+
+@contextmanager
+def freeze(boot: Boot, privileges: Privileges, key: ProcessKey) -> Iterator[tuple[ThreadState, ...]]:
+    """Every thread stands still for the block; with registers.
+
+    Raises:
+        Gone, Denied, Mismatch
+    """
+    with hold(boot, privileges, key, FREEZE, f"freeze process {key.pid}") as process, _stopped(process, key.pid):
+        asked = time.monotonic_ns()
+        yield tuple(_state(entry, asked, suspended=True) for entry in _entries(key.pid))
+
+
+def registers(boot: Boot, privileges: Privileges, key: ProcessKey) -> tuple[ThreadState, ...]:
+    """The registers of every thread, each suspended for a moment.
+
+    Raises:
+        Gone, Denied, Mismatch
+    """
+    with hold(boot, privileges, key, 0, f"read the registers of process {key.pid}"):
+        return tuple(_state(entry, time.monotonic_ns(), suspended=False) for entry in _entries(key.pid))
+
+
+@contextmanager
+def snapshot(boot: Boot, privileges: Privileges, key: ProcessKey) -> Iterator[Snapshot]:
+    """A copy of the address space at one moment; the process stands still only while it is made.
+
+    Source: PssCaptureSnapshot (Windows 8.1).
+
+    Raises:
+        Unsupported: this Windows makes none. Gone, Denied, Mismatch
+    """
+    with hold(boot, privileges, key, CLONE, f"copy the memory of process {key.pid}") as process:
+        with _stopped(process, key.pid):
+            began = time.monotonic_ns()
+            try:
+                copy = snapshots.capture(process)
+            except OSError as failed:
+                raise translate.error("PssCaptureSnapshot", failed, key.pid) from failed
+            states = tuple(_state(entry, began, suspended=True) for entry in _entries(key.pid))
+        try:
+            yield _of(copy, key.pid, states)
+        finally:
+            snapshots.free(copy)
+
+
+def _of(copy: int, pid: int, states: tuple[ThreadState, ...]) -> Snapshot:
+    try:
+        clone = snapshots.clone_of(copy)
+        return Snapshot(states, read_regions(clone), AddressSpace(clone, pid, "PssCaptureSnapshot, ReadProcessMemory"))
+    except OSError as failed:
+        raise translate.error("PssQuerySnapshot", failed, pid) from failed
+
+
+@contextmanager
+def _stopped(process: int, pid: int) -> Iterator[None]:
+    """By an object that lets it run on with us, else by counting."""
+    try:
+        change = _state_change(process)
+    except (Unsupported, OSError):
+        change = None
+    try:
+        if change is None:
+            control.suspend(process)
+        else:
+            _change(change, process, control.PROCESS_SUSPEND_STATE)
+    except OSError as failed:
+        _close(change)
+        raise translate.error("NtSuspendProcess", failed, pid) from failed
+    try:
+        yield
+    finally:
+        if change is None:
+            _let_run(process)
+        else:
+            _change(change, process, control.PROCESS_RESUME_STATE)
+            _close(change)
+
+
+def _let_run(process: int) -> None:
+    try:
+        control.resume(process)
+    except OSError:
+        if not control.has_ended(process):
+            raise
+
+
+def _state_change(process: int) -> int:
+    found = HANDLE()
+    status = control.ntdll.NtCreateProcessStateChange(
+        byref(found), control.PROCESS_STATE_CHANGE_ALL_ACCESS, None, process, 0
+    )
+    if status < 0:
+        raise failed_status("NtCreateProcessStateChange", status)
+    return found.value or 0
+
+
+def _change(change: int, process: int, state: int) -> None:
+    status = control.ntdll.NtChangeProcessState(change, process, state, None, 0, 0)
+    if status < 0 and not control.has_ended(process):
+        raise failed_status("NtChangeProcessState", status)
+
+
+def _close(change: int | None) -> None:
+    if change is not None:
+        control.kernel32.CloseHandle(change)
+
+
+def _entries(pid: int) -> list[ThreadEntry]:
+    """Raises Gone."""
+    for listed in read_processes():
+        if listed.pid == pid:
+            return list(listed.thread_entries())
+    raise Gone(f"process {pid}: there is no such process")
+
+
+def _state(entry: ThreadEntry, asked: int, suspended: bool) -> ThreadState:
+    try:
+        return _read(entry, asked, suspended)
+    except OSError as failed:
+        return ThreadState(entry.tid, "", b"", unread=failed.strerror or str(failed))
+
+
+def _read(entry: ThreadEntry, asked: int, suspended: bool) -> ThreadState:
+    """Raises OSError: the thread ended, or may not be opened."""
+    form = FORMS.get(platform.machine().lower())
+    if form is None:
+        raise OSError(0, f"the registers of {platform.machine()} are not known")
+    with handles.opened_thread(entry.tid, TOUCH) as thread:
+        began = time.monotonic_ns()
+        threads.suspend(thread)
+        try:
+            raw, narrow = _context(thread, form), _narrow(thread)
+        finally:
+            threads.resume(thread)
+        stopped = 0 if suspended else time.monotonic_ns() - began
+        return ThreadState(
+            tid=entry.tid, name="", registers=raw, stopped_ns=stopped, asked_mono_ns=asked,
+            user_ns=entry.user_time * _TICK_NS, system_ns=entry.kernel_time * _TICK_NS, priority=entry.priority,
+            block=_block(thread), start_address=_start(thread) or entry.start_address or None, other_context=narrow,
+        )  # fmt: skip
+
+
+def _context(thread: int, form: ContextForm) -> bytes:
+    return threads.context(thread, form.size, form.flags_at, form.everything)
+
+
+def _narrow(thread: int) -> bytes:
+    """Registers of 32-bit code; empty for a thread that runs none."""
+    try:
+        return threads.context_32(thread, WOW64.size, WOW64.everything)
+    except (OSError, Unsupported):
+        return b""
+
+
+def _block(thread: int) -> int | None:
+    try:
+        return threads.basic(thread).TebBaseAddress or None
+    except OSError:
+        return None
+
+
+def _start(thread: int) -> int | None:
+    try:
+        return threads.start_address(thread) or None
+    except OSError:
+        return None
