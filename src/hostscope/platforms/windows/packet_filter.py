@@ -32,7 +32,8 @@ class Fields:
     """What filters ask of a batch of raw IP packets. What was cut off reads as zeros."""
 
     def __init__(self, batch: PacketBatch) -> None:
-        self._data, self._offsets = batch.data, batch.offsets
+        self._data = batch.data if len(batch.data) else np.zeros(1, np.uint8)
+        self._offsets = batch.offsets
         self._ends = batch.offsets + batch.captured
         first = self.byte(0)
         self.version = first >> 4
