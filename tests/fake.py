@@ -108,6 +108,8 @@ class Answers:
     security: HostSecurity | Error = field(default_factory=lambda: HostSecurity(1, "none", ("apparmor",)))
     digests: dict[str, Digest | Error] = field(default_factory=dict)
     seals: tuple[Seal, ...] | Error = ()
+    images: dict[int, str] = field(default_factory=dict)
+    """Files that processes run, by pid."""
     owners: dict[str, FileOwner | Error | None] = field(default_factory=dict)
     containers: list[Container] = field(default_factory=list)
     services: list[ServiceState] = field(default_factory=list)
@@ -120,6 +122,8 @@ class Answers:
     resolvers: list[Resolver] = field(default_factory=list)
     regions: tuple[Region, ...] = ()
     counters: HostCounters | Error | None = None
+    reported: list[tuple[str, str]] = field(default_factory=list)
+    """Entries that were written to the host's log."""
     privileges: tuple[str, ...] = ("sys_ptrace",)
     abilities: tuple[Ability, ...] = ()
     digested: list[str] = field(default_factory=list)
@@ -243,6 +247,8 @@ class FakeMemory(_Parts):
     def give_way(self) -> None: ...
 
     def executable(self, key: ProcessKey) -> AbstractContextManager[BinaryIO]:
+        if key.pid in self.answers.images:
+            return open(self.answers.images[key.pid], "rb")
         raise Unsupported("a made-up process has no executable")
 
 
@@ -265,6 +271,9 @@ class FakeCounters(_Parts):
 
 
 class FakeSystem(_Parts):
+    def report(self, severity: str, text: str) -> None:
+        self.answers.reported.append((severity, text))
+
     def info(self) -> HostInfo:
         return HostInfo("box", "linux", "Test 1", "6.1.0", "x86_64", BOOT, BOOTED_AT_NS, 2, 1 << 30, 4026531836)
 

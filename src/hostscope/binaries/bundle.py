@@ -7,6 +7,7 @@ there, else ``files``/``rules``.
 import hashlib
 import plistlib
 import re
+import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, Protocol
 
@@ -79,7 +80,9 @@ def _rule(pattern: str, value: Any) -> Rule:
         raise ValueError("a rule of an implausible form")
     said: Mapping[str, Any] = value if isinstance(value, dict) else {}
     try:
-        compiled = re.compile(pattern)
+        with warnings.catch_warnings():  # of sets in sets, which another version of Python might take for something else
+            warnings.simplefilter("ignore")
+            compiled = re.compile(pattern)
         weight = float(said.get("weight", 1))
     except (re.error, RecursionError, OverflowError, TypeError, ValueError) as failed:
         raise ValueError(f"a rule cannot be read: {failed}") from failed

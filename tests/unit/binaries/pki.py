@@ -102,6 +102,15 @@ def pki() -> Pki:
     return Pki(root, issuer, leaf, issue("Test Time Stamps", root, usage=ExtendedKeyUsageOID.TIME_STAMPING))
 
 
+@cache
+def plain() -> Pki:
+    """Without Apple's markers, which are critical extensions that nobody else knows; the same root."""
+    known = pki()
+    issuer = issue("Test Code Signing CA", known.root, ca=True)
+    leaf = issue("Test Publisher", issuer, usage=ExtendedKeyUsageOID.CODE_SIGNING)
+    return Pki(known.root, issuer, leaf, known.authority)
+
+
 def sign(
     content: bytes,
     signer: Identity,

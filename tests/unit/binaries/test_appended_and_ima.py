@@ -1,0 +1,122 @@
+"""Signatures of kernel modules, and IMA's attributes."""
+
+import hashlib
+import struct
+
+import pytest
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import padding
+
+from hostscope.binaries.appended_signature import MARK, verify_appended
+from hostscope.binaries.content import Held
+from hostscope.binaries.ima import judge_seal
+from hostscope.binaries.trust import Trust
+from hostscope.binaries.verdict import judge
+from hostscope.model.signature import Seal, SignedPart
+
+from .pki import Identity, plain, sign
+
+MODULE = b"\x7fELF" + hashlib.shake_128(b"module").digest(4096)
+
+
+def module(content: bytes = MODULE, kind: int = 2, cut: int = 0, certificates: bool = False) -> bytes:
+    """As scripts/sign-file does: without attributes of its own, and mostly without certificates."""
+    known = plain()
+    message = sign(content, known.leaf, (known.leaf, known.issuer) if certificates else ())
+    trailer = struct.pack(">BBBBB3xI", 0, 0, kind, 0, 0, len(message))
+    return content + message[: len(message) - cut] + trailer + MARK
+
+
+def keys() -> Trust:
+    known = plain()
+    return Trust(extra_roots=(known.leaf.certificate, known.root.certificate))
+
+
+def part(raw: bytes, trust: Trust | None = None) -> SignedPart:
+    found = verify_appended(Held(raw), trust or keys())
+    assert found
+    return found
+
+
+def test_a_module_signed_with_a_key_that_we_have() -> None:
+    found = part(module())
+    assert (found.status, found.method, found.signer, found.flaws) == ("valid", "module-cms", "Test Publisher", ())
+    assert judge("x.ko", Held(module()), keys()).status == "valid"
+
+
+def test_a_chain_leads_to_a_root_that_was_given() -> None:
+    found = part(module(certificates=True), Trust(extra_roots=(plain().root.certificate,)))
+    assert (found.status, len(found.chain)) == ("valid", 2 + 1)
+
+
+def test_the_kernels_own_keys_are_not_ours() -> None:
+    found = part(module(), Trust())
+    assert (found.status, [flaw.code for flaw in found.flaws]) == ("untrusted", ["root"])
+    assert found.signer and "Test Code Signing CA" in found.signer
+
+
+@pytest.mark.parametrize("at", [4, 100, 4000, 4099])
+def test_changed_code_is_caught(at: int) -> None:
+    raw = bytearray(module())
+    raw[at] ^= 1
+    assert part(bytes(raw)).status == "invalid"
+
+
+def test_a_changed_or_cut_message_is_caught() -> None:
+    raw = bytearray(module())
+    raw[-len(MARK) - 12 - 40] ^= 1
+    assert part(bytes(raw)).status == "invalid"
+    assert part(module(cut=10)).status == "invalid"
+
+
+def test_bytes_behind_the_signature_leave_no_signature() -> None:
+    """The kernel finds none then, either."""
+    assert verify_appended(Held(module() + b"x"), keys()) is None
+    assert judge("x.ko", Held(module() + b"x"), keys()).status == "unsigned"
+
+
+def test_other_kinds_and_lies_are_malformed() -> None:
+    assert part(module(kind=1)).status == "invalid"
+    lying = MODULE + struct.pack(">BBBBB3xI", 0, 0, 2, 0, 0, 1 << 31) + MARK
+    assert part(lying).status == "invalid"
+
+
+# IMA
+
+
+def digest(algorithm: str) -> bytes:
+    return hashlib.new(algorithm, MODULE).digest()
+
+
+def signed(by: Identity, content: bytes = MODULE) -> bytes:
+    signature = by.key.sign(content, padding.PKCS1v15(), hashes.SHA256())
+    return struct.pack(">BBBIH", 3, 2, 4, 0xCAFE, len(signature)) + signature
+
+
+def test_a_digest_of_ima_is_compared() -> None:
+    assert judge_seal(Seal("ima", b"\x04\x04" + digest("sha256")), digest, ()).status == "adhoc"
+    assert judge_seal(Seal("ima", b"\x01" + digest("sha1")), digest, ()).status == "adhoc"
+    assert judge_seal(Seal("ima", b"\x04\x04" + bytes(32)), digest, ()).status == "invalid"
+
+
+def test_a_signature_of_ima_is_judged_with_the_keys_we_have() -> None:
+    leaf = plain().leaf
+    found = judge_seal(Seal("ima", signed(leaf)), digest, [plain().issuer.certificate, leaf.certificate])
+    assert (found.status, found.signer) == ("valid", "Test Publisher")
+    assert judge_seal(Seal("ima", signed(leaf)), digest, ()).status == "untrusted"
+    assert judge_seal(Seal("ima", signed(leaf, b"other")), digest, [leaf.certificate]).status == "untrusted"
+
+
+@pytest.mark.parametrize("raw", [b"\x04\x63" + bytes(8), signed(plain().leaf)[:-1], b"\x03\x01" + bytes(30)])
+def test_nonsense_of_ima_is_malformed(raw: bytes) -> None:
+    assert judge_seal(Seal("ima", raw), digest, ()).status == "invalid"
+
+
+@pytest.mark.parametrize("seal", [Seal("evm", b"x"), Seal("ima", b""), Seal("ima", b"\x09")])
+def test_what_is_not_judged_is_unknown(seal: Seal) -> None:
+    assert judge_seal(seal, digest, ()).status == "unknown"
+
+
+def test_fs_verity_is_the_kernels_word() -> None:
+    found = judge_seal(Seal("fs-verity", b"\xab" * 32, "sha256"), digest, ())
+    assert (found.status, found.code_hash, found.digests) == ("adhoc", "ab" * 32, ("sha256",))

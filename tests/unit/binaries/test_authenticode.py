@@ -1,0 +1,182 @@
+"""Authenticode with certificates of our own; every verdict is compared with osslsigncode's."""
+
+import struct
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from cryptography.x509.oid import ExtendedKeyUsageOID
+
+from hostscope.binaries.content import Held
+from hostscope.binaries.pe import parse_pe
+from hostscope.binaries.trust import Trust
+from hostscope.binaries.verdict import judge
+from hostscope.model.signature import Signature, Timestamp
+
+from .pe_builder import OSSLSIGNCODE, accepted, image, sign
+from .pki import NOW, issue, pki, plain
+
+needs_signer = pytest.mark.skipif(OSSLSIGNCODE is None, reason="osslsigncode is not installed")
+
+
+def verdict(raw: bytes, **more: Any) -> Signature:
+    return judge("x.exe", Held(raw), Trust(extra_roots=(pki().root.certificate,)), **more)
+
+
+def codes(found: Signature) -> set[str]:
+    return {flaw.code for flaw in found.all_flaws}
+
+
+def flipped(raw: bytes, at: int) -> bytes:
+    changed = bytearray(raw)
+    changed[at] ^= 1
+    return bytes(changed)
+
+
+@pytest.mark.parametrize("wide", [True, False])
+def test_an_unsigned_file_is_an_answer(wide: bool) -> None:
+    found = verdict(image(wide=wide))
+    assert (found.format, found.status, found.method, found.flaws) == ("pe", "unsigned", "none", ())
+
+
+@needs_signer
+@pytest.mark.parametrize("wide", [True, False])
+def test_everything_about_a_signed_file(tmp_path: Path, wide: bool) -> None:
+    raw = sign(tmp_path, image(wide=wide), "-n", "Test Program", "-i", "https://example.org")
+    found = verdict(raw)
+    (part,) = found.parts
+    assert (found.status, found.method, found.confidence) == ("valid", "authenticode", "medium")
+    assert (part.name, part.identifier, part.digests) == ("signature 1", "Test Program", ("sha256",))
+    assert part.signer == "Test Publisher"
+    assert [one.subject for one in part.chain][-1] == "C=US,CN=Test Root CA"
+    assert codes(found) == set()
+    assert accepted(tmp_path, raw, pki().root.pem)
+
+
+@needs_signer
+def test_a_root_nobody_gave_us_is_untrusted(tmp_path: Path) -> None:
+    raw = sign(tmp_path, image())
+    found = judge("x.exe", Held(raw), Trust())
+    assert (found.status, codes(found)) == ("untrusted", {"chain"})
+    assert not accepted(tmp_path, raw, issue("Other", None, ca=True).pem)
+
+
+@needs_signer
+def test_a_certificate_for_something_else_does_not_count(tmp_path: Path) -> None:
+    other = issue("Mail", plain().issuer, usage=ExtendedKeyUsageOID.EMAIL_PROTECTION)
+    assert verdict(sign(tmp_path, image(), signer=other)).status == "untrusted"
+
+
+@needs_signer
+def test_nested_signatures_are_judged_each(tmp_path: Path) -> None:
+    known = plain()
+    raw = sign(tmp_path, image())
+    inner = issue("Second", known.issuer, usage=ExtendedKeyUsageOID.CODE_SIGNING)
+    found = verdict(sign(tmp_path, raw, "-nest", signer=inner))
+    assert [(part.name, part.status) for part in found.parts] == [("signature 1", "valid"), ("signature 1.1", "valid")]
+    assert {part.signer for part in found.parts} == {"Second", "Test Publisher"}
+    stranger = issue("Stranger", None, usage=ExtendedKeyUsageOID.CODE_SIGNING)
+    found = verdict(sign(tmp_path, raw, "-nest", signer=stranger))
+    assert [part.status for part in found.parts] == ["valid", "untrusted"]
+    assert found.status == "untrusted"
+
+
+@needs_signer
+def test_a_time_stamp_of_an_authority_outlives_the_certificate(tmp_path: Path) -> None:
+    known = plain()
+    old = issue("Old", known.issuer, usage=ExtendedKeyUsageOID.CODE_SIGNING, days=(-20, -10))
+    then = NOW - timedelta(days=15)
+    (tmp_path / "tsa.pem").write_bytes(known.authority.pem + known.root.pem)
+    (tmp_path / "tsa.key").write_bytes(known.authority.key_pem)
+    stamped = ("-TSA-certs", "tsa.pem", "-TSA-key", "tsa.key", "-TSA-time", str(int(then.timestamp())))
+    found = verdict(sign(tmp_path, image(), *stamped, signer=old))
+    assert found.status == "valid", found
+    assert found.signed_at_ns == int(then.timestamp()) * 10**9
+    assert found.parts[0].timestamp == Timestamp(found.signed_at_ns, "rfc3161", "Test Time Stamps")
+    assert verdict(sign(tmp_path, image(), signer=old)).status == "untrusted"
+
+
+@needs_signer
+def test_page_hashes_are_compared(tmp_path: Path) -> None:
+    raw = sign(tmp_path, image(), "-ph")
+    found = verdict(raw)
+    assert (found.status, found.parts[0].page_hashes) == ("valid", 4)
+    changed = verdict(flipped(raw, 0x1800))
+    assert {"digest", "page-hash"} <= codes(changed)
+    assert "0x1200" in changed.all_flaws[-1].detail or "0x1200" in changed.all_flaws[0].detail
+
+
+def table(raw: bytes) -> tuple[int, int]:
+    found = parse_pe(Held(raw)).table
+    assert found
+    return found
+
+
+TAMPERED: dict[str, Any] = {
+    "code": lambda raw: flipped(raw, 0x800),
+    "header": lambda raw: flipped(raw, 0x98 + 16),
+    "section table": lambda raw: flipped(raw, 0x98 + 240 + 36),
+    "signed digest": lambda raw: flipped(raw, raw.find(b"\x04\x20", table(raw)[0]) + 5),
+    "certificate": lambda raw: flipped(raw, raw.find(b"Test Code Signing", table(raw)[0]) + 3),
+    "signature value": lambda raw: flipped(raw, raw.rfind(b"\x04\x82\x01\x00") + 9),
+    "appended": lambda raw: raw + b"junk",
+    "cut in the signature": lambda raw: raw[:-40],
+    "cut in the code": lambda raw: raw[:0x900],
+}
+
+
+@needs_signer
+@pytest.mark.parametrize("name", TAMPERED)
+def test_every_tampering_is_caught_here_and_there(tmp_path: Path, name: str) -> None:
+    raw = sign(tmp_path, image())
+    changed = TAMPERED[name](raw)
+    assert changed != raw
+    found = verdict(changed)
+    assert found.status in ("invalid", "untrusted"), found
+    assert not accepted(tmp_path, changed, pki().root.pem)
+
+
+@needs_signer
+def test_a_signature_that_was_cut_off_leaves_an_unsigned_file(tmp_path: Path) -> None:
+    raw = bytearray(sign(tmp_path, image()))
+    at, _ = table(bytes(raw))
+    entry = parse_pe(Held(bytes(raw))).entry_at
+    assert entry
+    struct.pack_into("<II", raw, entry, 0, 0)
+    assert verdict(bytes(raw[:at])).status == "unsigned"
+
+
+@needs_signer
+def test_what_no_digest_covers_is_told(tmp_path: Path) -> None:
+    """Bytes that stand in the certificate table behind the signature: valid on Windows, and a place to hide things."""
+    raw = bytearray(sign(tmp_path, image()))
+    pe = parse_pe(Held(bytes(raw)))
+    assert pe.table and pe.entry_at
+    at, size = pe.table
+    struct.pack_into("<II", raw, pe.entry_at, at, size + 16)
+    (length,) = struct.unpack_from("<I", raw, at)
+    struct.pack_into("<I", raw, at, length + 16)
+    found = verdict(bytes(raw) + b"hidden payload!!")
+    assert found.status == "valid"
+    assert [(flaw.code, flaw.severity) for flaw in found.flaws] == [("certificate-table", "noted")]
+
+
+@needs_signer
+def test_an_overlay_that_is_signed_is_told(tmp_path: Path) -> None:
+    found = verdict(sign(tmp_path, image(overlay=b"x" * 64)))
+    assert (found.status, codes(found)) == ("valid", {"overlay"})
+
+
+def test_a_table_outside_the_file_is_malformed() -> None:
+    raw = bytearray(image())
+    entry = parse_pe(Held(bytes(raw))).entry_at
+    assert entry
+    struct.pack_into("<II", raw, entry, len(raw) - 8, 4096)
+    assert (verdict(bytes(raw)).status, codes(verdict(bytes(raw)))) == ("invalid", {"malformed"})
+
+
+def test_a_catalogue_of_nonsense_is_malformed() -> None:
+    raw = b"\x30\x82\x01\x00\x06\x09\x2a\x86\x48\x86\xf7\x0d\x01\x07\x02" + bytes(64)
+    found = judge("x.cat", Held(raw), Trust())
+    assert (found.format, found.status, codes(found)) == ("catalog", "invalid", {"malformed"})
