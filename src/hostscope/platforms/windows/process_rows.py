@@ -111,7 +111,7 @@ class ProcessRows:
         state = self._state(look)
         handle_count = facts.handles(gaps) if "open_files" in wanted else None
         image = self._image(look)
-        return Process(
+        process = Process(
             key=self._key(listed.pid, created, gaps),
             ppid=self._parent(listed, created, gaps),
             name=listed.name or (IDLE_NAME if listed.pid == IDLE else ""),
@@ -154,6 +154,7 @@ class ProcessRows:
             ),
             gaps=tuple(gaps),
         )
+        return self._contexts.place(process, context, wanted)
 
     def _key(self, pid: int, created: int | None, gaps: list[Gap]) -> ProcessKey:
         """Without a creation time the key means no process that can be acted on: none has 0 but the idle one."""

@@ -87,7 +87,8 @@ class Processes:
             raise Gone(f"process {pid}: there is no such process")
         with self._privileges.using(READ_OTHERS, f"read process {pid}"):
             try:
-                return ProcessRows(self._boot, self._contexts, request.wanted, started).row(listed)
+                row = ProcessRows(self._boot, self._contexts, request.wanted, started).row(listed)
+                return self._contexts.with_threads(row, [thread.tid for thread in listed.thread_entries()])
             except OSError as failed:
                 raise translate.error("OpenProcess", failed, pid) from failed
 

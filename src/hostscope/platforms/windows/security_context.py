@@ -1,19 +1,24 @@
 """What a process is allowed, what protects it and what holds it back, of one process at a time."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, nullcontext
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from hostscope.errors import Unsupported
-from hostscope.model.gap import Gap
-from hostscope.model.process import Account
+from hostscope.model.container import Container
+from hostscope.model.gap import Gap, Reason
+from hostscope.model.process import Account, Process
 from hostscope.model.security import Security
 from hostscope.model.windows import Job, Mitigation, Token
+from hostscope.platforms.windows.attempts import as_gap, attempt, value_of
+from hostscope.platforms.windows.containers import Containers
 from hostscope.platforms.windows.native import handles
 from hostscope.platforms.windows.powers import Facts, derive_powers
 from hostscope.platforms.windows.protection import read_job, read_protection
-from hostscope.platforms.windows.tokens import TokenFacts, Tokens, refused
+from hostscope.platforms.windows.roles import MACHINES, facts_of, system_process
+from hostscope.platforms.windows.tokens import TokenFacts, Tokens, has_thread_token, refused
 
 GROUPS = frozenset({"owner", "groups", "security", "cgroup"})
 """Groups of fields that are answered here."""
@@ -42,8 +47,9 @@ class SecurityContext(Struct, frozen=True, gc=False):
 class SecurityContexts:
     """Security contexts for one host; equal parts are one object. For several threads."""
 
-    def __init__(self, tokens: Tokens | None = None) -> None:
+    def __init__(self, tokens: Tokens | None = None, containers: Containers | None = None) -> None:
         self._tokens = tokens or Tokens()
+        self._containers = containers or Containers()
 
     def of(self, pid: int, handle: int | None, wanted: frozenset[str]) -> SecurityContext:
         """The context of one process; a refusal is a gap, never an error.
@@ -60,6 +66,54 @@ class SecurityContexts:
                 return self._read(pid, process, wanted)
         except (OSError, Unsupported) as failed:
             return SecurityContext(gaps=refused(wanted, failed).gaps)
+
+    def place(self, process: Process, context: SecurityContext, wanted: frozenset[str]) -> Process:
+        """The finished record with its container, and which of the system's own processes it is.
+
+        Both follow from the rest of it. The context is the one that `of` gave.
+        """
+        if not wanted & {"security", "cgroup"} or process.pid == IDLE:
+            return process
+        container = self._container(process, context) if "cgroup" in wanted else None
+        gaps: list[Gap] = []
+        word = value_of(attempt("windows.system_process", _word, process), gaps) if "security" in wanted else None
+        windows = process.windows
+        if windows and (word or container):
+            windows = replace(windows, system_process=word, job=_job(windows.job, container))
+        return replace(process, container=container, windows=windows, gaps=(*process.gaps, *gaps))
+
+    def with_threads(self, process: Process, threads: Iterable[int]) -> Process:
+        """The record with the threads that run with another token; one that ended meanwhile does not.
+
+        Cost: two calls for each thread, or three and what its token takes.
+        """
+        windows = process.windows
+        if windows is None or windows.token is None:
+            return process
+        gaps: list[Gap] = []
+        found = tuple(tid for tid in threads if self._impersonates(tid, gaps))
+        token = replace(windows.token, impersonating=found)
+        return replace(process, windows=replace(windows, token=token), gaps=(*process.gaps, *gaps[:1]))
+
+    def _impersonates(self, tid: int, gaps: list[Gap]) -> bool:
+        try:
+            with handles.opened_thread(tid, handles.THREAD_QUERY_LIMITED_INFORMATION) as thread:
+                return has_thread_token(thread)
+        except (OSError, Unsupported) as failed:
+            gap = as_gap("windows.token.impersonating", failed)
+            gaps += [gap] if gap.reason is not Reason.GONE else []
+            return False
+
+    def _container(self, process: Process, context: SecurityContext) -> Container | None:
+        windows, owner = process.windows, process.owner
+        return self._containers.at(
+            process.pid,
+            process.name,
+            process.argv,
+            windows.native_path if windows else None,
+            owner.id if owner else None,
+            context.subsystem,
+        )
 
     def _read(self, pid: int, process: int, wanted: frozenset[str]) -> SecurityContext:
         facts = self._tokens.read(process, wanted)
@@ -80,6 +134,17 @@ class SecurityContexts:
             job=job,
             gaps=(*gaps, *shield.gaps) if shield else tuple(gaps),
         )
+
+
+def _word(process: Process) -> str | None:
+    return system_process(facts_of(process))
+
+
+def _job(job: Job | None, container: Container | None) -> Job | None:
+    """A process whose container the Host Compute Service listed is in that container's server silo."""
+    if job is None or container is None or container.source != "state" or container.runtime in MACHINES:
+        return job
+    return replace(job, silo=True, server_silo=True, container_id=container.id)
 
 
 def _powers(facts: TokenFacts, job: Job | None) -> Security | None:

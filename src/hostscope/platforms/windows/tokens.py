@@ -94,21 +94,6 @@ class Tokens:
             return refused(wanted, failed)
         return self._known(answers, wanted)
 
-    def read_thread(self, thread: int) -> TokenFacts | None:
-        """Whose token a thread runs with instead of its process's; None when it has none.
-
-        Raises:
-            SystemRefused
-        """
-        try:
-            with native.opened_thread_token(thread) as token:
-                answers = ask(token, dict.fromkeys(SECURITY_CLASSES))
-        except OSError as failed:
-            if getattr(failed, "winerror", None) == native.ERROR_NO_TOKEN:
-                return None
-            raise
-        return self._known(answers, frozenset({"owner", "groups", "security"}))
-
     def _known(self, answers: dict[int, Any], wanted: frozenset[str]) -> TokenFacts:
         mark = (*answers.items(), "owner" in wanted, "groups" in wanted, "security" in wanted)
         found = self._built.get(mark)
@@ -231,6 +216,23 @@ class _Building:
             )
             for held in parse.parse_privileges(told.raw)
         )
+
+
+def has_thread_token(thread: int) -> bool:
+    """Whether a thread runs with another token than its process's.
+
+    Needs: THREAD_QUERY_LIMITED_INFORMATION.
+
+    Raises:
+        SystemRefused
+    """
+    try:
+        with native.opened_thread_token(thread):
+            return True
+    except OSError as failed:
+        if getattr(failed, "winerror", None) == native.ERROR_NO_TOKEN:
+            return False
+        raise
 
 
 def ask(token: int, kinds: Iterable[int]) -> dict[int, Any]:

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from hostscope.model.process import Account
+from hostscope.model.process import Account, Process
 from hostscope.platforms.tally import Tally
 from hostscope.platforms.windows.clock import Boot
 from hostscope.platforms.windows.native import handles, memory, ntdll, paths, process, toolhelp
@@ -310,6 +310,12 @@ class Contexts:
     def of(self, pid: int, handle: int | None, wanted: frozenset[str]) -> SecurityContext:
         self.asked.append((pid, handle))
         return SecurityContext(owner=Account("S-1-5-18", "SYSTEM") if "owner" in wanted else None)
+
+    def place(self, process: Process, context: SecurityContext, wanted: frozenset[str]) -> Process:
+        return process
+
+    def with_threads(self, process: Process, threads: list[int]) -> Process:
+        return process
 
 
 class Unraised:
