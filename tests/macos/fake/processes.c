@@ -257,7 +257,7 @@ char *devname(dev_t device, mode_t type) {
   static char name[] = "ttys000";
   fake_enter(FAKE_DEVNAME, 0, FAKE_ANY);
   if (type != S_IFCHR || (device >> 24) != 16) return NULL;
-  name[4] = '0' + (device & 0xff) / 100; name[5] = '0' + (device & 0xff) / 10 % 10; name[6] = '0' + device % 10;
+  name[4] = '0' + (device & 0xff) / 100; name[5] = '0' + (device & 0xff) / 10 % 10; name[6] = '0' + (device & 0xff) % 10;
   return name;
 }
 

@@ -186,9 +186,9 @@ class Contexts:
         gaps: list[Gap] = []
         flags = None if signing else self._attempts.attempt("signatures", "macos.guest", gaps, self._ask.flags, pid)
         found = signing or (None if flags is None else self._signing(pid, flags, gaps))
-        if found is None:
+        if found is None or "valid" not in found.flags:
             return None
-        platform = "platform-binary" in found.flags and "valid" in found.flags
+        platform = "platform-binary" in found.flags
         return guest_of(path, found.identifier, found.team_id, platform, self._owner(pid) if platform else None)
 
     def _owner(self, pid: int) -> str | None:
