@@ -1,15 +1,114 @@
-"""What happens to processes. Windows: not built yet."""
+"""What happens to processes: from the kernel's provider of a tracing session of ours (ETW).
+
+Comparing lists (polling) is the last way and needs nothing of Windows: see `hostscope.collectors.events`.
+"""
 
 import threading
 from collections.abc import Iterator
+from contextlib import ExitStack
+from itertools import chain
 
-from hostscope.model.event import Event, EventRequest
+from hostscope.errors import Error, UsageError
+from hostscope.model.event import Event, EventRequest, Loss, kinds_of
+from hostscope.model.key import ProcessKey
+from hostscope.model.request import ProcessRequest
+from hostscope.platforms import base
 from hostscope.platforms.tally import Tally
-from hostscope.platforms.windows.translate import not_built
+from hostscope.platforms.windows.clock import Boot, filetime_ns, read_boot
+from hostscope.platforms.windows.etw import EtwSession, Provider, open_session
+from hostscope.platforms.windows.event_bodies import Bodies
+from hostscope.platforms.windows.event_stream import Happening, Numbering
+from hostscope.platforms.windows.native import paths
+from hostscope.platforms.windows.parse_etw import KERNEL_PROCESS
+from hostscope.platforms.windows.parse_etw_process import (
+    KEYWORD_IMAGE,
+    KEYWORD_PROCESS,
+    KEYWORD_THREAD,
+    parse_process_event,
+)
+
+METHOD = "etw"
+METHODS = (METHOD,)
+KEYWORDS = {
+    "start": KEYWORD_PROCESS,
+    "exec": KEYWORD_PROCESS,
+    "exit": KEYWORD_PROCESS,
+    "thread": KEYWORD_THREAD,
+    "image": KEYWORD_IMAGE,
+}
+DELAY = "the system hands events over once a second; arguments of programs that ended before are not known"
 
 
 class Events:
-    """Answers `Unsupported` for now."""
+    """Implements `hostscope.platforms.base.Events`."""
+
+    def __init__(self, boot: Boot | None = None, processes: base.Processes | None = None) -> None:
+        self._known_boot, self._processes = boot, processes
 
     def watch(self, request: EventRequest, stop: threading.Event, tally: Tally) -> Iterator[Event]:
-        raise not_built("watching events")
+        """Events in order until `stop`, the first says what the stream covers; losses stand where they were noticed.
+
+        Raises:
+            UsageError: `request` names no kind or method of this system.
+            Denied, Unsupported: there is no tracing here.
+
+        Needs: an administrator.
+        """
+        check(request)
+        events = self._stream(request, stop, tally)
+        return chain((next(events),), events)
+
+    def _stream(self, request: EventRequest, stop: threading.Event, tally: Tally) -> Iterator[Event]:
+        tally.method = METHOD
+        keywords = 0
+        for kind in request.kinds:
+            keywords |= KEYWORDS[kind]
+        with ExitStack() as stack:
+            session = stack.enter_context(open_session((Provider(KERNEL_PROCESS, keywords),), stop, tally))
+            bodies = Bodies(self._boot(), request.kinds, self._argv, paths.drives())
+            bodies.seed()
+            tally.note(DELAY)
+            numbering = Numbering(METHOD, tally)
+            yield numbering.coverage()
+            yield from _follow(session, bodies, numbering, tally)
+
+    def _boot(self) -> Boot:
+        return self._known_boot or read_boot()
+
+    def _argv(self, key: ProcessKey) -> tuple[str, ...] | None:
+        """Arguments of a process that is still there."""
+        if self._processes is None:
+            return None
+        try:
+            process = self._processes.read(key.pid, ProcessRequest(fields=frozenset({"argv"})))
+        except Error:
+            return None
+        return process.argv if process.key.same(key) else None
+
+
+def _follow(session: EtwSession, bodies: Bodies, numbering: Numbering, tally: Tally) -> Iterator[Event]:
+    lost = 0
+    for batch in session.batches():
+        for record in batch:
+            try:
+                parsed = parse_process_event(record)
+            except ValueError as nonsense:
+                tally.failed += 1
+                tally.note(f"an event that makes no sense: {nonsense}")
+                continue
+            if parsed is not None:
+                for key, body in bodies.of(record, parsed):
+                    yield numbering.event(Happening(filetime_ns(record.filetime), key, body))
+        total = session.lost().total
+        if total > lost:
+            yield numbering.event(Happening(0, None, Loss(total - lost, "the tracing session had no room for them")))
+            lost = total
+
+
+def check(request: EventRequest) -> None:
+    """Raises `UsageError` for kinds and methods that there are not."""
+    known = kinds_of("windows")
+    if unknown := sorted(request.kinds - set(known)) or (["capabilities"] if request.capabilities else []):
+        raise UsageError(f"there is no kind {', '.join(unknown)} here", f"kinds: {', '.join(known)}")
+    if request.method is not None and request.method not in METHODS:
+        raise UsageError(f"there is no method {request.method!r}", f"methods here: {', '.join(METHODS)}, polling")

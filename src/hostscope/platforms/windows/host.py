@@ -26,9 +26,10 @@ def open_host() -> Host:
     """This host."""
     parts = _Parts()
     memory, sockets = deferred(parts.memory), deferred(parts.sockets)
+    processes: base.Processes = deferred(lambda: parts.processes(memory, sockets))
     return Host(
         name="windows",
-        processes=deferred(lambda: parts.processes(memory, sockets)),
+        processes=processes,
         security=deferred(parts.security),
         files=Files(memory),
         packages=Packages(),
@@ -40,8 +41,8 @@ def open_host() -> Host:
         interfaces=Interfaces(),
         resolvers=Resolvers(),
         memory=memory,
-        events=Events(),
-        syscalls=Syscalls(),
+        events=deferred(lambda: parts.events(processes)),
+        syscalls=Syscalls(memory),
         counters=Counters(),
         system=System(),
         privileges=parts.privileges,
@@ -70,6 +71,9 @@ class _Parts:
         from hostscope.platforms.windows.security_center import products
 
         return Security(products)
+
+    def events(self, processes: base.Processes) -> base.Events:
+        return Events(self.boot, processes)
 
     def memory(self) -> base.Memory:
         return Memory(self.boot, self.privileges)
