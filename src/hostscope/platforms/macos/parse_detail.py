@@ -7,13 +7,17 @@ import stat as modes
 from struct import Struct as Layout
 
 from hostscope.model.detail import MemoryMap, OpenFile, Thread
-from hostscope.platforms.macos.parse import VNODE_PATH_AT, layout, text
+from hostscope.platforms.macos.parse import VNODE_PATH_AT, Places, layout, text
 
 FDINFO_BYTES, VNODE_BYTES, PIPE_BYTES, THREAD_BYTES, REGION_BYTES = 24, 1200, 184, 112, 1272
-_VNODE = layout(VNODE_BYTES, ((0, "I"), (8, "q"), (28, "H"), (32, "Q")))
-_PIPE = layout(PIPE_BYTES, ((0, "I"), (160, "Q"), (168, "Q")))
-_THREAD = layout(THREAD_BYTES, ((0, "Q"), (8, "Q"), (24, "i"), (48, "64s")))
-_REGION = layout(REGION_BYTES, ((0, "I"), (16, "Q"), (60, "I"), (80, "Q"), (88, "Q"), (96, "I"), (104, "Q")))
+VNODE_PLACES: Places = ((0, "I"), (8, "q"), (28, "H"), (32, "Q"))
+_VNODE = layout(VNODE_BYTES, VNODE_PLACES)
+PIPE_PLACES: Places = ((0, "I"), (160, "Q"), (168, "Q"))
+_PIPE = layout(PIPE_BYTES, PIPE_PLACES)
+THREAD_PLACES: Places = ((0, "Q"), (8, "Q"), (24, "i"), (48, "64s"))
+_THREAD = layout(THREAD_BYTES, THREAD_PLACES)
+REGION_PLACES: Places = ((0, "I"), (16, "Q"), (60, "I"), (80, "Q"), (88, "Q"), (96, "I"), (104, "Q"))
+_REGION = layout(REGION_BYTES, REGION_PLACES)
 _REGION_PATH_AT = 96 + VNODE_PATH_AT
 READ, WRITE, APPEND = 0x1, 0x2, 0x8
 """FREAD, FWRITE, FAPPEND."""
