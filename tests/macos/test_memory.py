@@ -129,11 +129,11 @@ def test_a_task_that_has_ended_is_gone(darwin: Darwin, mach: Mach, boot: Boot, k
 
 
 REFUSALS = {
-    "sip": (dict(csflags=VALID | PLATFORM), 0, "System Integrity Protection", "csrutil"),
-    "restricted": (dict(csflags=VALID | RESTRICT), 0, "restricted", "csrutil"),
-    "hardened": (dict(csflags=VALID | RUNTIME), 0, "hardened runtime", "cs.debugger"),
+    "sip": ({"csflags": VALID | PLATFORM}, 0, "System Integrity Protection", "csrutil"),
+    "restricted": ({"csflags": VALID | RESTRICT}, 0, "restricted", "csrutil"),
+    "hardened": ({"csflags": VALID | RUNTIME}, 0, "hardened runtime", "cs.debugger"),
     "platform without sip": (
-        dict(csflags=VALID | PLATFORM | GET_TASK_ALLOW),
+        {"csflags": VALID | PLATFORM | GET_TASK_ALLOW},
         sip.CSR_ALLOW_TASK_FOR_PID,
         "no right",
         "",

@@ -66,9 +66,8 @@ def _resolver(address: int, memory: Memory, scoped: bool) -> Configured | None:
     raw = memory.fetch(address, RESOLVER_BYTES)
     if len(raw) < RESOLVER_BYTES:
         return None
-    (domain, count, servers, port, searched, search, _, _, options, timeout, order, interface, flags, _, _) = (
-        _RESOLVER.unpack_from(raw)
-    )
+    found = _RESOLVER.unpack_from(raw)
+    domain, count, servers, port, searched, search, _, _, options, timeout, order, interface, flags, _ = found
     return Configured(
         domain=_text(domain, memory),
         servers=tuple(_servers(_pointers(servers, count, MOST_PLACES, memory), memory)),
