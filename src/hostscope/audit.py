@@ -143,7 +143,8 @@ class AuditTrail:
         except OSError as failed:
             return f"audit trail {self.path}: {failed.strerror}"
         there = next(parent for parent in self.path.absolute().parents if parent.exists())
-        return None if os.access(there, os.W_OK | os.X_OK) else f"audit trail {self.path}: cannot be made in {there}"
+        usable = there.is_dir() and os.access(there, os.W_OK | os.X_OK)
+        return None if usable else f"audit trail {self.path}: cannot be made in {there}"
 
     def verify(self) -> Fault | None:
         """The first line that does not fit or is missing; None when all do, and for an empty trail.

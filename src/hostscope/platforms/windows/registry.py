@@ -4,6 +4,7 @@ import threading
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
+from typing import Any
 
 from hostscope.model.security import SecurityChange
 from hostscope.platforms.windows.native import registry as native
@@ -72,7 +73,7 @@ def value_names(key: str) -> tuple[str, ...]:
 
 
 def watch_values(watched: Mapping[str, tuple[str, ...]], stop: threading.Event) -> Iterator[SecurityChange]:
-    """Changes of the named values of these keys until `stop`, from the first call of next() on.
+    """Changes of the named values of these keys until `stop`, from this call on.
 
     A key that is not there yet is watched through the nearest one above it: making it is a change.
 
@@ -83,11 +84,18 @@ def watch_values(watched: Mapping[str, tuple[str, ...]], stop: threading.Event) 
     Races: the next change is asked for before the values are read, so none is missed; a value that changes twice in
     between shows the last change only.
     """
+    watching = _changes(watched, stop)
+    next(watching)  # the first is no change: it says that the watch has begun
+    return watching
+
+
+def _changes(watched: Mapping[str, tuple[str, ...]], stop: threading.Event) -> Iterator[Any]:
     with ExitStack() as stack:
         found = [_Watched(key, names, stack.enter_context(opened_event())) for key, names in watched.items()]
         for one in found:
             stack.callback(one.close)
             one.begin()
+        yield None
         looked_s = time.monotonic()
         while not stop.is_set():
             place = wait_any([one.event for one in found], WAIT_MS)
