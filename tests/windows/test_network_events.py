@@ -13,7 +13,7 @@ from hostscope.model.traffic import TrafficRequest
 from hostscope.platforms.tally import Tally
 from hostscope.platforms.windows.capture import Capture, capture_ability
 from hostscope.platforms.windows.clock import read_boot
-from hostscope.platforms.windows.etw import Provider, open_session, session_names
+from hostscope.platforms.windows.etw import Provider, open_session
 from hostscope.platforms.windows.interfaces import Interfaces
 from hostscope.platforms.windows.native import etw
 from hostscope.platforms.windows.parse_etw import KERNEL_PROCESS, PROCESS_KEYWORD
@@ -28,10 +28,10 @@ def test_a_session_runs_and_ends() -> None:
     with unless_missing():
         try:
             with open_session([Provider(KERNEL_PROCESS, PROCESS_KEYWORD)], stop) as session:
-                assert session.name in session_names()
+                assert session.name in etw.session_names()
         except Denied as refused:
             pytest.skip(f"tracing needs an administrator: {refused}")
-    assert session.name not in session_names()
+    assert session.name not in etw.session_names()
 
 
 def test_a_handle_that_is_no_session_is_found_out(wine_version: str | None) -> None:

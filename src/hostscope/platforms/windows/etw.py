@@ -4,26 +4,21 @@ A session is a thing of the system: it outlives a program that dies without stop
 are named ``hostscope-PID-N``; those whose process has gone are stopped before another one is started.
 """
 
-import ctypes
 import os
 import queue
 import re
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from itertools import count
 from uuid import UUID
 
 from msgspec import Struct
 
-from hostscope.errors import Denied, NativeError, Unavailable, Unsupported
+from hostscope.errors import Denied, Error, NativeError, Unavailable, Unsupported
 from hostscope.platforms.tally import Tally
+from hostscope.platforms.windows import translate
 from hostscope.platforms.windows.native import etw
-from hostscope.platforms.windows.native.etw import EVENT_TRACE_LOGFILEW, EVENT_TRACE_PROPERTIES, TRACEHANDLE, advapi32
-from hostscope.platforms.windows.native.guid import guid_of
 from hostscope.platforms.windows.native.handles import PROCESS_QUERY_LIMITED_INFORMATION, opened
-from hostscope.platforms.windows.native.library import last_error
-from hostscope.platforms.windows.native.types import PVOID, ULONG
 from hostscope.platforms.windows.parse_etw import FLAG_32_BIT, RECORD_BYTES, EtwRecord, parse_head
 from hostscope.platforms.windows.translate import REFUSED, VANISHED
 
@@ -31,20 +26,11 @@ ERROR_ALREADY_EXISTS = 183
 ERROR_NO_SYSTEM_RESOURCES = 1450
 HINT = "needs an administrator, or a member of Performance Log Users"
 NAME = re.compile(r"hostscope-(\d{1,10})-\d{1,4}")
-MOST_SESSIONS = 64
-"""EVENT_TRACE_MAX sessions of one system, as documented; more are answered to a wider question."""
 MOST_NAMES = 16
-BUFFER_KIB, LEAST_BUFFERS, MOST_BUFFERS = 64, 16, 256
-"""Of the session, all processors together: at most 16 MiB."""
-FLUSH_S = 1
-"""Buffers that are not full are handed over so often: the shortest time there is."""
 MOST_WAITING = 131_072
 """Events that may wait for whoever reads them."""
 TICK_S = 0.1
 _AT_ONCE = 4096
-_NAME_BYTES = 2 * 1024
-"""Of a session's name, and of a file's, behind the properties."""
-_POINTER_BYTES = ctypes.sizeof(PVOID)
 _JOIN_S = 10.0
 
 
@@ -87,7 +73,7 @@ class EtwSession:
         self._dropped = self._failed = 0
         self._code: int | None = None
         self._lost = EtwLost(0, 0, 0)
-        self._callback = etw.event_record_callback(self.on_event)
+        self._callback = etw.on_event(self.on_event)
         """Kept: the system calls it for as long as the consumer runs."""
 
     def batches(self, tick_s: float = TICK_S) -> Iterator[list[EtwRecord]]:
@@ -112,14 +98,12 @@ class EtwSession:
 
     def lost(self) -> EtwLost:
         """What was lost so far."""
-        told = _control(self._handle, None, etw.EVENT_TRACE_CONTROL_QUERY)
-        if told is not None:
-            self._lost = EtwLost(told.EventsLost, told.LogBuffersLost + told.RealTimeBuffersLost, 0)
+        self._note_losses(etw.EVENT_TRACE_CONTROL_QUERY)
         return EtwLost(self._lost.events, self._lost.buffers, self._dropped + self._failed)
 
     def flush(self) -> None:
         """Has the buffers handed over that are not full yet; their events arrive shortly after."""
-        _control(self._handle, None, etw.EVENT_TRACE_CONTROL_FLUSH)
+        etw.control_session(self._handle, None, etw.EVENT_TRACE_CONTROL_FLUSH)
 
     def on_event(self, at: int) -> None:
         """Called by the system for each event, in the consumer's thread; `at` is its EVENT_RECORD."""
@@ -129,14 +113,15 @@ class EtwSession:
             self._failed += 1
 
     def _add(self, at: int) -> None:
-        head = parse_head(ctypes.string_at(at, RECORD_BYTES[_POINTER_BYTES]), _POINTER_BYTES)
+        width = etw.pointer_bytes
+        head = parse_head(etw.bytes_at(at, RECORD_BYTES[width]), width)
         guid, wanted = self._guids.get(head.provider, (None, frozenset[int]()))
         if guid is None or (wanted and head.id not in wanted):
             return
         if self._waiting.qsize() >= MOST_WAITING:
             self._dropped += 1
             return
-        payload = ctypes.string_at(head.payload_at, head.payload_bytes) if head.payload_bytes else b""
+        payload = etw.bytes_at(head.payload_at, head.payload_bytes)
         size = 4 if head.flags & FLAG_32_BIT else 8
         self._waiting.put(
             EtwRecord(guid, head.id, head.version, head.opcode, head.pid, head.tid, head.filetime, payload, size)
@@ -155,41 +140,30 @@ class EtwSession:
     # Life of the session ------------------------------------------------------------------------------------------
 
     def enable(self, provider: Provider) -> None:
-        """Turns a source on for this session."""
-        code = advapi32.EnableTraceEx2(
-            self._handle, guid_of(provider.guid), etw.EVENT_CONTROL_CODE_ENABLE_PROVIDER, provider.level,
-            provider.keywords, 0, 0, None,
-        )  # fmt: skip
-        _check("EnableTraceEx2", code)
+        """Turns a source on for this session. Raises: OSError."""
+        etw.enable_provider(self._handle, provider.guid, provider.level, provider.keywords)
 
     @contextmanager
     def consumed(self) -> Iterator[None]:
-        """Events are delivered to us while the block runs."""
-        consumer = self._open()
+        """Events are delivered to us while the block runs. Raises: OSError."""
+        consumer = etw.open_consumer(self.name, self._callback)
         thread = threading.Thread(target=self._consume, args=(consumer,), name="etw", daemon=True)
         thread.start()
         try:
             yield
         finally:
-            advapi32.CloseTrace(consumer)
+            etw.close_consumer(consumer)
             thread.join(_JOIN_S)
 
-    def _open(self) -> int:
-        source = EVENT_TRACE_LOGFILEW()
-        source.LoggerName = self.name
-        source.ProcessTraceMode = etw.PROCESS_TRACE_MODE_REAL_TIME | etw.PROCESS_TRACE_MODE_EVENT_RECORD
-        source.EventRecordCallback = self._callback
-        consumer: int = advapi32.OpenTraceW(source)
-        if consumer in (etw.invalid_processtrace_handle, 0xFFFFFFFFFFFFFFFF):
-            _check("OpenTraceW", last_error() or ERROR_NO_SYSTEM_RESOURCES)
-        return consumer
-
     def _consume(self, consumer: int) -> None:
-        self._code = advapi32.ProcessTrace((TRACEHANDLE * 1)(consumer), 1, None, None)
+        self._code = etw.consume(consumer)
 
     def end(self) -> None:
         """Stops the session, and keeps what it says it lost."""
-        told = _control(self._handle, None, etw.EVENT_TRACE_CONTROL_STOP)
+        self._note_losses(etw.EVENT_TRACE_CONTROL_STOP)
+
+    def _note_losses(self, code: int) -> None:
+        told = etw.control_session(self._handle, None, code)
         if told is not None:
             self._lost = EtwLost(told.EventsLost, told.LogBuffersLost + told.RealTimeBuffersLost, 0)
 
@@ -215,30 +189,44 @@ def open_session(
         if tally is not None:
             tally.effects.append(f"stopped the tracing session {left}, whose process had gone")
     with ExitStack() as stack:
-        session = _start(providers, stop)
-        stack.callback(session.end)
-        _check_it_runs(session.name)
-        stack.enter_context(session.consumed())
-        for provider in providers:
-            session.enable(provider)
+        try:
+            session = _started(providers, stop, stack)
+        except Error:
+            raise
+        except OSError as failed:
+            raise _error(failed) from failed
         if tally is not None:
             tally.effects.append(f"tracing session {session.name}, stopped at the end")
         yield session
 
 
+def _started(providers: Sequence[Provider], stop: threading.Event, stack: ExitStack) -> EtwSession:
+    name, handle = _new_session()
+    session = EtwSession(name, handle, providers, stop)
+    stack.callback(session.end)
+    _check_it_runs(name)
+    stack.enter_context(session.consumed())
+    for provider in providers:
+        session.enable(provider)
+    return session
+
+
+def _new_session() -> tuple[str, int]:
+    """Name and handle. Raises: OSError."""
+    for number in range(1, MOST_NAMES):
+        name = f"hostscope-{os.getpid()}-{number}"
+        try:
+            return name, etw.start_session(name)
+        except OSError as failed:
+            if _code(failed) != ERROR_ALREADY_EXISTS:
+                raise
+    raise Unavailable(f"{MOST_NAMES - 1} tracing sessions of this process are running")
+
+
 def stop_orphans() -> list[str]:
     """Stops our sessions whose processes have gone; their names."""
-    names = [name for name in session_names() if (told := NAME.fullmatch(name)) and not _lives(int(told[1]))]
-    return [name for name in names if _control(0, name, etw.EVENT_TRACE_CONTROL_STOP) is not None]
-
-
-def session_names() -> list[str]:
-    """Of all sessions that we may see; empty where the system does not tell."""
-    kept = [_properties() for _ in range(MOST_SESSIONS)]
-    table = (ctypes.POINTER(EVENT_TRACE_PROPERTIES) * MOST_SESSIONS)(*map(ctypes.pointer, kept))
-    found = ULONG(0)
-    advapi32.QueryAllTracesW(table, MOST_SESSIONS, found)
-    return [_name_of(one) for one in kept[: min(found.value, MOST_SESSIONS)]]
+    names = [name for name in etw.session_names() if (told := NAME.fullmatch(name)) and not _lives(int(told[1]))]
+    return [name for name in names if etw.control_session(0, name, etw.EVENT_TRACE_CONTROL_STOP) is not None]
 
 
 def _lives(pid: int) -> bool:
@@ -246,60 +234,23 @@ def _lives(pid: int) -> bool:
         with opened(pid, PROCESS_QUERY_LIMITED_INFORMATION):
             return True
     except OSError as failed:
-        return getattr(failed, "winerror", None) not in VANISHED
-
-
-def _start(providers: Sequence[Provider], stop: threading.Event) -> EtwSession:
-    for number in count(1):
-        name, handle, properties = f"hostscope-{os.getpid()}-{number}", TRACEHANDLE(0), _properties()
-        code = advapi32.StartTraceW(handle, name, properties)
-        if code != ERROR_ALREADY_EXISTS or number == MOST_NAMES:
-            break
-    _check("StartTraceW", code)
-    return EtwSession(name, handle.value, providers, stop)
+        return _code(failed) not in VANISHED
 
 
 def _check_it_runs(name: str) -> None:
     """Wine's StartTraceW succeeds and does nothing, with the handle 0xCAFE4242. A session has buffers."""
-    told = _control(0, name, etw.EVENT_TRACE_CONTROL_QUERY)
+    told = etw.control_session(0, name, etw.EVENT_TRACE_CONTROL_QUERY)
     if told is None or not told.NumberOfBuffers:
         raise Unsupported("tracing was said to have started, but there is no session", "Wine only pretends to trace")
 
 
-def _properties() -> EVENT_TRACE_PROPERTIES:
-    """With room behind it for the names that the system writes there."""
-    size = ctypes.sizeof(EVENT_TRACE_PROPERTIES)
-    room = ctypes.create_string_buffer(size + 2 * _NAME_BYTES)
-    properties = EVENT_TRACE_PROPERTIES.from_buffer(room)
-    properties.Wnode.BufferSize = len(room)
-    properties.Wnode.Flags = etw.WNODE_FLAG_TRACED_GUID
-    properties.Wnode.ClientContext = 1  # stamps by the performance counter, which the consumer gets as system time
-    properties.BufferSize, properties.FlushTimer = BUFFER_KIB, FLUSH_S
-    properties.MinimumBuffers, properties.MaximumBuffers = LEAST_BUFFERS, MOST_BUFFERS
-    properties.LogFileMode = etw.EVENT_TRACE_REAL_TIME_MODE
-    properties.LoggerNameOffset, properties.LogFileNameOffset = size, size + _NAME_BYTES
-    return properties
+def _error(failed: OSError) -> Error:
+    if _code(failed) in REFUSED:
+        return Denied("tracing of events: access denied", HINT)
+    if _code(failed) == ERROR_NO_SYSTEM_RESOURCES:
+        return Unavailable("all tracing sessions of the system are in use", "logman query -ets lists them")
+    return translate.error("tracing of events", failed)
 
 
-def _name_of(properties: EVENT_TRACE_PROPERTIES) -> str:
-    if properties.LoggerNameOffset != ctypes.sizeof(EVENT_TRACE_PROPERTIES):
-        return ""
-    raw = ctypes.string_at(ctypes.addressof(properties) + properties.LoggerNameOffset, _NAME_BYTES)
-    return raw.decode("utf-16-le", "replace").partition("\0")[0]
-
-
-def _control(handle: int, name: str | None, code: int) -> EVENT_TRACE_PROPERTIES | None:
-    """What a session says of itself; None when there is none, or it may not be asked."""
-    properties = _properties()
-    properties.LogFileMode = 0
-    failed = advapi32.ControlTraceW(handle, name, properties, code)
-    return None if failed else properties
-
-
-def _check(call: str, code: int) -> None:
-    if code in REFUSED:
-        raise Denied("tracing of events: access denied", HINT)
-    if code == ERROR_NO_SYSTEM_RESOURCES:
-        raise Unavailable("all tracing sessions of the system are in use", "logman query -ets lists them")
-    if code:
-        raise NativeError(call, code, f"failed with error {code}")
+def _code(failed: OSError) -> int | None:
+    return getattr(failed, "winerror", None)

@@ -1,6 +1,5 @@
 """Tables of sockets, adapters and routes as Windows writes them. Pure; nothing is read outside of the given bytes."""
 
-import ctypes
 import socket
 import struct
 from collections.abc import Iterator
@@ -33,6 +32,7 @@ from hostscope.platforms.windows.native.iphlpapi import (
     SOCKADDR_INET,
     TCPIP_OWNER_MODULE_BASIC_INFO,
 )
+from hostscope.platforms.windows.native.types import Structure, alignment, sizeof
 
 LISTEN, TIME_WAIT = "listen", "time-wait"
 TCP_STATES = {
@@ -51,7 +51,7 @@ TCP_STATES = {
 }
 """All twelve; of the last one, whose connection is being taken apart, the same is said as of closed ones."""
 
-Row = ctypes.Structure
+Row = Structure
 ROWS: dict[tuple[str, int, bool], type[Row]] = {
     ("tcp", AF_INET, True): MIB_TCPROW_OWNER_MODULE,
     ("tcp", AF_INET6, True): MIB_TCP6ROW_OWNER_MODULE,
@@ -108,9 +108,9 @@ def parse_table(raw: bytes, protocol: str, family: int, modules: bool) -> Entrie
     if len(raw) < _COUNT.size:
         return Entries([], 0)
     row = ROWS[protocol, family, modules]
-    first = max(_COUNT.size, ctypes.alignment(row))
+    first = max(_COUNT.size, alignment(row))
     claimed = _COUNT.unpack_from(raw)[0]
-    count = min(claimed, max(len(raw) - first, 0) // ctypes.sizeof(row))
+    count = min(claimed, max(len(raw) - first, 0) // sizeof(row))
     rows = (row * count).from_buffer_copy(raw, first) if count else ()
     read = _tcp if protocol == "tcp" else _udp
     return Entries([read(one, family) for one in rows], claimed - count)
@@ -227,7 +227,7 @@ class _Memory(NamedTuple):
 
     def structure(self, pointer: int | None, kind: type[Row]) -> Any | None:
         """What lies there; None for a pointer that leads elsewhere."""
-        if pointer is None or not self.has(pointer, ctypes.sizeof(kind)):
+        if pointer is None or not self.has(pointer, sizeof(kind)):
             return None
         return kind.from_buffer_copy(self.raw, pointer - self.base)
 

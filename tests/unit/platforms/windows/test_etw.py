@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from hostscope.errors import Denied, NativeError, Unavailable, Unsupported
 from hostscope.platforms.tally import Tally
 from hostscope.platforms.windows import etw as module
-from hostscope.platforms.windows.etw import EtwLost, Provider, open_session, session_names, stop_orphans
+from hostscope.platforms.windows.etw import EtwLost, Provider, open_session, stop_orphans
 from hostscope.platforms.windows.native import etw, handles
 from hostscope.platforms.windows.native.library import set_last_error
 from hostscope.platforms.windows.parse_etw import (
@@ -179,7 +179,7 @@ def test_sessions_of_dead_processes_are_stopped(tracing: Tracing, living: set[in
     living.add(500)
     for name in ("hostscope-400-1", "hostscope-500-1", "hostscope-400-1x", "NT Kernel Logger"):
         tracing.sessions[name] = {"handle": len(name), "name": name}
-    assert set(session_names()) == set(tracing.sessions)
+    assert set(etw.session_names()) == set(tracing.sessions)
     tally = Tally()
     with open_session(PROVIDERS, threading.Event(), tally):
         assert set(tracing.sessions) == {"hostscope-500-1", "hostscope-400-1x", "NT Kernel Logger", OURS}
@@ -190,7 +190,7 @@ def test_sessions_of_dead_processes_are_stopped(tracing: Tracing, living: set[in
 def test_more_sessions_than_there_should_be(tracing: Tracing) -> None:
     for number in range(70):
         tracing.sessions[f"s{number}"] = {"handle": number, "name": f"s{number}"}
-    assert len(session_names()) == 64
+    assert len(etw.session_names()) == 64
 
 
 # Bytes ----------------------------------------------------------------------------------------------------------------
