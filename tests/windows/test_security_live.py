@@ -247,17 +247,7 @@ def unprivileged(restricted: int, tmp_path: Path) -> Iterator[SecurityContext]:
     line = ctypes.create_unicode_buffer(command)
     with unless_missing():
         if not advapi32.CreateProcessAsUserW(
-            restricted,
-            None,
-            line,
-            None,
-            None,
-            False,
-            CREATE_SUSPENDED,
-            None,
-            None,
-            ctypes.byref(startup),
-            ctypes.byref(process),
+            restricted, None, line, None, None, False, CREATE_SUSPENDED, None, None, *places
         ):
             raise failed("CreateProcessAsUserW")
     try:

@@ -18,7 +18,7 @@ from hostscope.platforms.windows.native import handles
 from hostscope.platforms.windows.powers import Facts, derive_powers
 from hostscope.platforms.windows.protection import read_job, read_protection
 from hostscope.platforms.windows.roles import MACHINES, facts_of, system_process
-from hostscope.platforms.windows.tokens import TokenFacts, Tokens, has_thread_token, refused
+from hostscope.platforms.windows.tokens import MAX_REMEMBERED, TokenFacts, Tokens, has_thread_token, refused
 
 GROUPS = frozenset({"owner", "groups", "security", "cgroup"})
 """Groups of fields that are answered here."""
@@ -50,6 +50,8 @@ class SecurityContexts:
     def __init__(self, tokens: Tokens | None = None, containers: Containers | None = None) -> None:
         self._tokens = tokens or Tokens()
         self._containers = containers or Containers()
+        self._powers: dict[tuple[int, bool], tuple[TokenFacts, Security]] = {}
+        """By the identity of what was derived from, which is kept so that it stays one."""
 
     def of(self, pid: int, handle: int | None, wanted: frozenset[str]) -> SecurityContext:
         """The context of one process; a refusal is a gap, never an error.
@@ -66,6 +68,16 @@ class SecurityContexts:
                 return self._read(pid, process, wanted)
         except (OSError, Unsupported) as failed:
             return SecurityContext(gaps=refused(wanted, failed).gaps)
+
+    def _derived(self, facts: TokenFacts, in_job: bool) -> Security | None:
+        if facts.token is None:
+            return None
+        known = self._powers.get((id(facts), in_job))
+        if known is None:
+            if len(self._powers) >= MAX_REMEMBERED:
+                self._powers.clear()
+            known = self._powers[id(facts), in_job] = facts, _powers(facts, facts.token, in_job)
+        return known[1]
 
     def place(self, process: Process, context: SecurityContext, wanted: frozenset[str]) -> Process:
         """The finished record with its container, and which of the system's own processes it is.
@@ -123,7 +135,7 @@ class SecurityContexts:
         return SecurityContext(
             owner=facts.owner,
             groups=facts.groups,
-            security=_powers(facts, job),
+            security=self._derived(facts, job is not None),
             integrity=facts.integrity,
             token=facts.token,
             protection=shield.level if shield else None,
@@ -147,10 +159,7 @@ def _job(job: Job | None, container: Container | None) -> Job | None:
     return replace(job, silo=True, server_silo=True, container_id=container.id)
 
 
-def _powers(facts: TokenFacts, job: Job | None) -> Security | None:
-    token = facts.token
-    if token is None:
-        return None
+def _powers(facts: TokenFacts, token: Token, in_job: bool) -> Security:
     groups = token.groups
     return derive_powers(
         Facts(
@@ -163,7 +172,7 @@ def _powers(facts: TokenFacts, job: Job | None) -> Security | None:
             capabilities=frozenset(token.app_capabilities or ()),
             restricted=token.restricted,
             elevation=token.elevation,
-            job=None if job is None else True,
+            job=in_job,
         )
     )
 

@@ -3,7 +3,7 @@
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from ctypes import Array, Structure, addressof, byref, c_char, create_string_buffer, sizeof
+from ctypes import Array, Structure, addressof, byref, c_char, create_string_buffer, sizeof, string_at
 from typing import Any, NamedTuple
 
 from hostscope.platforms.windows.native.handles import kernel32
@@ -179,6 +179,7 @@ class _Buffer(threading.local):
 
     def __init__(self) -> None:
         self.bytes: Array[c_char] = create_string_buffer(_USUAL_BYTES)
+        self.address = addressof(self.bytes)
         self.written = DWORD()
 
 
@@ -232,13 +233,14 @@ def read_information(token: int, kind: int) -> Answer:
     """
     held = _buffer
     if advapi32.GetTokenInformation(token, kind, held.bytes, _USUAL_BYTES, byref(held.written)):
-        return Answer(held.bytes.raw[: min(held.written.value, _USUAL_BYTES)], addressof(held.bytes))
+        return Answer(string_at(held.address, min(held.written.value, _USUAL_BYTES)), held.address)
     if last_error() != ERROR_INSUFFICIENT_BUFFER or not _USUAL_BYTES < held.written.value <= _MAX_BYTES:
         raise failed("GetTokenInformation")
     larger = create_string_buffer(held.written.value)
     if not advapi32.GetTokenInformation(token, kind, larger, len(larger), byref(held.written)):
         raise failed("GetTokenInformation")
-    return Answer(larger.raw[: held.written.value], addressof(larger))
+    base = addressof(larger)
+    return Answer(string_at(base, min(held.written.value, len(larger))), base)
 
 
 def has_linked(token: int) -> bool:
