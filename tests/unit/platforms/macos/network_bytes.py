@@ -45,8 +45,9 @@ def pcb(
     block += struct.pack("<QQiIBBB", 0x55, generation, 0, 0, 2 if six else 1, 64, 6).ljust(28, b"\0")
     block += address16(there[0]) + address16(local[0])
     made = padded(block.ljust(104, b"\0"), 8)
-    socket = struct.pack("<IIQhxxIhhQiihhhhHxxiIIii", stride, 0x1, so, 1, 0, 0, 0, 0, 6, 30 if six else 2, backlog[0], 0,
-                         backlog[1], 0, 0, 0, 0, uid, last_pid, last_pid)  # fmt: skip
+    family, (waiting, limit) = 30 if six else 2, backlog
+    socket = struct.pack("<IIQhxxIhhQiihhhhHxxiIIii", stride, 0x1, so, 1, 0, 0, 0, 0, 6, family, waiting, 0, limit,
+                         0, 0, 0, 0, uid, last_pid, last_pid)  # fmt: skip
     made += padded(socket.ljust(stride, b"\0"), 8)
     for kind, held in ((0x2, queues[0]), (0x4, queues[1])):
         made += padded(struct.pack("<III", 32, kind, held).ljust(32, b"\0"), 8)
