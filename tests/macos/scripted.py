@@ -118,7 +118,7 @@ class Darwin:
         process.cdhash = (c_uint8 * 20)(*values.pop("cdhash", bytes(range(20))))
         for name, value in values.items():
             setattr(process, name, value)
-        self._kept.append((values, process))
+        self._kept.append(process)  # and with it the bytes it points to
         assert self.library.fake_add(ctypes.byref(process)) > 0
 
     def _arguments(self, values: dict[str, Any], argv: Sequence[bytes] | None, env: Sequence[bytes]) -> None:

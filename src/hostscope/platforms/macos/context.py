@@ -71,6 +71,7 @@ class Contexts:
         self._jobs = jobs
         self._labels: Mapping[int, str] | None = None
         self._owners: dict[int, str | None] = {}
+        self._candidates: dict[str, bool] = {}
 
     def of(self, known: Known, gaps: list[Gap]) -> Answered:
         """The context of one process; a refusal is a gap."""
@@ -181,7 +182,9 @@ class Contexts:
         return next(found, _JOB_VARIABLE)[len(_JOB_VARIABLE) :] or None
 
     def _guest(self, pid: int, path: str, signing: CodeSigning | None) -> str | None:
-        if not is_candidate(path) or not self._options.collect_code_signing:
+        if path not in self._candidates:
+            self._candidates[path] = is_candidate(path)
+        if not self._candidates[path] or not self._options.collect_code_signing:
             return None
         gaps: list[Gap] = []
         flags = None if signing else self._attempts.attempt("signatures", "macos.guest", gaps, self._ask.flags, pid)

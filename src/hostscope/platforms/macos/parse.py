@@ -178,6 +178,16 @@ def parse_task(raw: bytes) -> Task:
     )
 
 
+START_PLACES: Places = ((120, "Q"), (128, "Q"))
+_START = layout(TASK_BYTES, START_PLACES)
+
+
+def parse_start(raw: bytes) -> int:
+    """The start in microseconds of the same answer, and nothing else of it."""
+    seconds, micros = _START.unpack(raw)
+    return int(seconds * 1_000_000 + micros)
+
+
 class Usage(Struct, frozen=True, gc=False):
     """What the system charges a process for. Source: struct rusage_info."""
 
@@ -220,8 +230,6 @@ def parse_usage(raw: bytes) -> Usage:
 class Arguments(Struct, frozen=True, gc=False):
     """What a program was started with. Source: sysctl KERN_PROCARGS2."""
 
-    exe: str
-    """As it was called; not where it is."""
     argv: tuple[str, ...]
     environment: tuple[str, ...]
     """``NAME=value``; empty too when the kernel leaves it out (of restricted processes)."""
@@ -241,15 +249,15 @@ def parse_arguments(raw: bytes) -> Arguments:
     if len(raw) < 4:
         raise ValueError(f"{len(raw)} bytes of arguments")
     count = int.from_bytes(raw[:4], "little", signed=True)
-    exe, _, rest = raw[4:].partition(b"\0")
-    strings = rest.lstrip(b"\0").split(b"\0", MOST_STRINGS)
+    rest = raw[4:].partition(b"\0")[2].lstrip(b"\0")
+    strings = decode(rest).split("\0", MOST_STRINGS)  # NUL is never part of another character
     complete, count = strings[:-1], max(0, count)
     argv, others = strings[:count], complete[count:]
-    end = others.index(b"") if b"" in others else len(others)
+    end = others.index("") if "" in others else len(others)
     whole = count <= len(complete)
     if not whole and argv and not argv[-1]:
         argv = argv[:-1]
-    return Arguments(decode(exe), tuple(map(decode, argv)), tuple(map(decode, others[:end])), whole)
+    return Arguments(tuple(argv), tuple(others[:end]), whole)
 
 
 def parse_path(raw: bytes, index: int = 0) -> str:

@@ -137,7 +137,7 @@ class ProcessRows:
     def _still(self, pid: int, start_us: int) -> bool:
         """Whether the pid is still the same process's after everything was asked."""
         try:
-            return self._ask.task(pid).start_us == start_us
+            return self._ask.start_us(pid) == start_us
         except OSError:
             return False
 

@@ -42,6 +42,10 @@ class Questions:
         """Credentials, start, counters."""
         return parse.parse_task(self._task.ask(pid))
 
+    def start_us(self, pid: int) -> int:
+        """When it started; what tells it from another with its pid."""
+        return parse.parse_start(self._task.ask(pid))
+
     def usage(self, pid: int) -> parse.Usage:
         """Footprint, energy, disk."""
         return parse.parse_usage(self._usage.read(pid))

@@ -24,6 +24,10 @@ REGION = (
 )
 CASES: list[Any] = [
     (kern_proc.kinfo_proc, parse.KINFO_PLACES, parse.KINFO_BYTES, KINFO),
+    (
+        libproc.proc_taskallinfo, parse.START_PLACES, parse.TASK_BYTES,
+        "pbsd.pbi_start_tvsec pbsd.pbi_start_tvusec",
+    ),
     (libproc.rusage_info_v2, parse.USAGE_PLACES, parse.USAGE_V2_BYTES, USAGE),
     (
         libproc.rusage_info_v4, parse.USAGE_V4_PLACES, parse.USAGE_V4_BYTES,
