@@ -16,7 +16,8 @@ from hostscope.platforms.windows.clock import read_boot
 from hostscope.platforms.windows.etw import Provider, open_session
 from hostscope.platforms.windows.interfaces import Interfaces
 from hostscope.platforms.windows.native import etw
-from hostscope.platforms.windows.parse_etw import KERNEL_PROCESS, PROCESS_KEYWORD
+from hostscope.platforms.windows.parse_etw import KERNEL_PROCESS
+from hostscope.platforms.windows.parse_etw_process import KEYWORD_PROCESS
 from hostscope.platforms.windows.traffic import Traffic
 from tests.windows.missing import unless_missing
 
@@ -27,7 +28,7 @@ def test_a_session_runs_and_ends() -> None:
     stop = threading.Event()
     with unless_missing():
         try:
-            with open_session([Provider(KERNEL_PROCESS, PROCESS_KEYWORD)], stop) as session:
+            with open_session([Provider(KERNEL_PROCESS, KEYWORD_PROCESS)], stop) as session:
                 assert session.name in etw.session_names()
         except Denied as refused:
             pytest.skip(f"tracing needs an administrator: {refused}")

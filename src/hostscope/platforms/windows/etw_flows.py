@@ -18,13 +18,12 @@ from hostscope.platforms.windows.parse_etw import (
     SENT,
     DnsEvent,
     EtwRecord,
-    ProcessStart,
     Transfer,
     parse_dns,
     parse_network,
-    parse_process,
     result_addresses,
 )
+from hostscope.platforms.windows.parse_etw_process import Started, parse_process_event
 from hostscope.platforms.windows.parse_network import address_text
 
 GONE, INBOUND, OUTBOUND = "gone", "inbound", "outbound"
@@ -88,8 +87,8 @@ class EtwFlows:
             if transfer is not None:
                 self._count(self._turned(transfer), record.filetime)
         elif record.provider == KERNEL_PROCESS:
-            event = parse_process(record)
-            if isinstance(event, ProcessStart):
+            event = parse_process_event(record)
+            if isinstance(event, Started):
                 self._people.started(event)
         elif record.provider == DNS_CLIENT and self._names:
             answer = parse_dns(record)

@@ -18,10 +18,9 @@ from hostscope.platforms.windows.parse_etw import (
     KERNEL_NETWORK,
     KERNEL_PROCESS,
     NETWORK_EVENTS,
-    PROCESS_KEYWORD,
-    PROCESS_START,
     QUERY_ENDED,
 )
+from hostscope.platforms.windows.parse_etw_process import KEYWORD_PROCESS, PROCESS_START
 from hostscope.wire.ledger import balance
 
 METHOD = "etw"
@@ -32,7 +31,7 @@ MISSES = (
 DELIVERY_S = 0.1
 """After buffers were flushed, until their events have come."""
 NETWORK = Provider(KERNEL_NETWORK, IPV4_KEYWORD | IPV6_KEYWORD, events=frozenset(NETWORK_EVENTS))
-STARTS = Provider(KERNEL_PROCESS, PROCESS_KEYWORD, events=frozenset({PROCESS_START}))
+STARTS = Provider(KERNEL_PROCESS, KEYWORD_PROCESS, events=frozenset({PROCESS_START}))
 NAMES = Provider(DNS_CLIENT, events=frozenset({QUERY_ENDED}))
 
 Interfaces = Callable[[], Mapping[str, Interface]]

@@ -8,7 +8,7 @@ from msgspec import Struct
 from hostscope.errors import Error
 from hostscope.model.key import ProcessKey
 from hostscope.platforms.windows.clock import Boot
-from hostscope.platforms.windows.parse_etw import ProcessStart
+from hostscope.platforms.windows.parse_etw_process import Started
 from hostscope.platforms.windows.parse_processes import Listed
 
 LIST_S = 0.2
@@ -41,7 +41,7 @@ class People:
                 self._put(one.pid, Person(self._boot.key(one.pid, one.created), one.name or str(one.pid)))
         self._due_s = monotonic() + LIST_S
 
-    def started(self, event: ProcessStart) -> None:
+    def started(self, event: Started) -> None:
         """Takes note of a start."""
         name = event.image.rpartition("\\")[2] or str(event.pid)
         self._put(event.pid, Person(self._boot.key(event.pid, event.created), name))

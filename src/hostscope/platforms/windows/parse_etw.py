@@ -69,7 +69,7 @@ class Fields:
     """Reads the fields of a payload one after the other."""
 
     def __init__(self, record: EtwRecord) -> None:
-        self._raw, self._at, self._pointer_bytes = record.payload, 0, record.pointer_bytes
+        self._raw, self._at = record.payload, 0
 
     def take(self, size: int) -> bytes:
         """The next bytes.
@@ -87,10 +87,6 @@ class Fields:
         """An unsigned number of so many bytes. Raises as `take`."""
         return int.from_bytes(self.take(size), "little")
 
-    def pointer(self) -> int:
-        """An address, or a number as wide as one. Raises as `take`."""
-        return self.number(self._pointer_bytes)
-
     def text(self) -> str:
         """UTF-16 with its NUL; what is left where there is none."""
         end = self._at
@@ -98,102 +94,6 @@ class Fields:
             end += 2
         found, self._at = self._raw[self._at : end], min(end + 2, len(self._raw))
         return decode_utf16(found)
-
-    def skip_sid(self) -> None:
-        """Passes over a SID. Raises as `take`."""
-        head = self.take(8)
-        self.take(4 * head[1])
-
-
-# Microsoft-Windows-Kernel-Process -------------------------------------------------------------------------------------
-
-PROCESS_KEYWORD, THREAD_KEYWORD, IMAGE_KEYWORD = 0x10, 0x20, 0x40
-PROCESS_START, PROCESS_STOP, THREAD_START, THREAD_STOP, IMAGE_LOAD, IMAGE_UNLOAD = 1, 2, 3, 4, 5, 6
-_WITH_SEQUENCE = {PROCESS_START: 3, PROCESS_STOP: 2}
-"""Event -> the version since which pids are followed by sequence numbers."""
-
-
-class ProcessStart(NamedTuple):
-    """A process began. Versions 0 to 3 of event 1."""
-
-    pid: int
-    created: int
-    """FILETIME: with the pid, its identity."""
-    ppid: int
-    session: int
-    image: str
-    """Path by its device, such as ``\\Device\\HarddiskVolume3\\…``."""
-
-
-class ProcessStop(NamedTuple):
-    """A process ended. Versions 0 to 2 of event 2."""
-
-    pid: int
-    created: int
-    ended: int
-    """FILETIME."""
-    exit_code: int
-
-
-class ThreadChange(NamedTuple):
-    """A thread began or ended. Events 3 and 4."""
-
-    pid: int
-    tid: int
-    start_address: int
-    """Where the program began it (Win32StartAddr)."""
-
-
-class ImageChange(NamedTuple):
-    """A file was mapped to be run, or unmapped. Events 5 and 6."""
-
-    pid: int
-    base: int
-    size: int
-    image: str
-
-
-def parse_process(record: EtwRecord) -> ProcessStart | ProcessStop | ThreadChange | ImageChange | None:
-    """An event of Kernel-Process; None for others.
-
-    Raises:
-        ValueError: it is cut short.
-    """
-    fields = Fields(record)
-    if record.id == PROCESS_START:
-        return _process_start(fields, record.version)
-    if record.id == PROCESS_STOP:
-        return _process_stop(fields, record.version)
-    if record.id in (THREAD_START, THREAD_STOP):
-        pid, tid = fields.number(4), fields.number(4)
-        _stacks, _start = [fields.pointer() for _ in range(4)], fields.pointer()
-        return ThreadChange(pid, tid, fields.pointer())
-    if record.id in (IMAGE_LOAD, IMAGE_UNLOAD):
-        base, size, pid = fields.pointer(), fields.pointer(), fields.number(4)
-        fields.take(8)  # ImageCheckSum, TimeDateStamp
-        fields.pointer()  # DefaultBase
-        return ImageChange(pid, base, size, fields.text())
-    return None
-
-
-def _process_start(fields: Fields, version: int) -> ProcessStart:
-    numbered = version >= _WITH_SEQUENCE[PROCESS_START]
-    pid = fields.number(4)
-    fields.take(8 if numbered else 0)
-    created, ppid = fields.number(8), fields.number(4)
-    fields.take(8 if numbered else 0)
-    session = fields.number(4)
-    fields.take(4 if version else 0)  # Flags
-    if numbered:
-        fields.take(8)  # ProcessTokenElevationType, ProcessTokenIsElevated
-        fields.skip_sid()
-    return ProcessStart(pid, created, ppid, session, fields.text())
-
-
-def _process_stop(fields: Fields, version: int) -> ProcessStop:
-    pid = fields.number(4)
-    fields.take(8 if version >= _WITH_SEQUENCE[PROCESS_STOP] else 0)
-    return ProcessStop(pid, fields.number(8), fields.number(8), fields.number(4))
 
 
 # Microsoft-Windows-Kernel-Network -------------------------------------------------------------------------------------

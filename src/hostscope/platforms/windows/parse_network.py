@@ -32,7 +32,7 @@ from hostscope.platforms.windows.native.iphlpapi import (
     SOCKADDR_INET,
     TCPIP_OWNER_MODULE_BASIC_INFO,
 )
-from hostscope.platforms.windows.native.types import Structure, alignment, sizeof
+from hostscope.platforms.windows.native.types import Composite, alignment, sizeof
 
 LISTEN, TIME_WAIT = "listen", "time-wait"
 TCP_STATES = {
@@ -51,7 +51,7 @@ TCP_STATES = {
 }
 """All twelve; of the last one, whose connection is being taken apart, the same is said as of closed ones."""
 
-Row = Structure
+Row = Composite
 ROWS: dict[tuple[str, int, bool], type[Row]] = {
     ("tcp", AF_INET, True): MIB_TCPROW_OWNER_MODULE,
     ("tcp", AF_INET6, True): MIB_TCP6ROW_OWNER_MODULE,

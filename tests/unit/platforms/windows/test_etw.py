@@ -5,7 +5,6 @@ import os
 import struct
 import threading
 from collections.abc import Iterator
-from typing import Any
 from uuid import UUID
 
 import pytest
@@ -21,20 +20,14 @@ from hostscope.platforms.windows.native.library import set_last_error
 from hostscope.platforms.windows.parse_etw import (
     DNS_CLIENT,
     KERNEL_NETWORK,
-    KERNEL_PROCESS,
     NETWORK_EVENTS,
     RECORD_BYTES,
     DnsEvent,
     EtwRecord,
     Fields,
-    ImageChange,
-    ProcessStart,
-    ProcessStop,
-    ThreadChange,
     parse_dns,
     parse_head,
     parse_network,
-    parse_process,
     result_addresses,
     result_alias,
 )
@@ -47,7 +40,6 @@ from tests.unit.platforms.windows.scripted_etw import (
     event,
     network,
     plain,
-    process_start,
     wide,
 )
 
@@ -216,42 +208,14 @@ def test_any_bytes_are_a_head(raw: bytes) -> None:
     assert head.provider == bytes(record.EventHeader.ProviderId)
 
 
-PARSERS: list[Any] = [parse_process, parse_network, parse_dns]
-
-
 @given(st.binary(max_size=300), st.integers(0, 70), st.integers(0, 5), st.sampled_from([4, 8]))
 def test_any_payload_is_parsed_or_refused(payload: bytes, number: int, version: int, size: int) -> None:
-    for parse, first in ((parse_process, 0), (parse_network, 0), (parse_dns, 3000)):
-        record = plain(KERNEL_PROCESS, first + number, payload, version=version)._replace(pointer_bytes=size)
+    for parse, first in ((parse_network, 0), (parse_dns, 3000)):
+        record = plain(KERNEL_NETWORK, first + number, payload, version=version)._replace(pointer_bytes=size)
         try:
             parse(record)
         except ValueError as cut:
             assert "ends at" in str(cut)
-
-
-@pytest.mark.parametrize("version", [0, 1, 2, 3])
-def test_process_starts(version: int) -> None:
-    payload = process_start(71, STAMP, 70, "\\Device\\HarddiskVolume3\\Ä.exe", version)
-    found = parse_process(plain(KERNEL_PROCESS, 1, payload, version=version))
-    assert found == ProcessStart(71, STAMP, 70, 1, "\\Device\\HarddiskVolume3\\Ä.exe")
-
-
-@pytest.mark.parametrize("version", [0, 1, 2])
-def test_process_stops(version: int) -> None:
-    payload = struct.pack("<I", 71) + (bytes(8) if version == 2 else b"") + struct.pack("<QQI", STAMP, STAMP + 5, 3)
-    found = parse_process(plain(KERNEL_PROCESS, 2, payload + bytes(40), version=version))
-    assert found == ProcessStop(71, STAMP, STAMP + 5, 3)
-
-
-def test_threads_and_images() -> None:
-    payload = struct.pack("<II7Q", 71, 72, 1, 2, 3, 4, 0xAAAA, 0xBBBB, 5)
-    assert parse_process(plain(KERNEL_PROCESS, 3, payload)) == ThreadChange(71, 72, 0xBBBB)
-    payload = struct.pack("<QQIIIQ", 0x7FF600000000, 0x1000, 71, 1, 2, 3) + wide("\\x.dll")
-    assert parse_process(plain(KERNEL_PROCESS, 5, payload)) == ImageChange(71, 0x7FF600000000, 0x1000, "\\x.dll")
-    narrow = struct.pack("<IIIIII", 0x400000, 0x1000, 71, 1, 2, 3) + wide("\\x.dll")
-    record = plain(KERNEL_PROCESS, 5, narrow)._replace(pointer_bytes=4)
-    assert parse_process(record) == ImageChange(71, 0x400000, 0x1000, "\\x.dll")
-    assert parse_process(plain(KERNEL_PROCESS, 9, payload)) is None
 
 
 @pytest.mark.parametrize(("number", "meaning"), list(NETWORK_EVENTS.items()))

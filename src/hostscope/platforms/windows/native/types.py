@@ -14,7 +14,7 @@ HANDLE = PVOID = HMODULE = PSID = ctypes.c_void_p
 LPWSTR = LPCWSTR = ctypes.c_wchar_p
 LPSTR = LPCSTR = ctypes.c_char_p
 POINTER = ctypes.POINTER
-Structure = ctypes.Structure
+Composite = ctypes.Structure
 sizeof, alignment = ctypes.sizeof, ctypes.alignment
 
 INVALID_HANDLE_VALUE = 2**64 - 1
