@@ -15,6 +15,7 @@ that only the kernel gives and that are enough alone: a critical process is one 
 as antimalware was signed by Microsoft for that.
 """
 
+from contextlib import suppress
 from fnmatch import fnmatchcase
 from functools import cache, lru_cache
 from typing import NamedTuple
@@ -23,12 +24,16 @@ from msgspec import Struct
 
 from hostscope.model.process import Process
 from hostscope.model.response import Role
-from hostscope.platforms.windows.native import folders
+from hostscope.platforms.windows.native import folders, handles
+from hostscope.platforms.windows.native.process import image_name
+from hostscope.platforms.windows.parse_registry import from_wide
 
 SYSTEM_PID = 4
 SYSTEM, LOCAL_SERVICE, NETWORK_SERVICE = "S-1-5-18", "S-1-5-19", "S-1-5-20"
 SERVICES = (SYSTEM, LOCAL_SERVICE, NETWORK_SERVICE)
 ANYONE = ("*",)
+PEOPLE = ("S-1-5-21-*", "S-1-12-1-*")
+"""Accounts of a machine or domain, and of Entra ID."""
 
 
 class Facts(Struct, frozen=True, gc=False):
@@ -64,6 +69,8 @@ class Known(NamedTuple):
     critical: bool = False
     """Always marked: one that is known not to be is something else."""
     parents: tuple[str, ...] = ()
+    surely: bool = False
+    """Its parent must be known: anybody may start this very program as themselves."""
     session: bool = False
     """It carries logins, desktops or terminals."""
     service: bool = True
@@ -81,17 +88,18 @@ KNOWN: tuple[Known, ...] = (
     Known("services", "service manager", (_SERVICES_EXE,), sessions="services", critical=True, parents=(_WININIT,)),
     Known("lsass", "security authority", (f"{_S32}lsass.exe",), sessions="services", parents=(_WININIT,)),
     Known("lsaiso", "isolated security authority", (f"{_S32}lsaiso.exe",), sessions="services", parents=(_WININIT,)),
-    Known("svchost", "service host", (f"{_S32}svchost.exe",), (*SERVICES, "S-1-5-21-*", "S-1-12-1-*"),
-          parents=(_SERVICES_EXE,)),
+    Known("svchost", "service host", (f"{_S32}svchost.exe",), SERVICES, parents=(_SERVICES_EXE,)),
+    Known("svchost", "service host of a user", (f"{_S32}svchost.exe",), PEOPLE, "people", parents=(_SERVICES_EXE,),
+          surely=True),
     Known("dwm", "desktop compositor", (f"{_S32}dwm.exe",), ("S-1-5-90-0-*",), "people", parents=(_WINLOGON,),
           session=True),
     Known("fontdrvhost", "font driver", (f"{_S32}fontdrvhost.exe",), ("S-1-5-96-0-*",),
           parents=(_WININIT, _WINLOGON)),
     Known("logonui", "login screen", (f"{_S32}logonui.exe",), sessions="people", session=True),
     Known("spoolsv", "print spooler", (f"{_S32}spoolsv.exe",), sessions="services", parents=(_SERVICES_EXE,)),
-    Known("explorer", "shell of a user", ("~\\explorer.exe",), ("S-1-5-21-*", "S-1-12-1-*"), "people", session=True),
-    Known("sihost", "shell infrastructure", (f"{_S32}sihost.exe",), ("S-1-5-21-*", "S-1-12-1-*"), "people",
-          session=True),
+    Known("explorer", "shell of a user", ("~\\explorer.exe",), PEOPLE, "people", session=True, service=False),
+    Known("sihost", "shell infrastructure", (f"{_S32}sihost.exe",), PEOPLE, "people", session=True,
+          service=False),
     Known("conhost", "console", (f"{_S32}conhost.exe",), ANYONE, session=True, service=False),
     Known("sshd", "ssh server", (f"{_S32}openssh\\sshd*.exe",), (SYSTEM, "S-1-5-111-*"), session=True),
     Known("rdp", "remote desktop clipboard", (f"{_S32}rdpclip.exe",), ANYONE, "people", session=True, service=False),
@@ -142,9 +150,13 @@ def recognise(facts: Facts, root: str) -> Recognised | None:
     return _marked(facts)
 
 
-def system_process(facts: Facts) -> str | None:
-    """The word for `WindowsContext.system_process`."""
-    found = recognise(facts, _root())
+def system_process(process: Process) -> str | None:
+    """The word for `WindowsContext.system_process`.
+
+    Raises:
+        SystemRefused: nobody tells where Windows is.
+    """
+    found = recognise(facts_of(process, _root()), _root())
     return found.word if found else None
 
 
@@ -152,24 +164,41 @@ def role_of(process: Process) -> Role | None:
     """The role, for the guard; a process in a container has none for the host, save for the worker of a machine."""
     if process.container is not None and process.container.runtime not in MACHINES:
         return None
-    found = recognise(facts_of(process), _root())
+    found = recognise(facts_of(process, _root()), _root())
     return Role(found.role, found.service, found.session, found.because) if found else None
 
 
-def facts_of(process: Process) -> Facts:
-    """What a finished record tells."""
-    windows = process.windows
+def facts_of(process: Process, root: str | None = None) -> Facts:
+    """What a finished record tells; and the parent's program, where that may decide.
+
+    Args:
+        root: as in `recognise`; None leaves the parent out.
+
+    Cost: three calls for what may be a program with a known parent.
+    """
+    windows, path = process.windows, process.exe.path if process.exe else None
+    asked = root and path and any(known.parents for known in _candidates(path.lower(), root.lower()))
     return Facts(
         pid=process.pid,
         ppid=process.ppid,
         name=process.name,
-        path=process.exe.path if process.exe else None,
+        path=path,
         user=process.owner.id if process.owner else None,
         session=process.session.session if process.session else None,
+        parent_path=_program_of(process.ppid) if asked else None,
         critical=windows.critical if windows else None,
         protection=windows.protection if windows else None,
         secure=windows.secure if windows else None,
     )
+
+
+def _program_of(pid: int | None) -> str | None:
+    """The program of a parent, which was seen to be older than its child; None when it has ended or is closed to us."""
+    if not pid:
+        return None
+    with suppress(OSError), handles.opened(pid, handles.PROCESS_QUERY_LIMITED_INFORMATION) as parent:
+        return from_wide(image_name(parent))
+    return None
 
 
 @lru_cache(maxsize=4096)
@@ -188,7 +217,7 @@ def _fits(known: Known, facts: Facts, root: str) -> bool:
     return (
         _user_fits(known, facts.user)
         and _session_fits(known, facts.session)
-        and _parent_fits(known, facts.parent_path, root)
+        and _parent_fits(known, facts, root)
         and not (known.critical and facts.critical is False)
     )
 
@@ -201,9 +230,12 @@ def _session_fits(known: Known, session: int | None) -> bool:
     return session is None or known.sessions == "any" or (known.sessions == "services") == (session == 0)
 
 
-def _parent_fits(known: Known, parent: str | None, root: str) -> bool:
-    if parent is None or not known.parents:
+def _parent_fits(known: Known, facts: Facts, root: str) -> bool:
+    if not known.parents:
         return True
+    parent = facts.parent_path
+    if parent is None:
+        return not known.surely
     return parent.lower() in {pattern.replace("~", root, 1) for pattern in known.parents}
 
 

@@ -17,7 +17,7 @@ from hostscope.platforms.windows.containers import Containers
 from hostscope.platforms.windows.native import handles
 from hostscope.platforms.windows.powers import Facts, derive_powers
 from hostscope.platforms.windows.protection import read_job, read_protection
-from hostscope.platforms.windows.roles import MACHINES, facts_of, system_process
+from hostscope.platforms.windows.roles import MACHINES, system_process
 from hostscope.platforms.windows.tokens import MAX_REMEMBERED, TokenFacts, Tokens, has_thread_token, refused
 
 GROUPS = frozenset({"owner", "groups", "security", "cgroup"})
@@ -88,7 +88,9 @@ class SecurityContexts:
             return process
         container = self._container(process, context) if "cgroup" in wanted else None
         gaps: list[Gap] = []
-        word = value_of(attempt("windows.system_process", _word, process), gaps) if "security" in wanted else None
+        word = (
+            value_of(attempt("windows.system_process", system_process, process), gaps) if "security" in wanted else None
+        )
         windows = process.windows
         if windows and (word or container):
             windows = replace(windows, system_process=word, job=_job(windows.job, container))
@@ -146,10 +148,6 @@ class SecurityContexts:
             job=job,
             gaps=(*gaps, *shield.gaps) if shield else tuple(gaps),
         )
-
-
-def _word(process: Process) -> str | None:
-    return system_process(facts_of(process))
 
 
 def _job(job: Job | None, container: Container | None) -> Job | None:

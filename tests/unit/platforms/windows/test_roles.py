@@ -7,6 +7,8 @@ from hostscope.model.container import Container
 from hostscope.model.key import ProcessKey
 from hostscope.model.process import Account, Executable, Process, Session
 from hostscope.model.windows import WindowsContext
+from hostscope.platforms.windows import roles
+from hostscope.platforms.windows.native.library import SystemRefused
 from hostscope.platforms.windows.roles import KNOWN, NETWORK_SERVICE, SYSTEM, Facts, facts_of, recognise, role_of
 from tests.unit.platforms.windows.scripted_security import Kernel
 
@@ -36,7 +38,8 @@ GENUINE = [
     (facts("services.exe", critical=True), "services"),
     (facts("winlogon.exe", session=1), "winlogon"),
     (facts("svchost.exe", user=NETWORK_SERVICE), "svchost"),
-    (facts("svchost.exe", user=ALICE, session=1), "svchost"),  # services of a user
+    # Services of a user.
+    (facts("svchost.exe", user=ALICE, session=1, parent_path=f"{ROOT}\\System32\\services.exe"), "svchost"),
     (facts("dwm.exe", user="S-1-5-90-0-1", session=1), "dwm"),
     (facts("fontdrvhost.exe", user="S-1-5-96-0-0"), "fontdrvhost"),
     (facts("explorer.exe", f"{ROOT}\\explorer.exe", user=ALICE, session=2), "explorer"),
@@ -66,6 +69,8 @@ IMPOSTORS = [
     facts("csrss.exe", critical=False, session=1),
     facts("svchost.exe", "C:\\ProgramData\\svchost.exe"),
     facts("svchost.exe", parent_path="C:\\Windows\\System32\\cmd.exe"),
+    facts("svchost.exe", user=ALICE, session=1),  # anybody may start it: its parent must be known
+    facts("svchost.exe", user=ALICE, session=1, parent_path="C:\\Windows\\explorer.exe"),
     facts("dwm.exe", session=1),  # not as a window manager's account
     facts("winlogon.exe", session=0),
     facts("System", "C:\\Temp\\System", ppid=4),
@@ -118,12 +123,36 @@ def process(**changes: object) -> Process:
 
 
 def test_the_role_of_a_record(monkeypatch: pytest.MonkeyPatch) -> None:
-    Kernel(monkeypatch)
+    kernel = Kernel(monkeypatch)
+    kernel.refusals["OpenProcess"] = 5  # its parent
     role = role_of(process())
     assert role and (role.name, role.service, role.session) == ("security authority", True, False)
     assert role.because == f"runs {ROOT}\\System32\\lsass.exe, as S-1-5-18, in session 0, protected as ppl-lsa"
     assert facts_of(process()).session == 0
     assert role_of(process(exe=Executable("C:\\x\\lsass.exe"), windows=None)) is None
+
+
+@pytest.mark.parametrize(
+    ("parent", "word"),
+    [(f"{ROOT}\\system32\\SERVICES.EXE", "service host of a user"), ("C:\\x.exe", None), (None, None)],
+)
+def test_the_program_of_the_parent_decides(
+    monkeypatch: pytest.MonkeyPatch, parent: str | None, word: str | None
+) -> None:
+    Kernel(monkeypatch)
+
+    def image(process: int, flags: int) -> str:
+        if parent is None:
+            raise SystemRefused("QueryFullProcessImageNameW", 5)
+        return parent
+
+    monkeypatch.setattr(roles, "image_name", lambda process: image(process, 0))
+    mine = process(
+        name="svchost.exe", exe=Executable(f"{ROOT}\\System32\\svchost.exe"), owner=Account(ALICE, None),
+        session=Session(1, None, None), windows=None,
+    )  # fmt: skip
+    role = role_of(mine)
+    assert (role.name if role else None) == word
 
 
 def test_a_process_in_a_container_has_no_role_for_the_host(monkeypatch: pytest.MonkeyPatch) -> None:
