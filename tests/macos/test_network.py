@@ -341,7 +341,8 @@ class Devices:
         self.asked: list[tuple[str, Any]] = []
         self.writers: list[int] = []
         self.link, self.counted = 1, (7, 2)
-        for name, answer in (("open_device", self._open), ("set_number", self._set), ("get_number", lambda *a: self.link),
+        for name, answer in (("open_device", self._open), ("set_number", self._set),
+                             ("get_number", lambda fd, request: self.link),
                              ("bind", lambda fd, name: self.asked.append(("bind", name))),
                              ("set_filter", lambda fd, program: self.asked.append(("filter", program))),
                              ("promiscuous", lambda fd: self.asked.append(("promiscuous", None))),
@@ -443,7 +444,7 @@ def test_devices_that_cannot_be_opened(
 def test_a_device_is_closed_when_it_cannot_be_bound(devices: Devices, monkeypatch: pytest.MonkeyPatch) -> None:
     closed: list[int] = []
     monkeypatch.setattr(bpf, "bind", raising(errnos.ENXIO))
-    monkeypatch.setattr(packet_device.os, "close", lambda fd: closed.append(fd))
+    monkeypatch.setattr(packet_device.os, "close", closed.append)
     with pytest.raises(UsageError, match="no interface"), Capture().open(CaptureRequest(interfaces=("en0",)), Tally()):
         pass
     assert len(closed) == 1

@@ -11,7 +11,7 @@ from contextlib import suppress
 from hostscope.errors import Denied, Unsupported
 from hostscope.model.event import Event, Loss
 from hostscope.platforms.macos.event_stream import Numbering
-from hostscope.platforms.macos.parse_eslogger import MOST_LINE_BYTES, NotUnderstoodError, parse_line
+from hostscope.platforms.macos.parse_eslogger import MOST_LINE_BYTES, NotUnderstoodError, Seen, parse_line
 from hostscope.platforms.tally import Tally
 
 ESLOGGER = "/usr/bin/eslogger"
@@ -116,19 +116,24 @@ def stream(source: EndpointEvents, boot_id: str, stop: threading.Event, tally: T
     last: int | None = None
     while not stop.is_set():
         for line in source.lines(LOOK_S):
-            try:
-                seen = None if line is None else parse_line(line, boot_id)
-            except NotUnderstoodError as failed:
-                yield numbering.event(None, Loss(1, f"a line of eslogger was not understood: {failed}"))
-                continue
-            if line is None:
-                yield numbering.event(None, Loss(1, "a line of eslogger was too long"))
-            if seen is None:
+            seen = _understood(line, boot_id)
+            if isinstance(seen, Loss):
+                yield numbering.event(None, seen)
                 continue
             if last is not None and seen.number is not None and seen.number > last + 1:
                 yield numbering.event(None, Loss(seen.number - last - 1, "Endpoint Security dropped events"))
             last = seen.number if seen.number is not None else last
-            yield numbering.event(seen.key, seen.body, seen.at_ns)
+            if seen.body is not None:
+                yield numbering.event(seen.key, seen.body, seen.at_ns)
         if source.ended:
             yield numbering.event(None, Loss(1, "eslogger ended; nothing more is seen"))
             return
+
+
+def _understood(line: bytes | None, boot_id: str) -> Seen | Loss:
+    if line is None:
+        return Loss(1, "a line of eslogger was too long")
+    try:
+        return parse_line(line, boot_id)
+    except NotUnderstoodError as failed:
+        return Loss(1, f"a line of eslogger was not understood: {failed}")

@@ -55,15 +55,16 @@ class Seen(NamedTuple):
     number: int | None
     """Counts up with every event of the stream: a hole is a loss."""
     key: ProcessKey
-    body: Body
+    body: Body | None
+    """None for an event that has no record of ours."""
 
 
 class NotUnderstoodError(ValueError):
     """A line that is not as it should be."""
 
 
-def parse_line(raw: bytes, boot_id: str) -> Seen | None:
-    """The event of a line; None for an event that has no record of ours.
+def parse_line(raw: bytes, boot_id: str) -> Seen:
+    """The event of a line.
 
     Raises:
         NotUnderstoodError: it is no such line, or a field is missing or of another type.
@@ -77,18 +78,15 @@ def parse_line(raw: bytes, boot_id: str) -> Seen | None:
         raise NotUnderstoodError(str(failed)[:200]) from None
 
 
-def _seen(line: Any, boot_id: str) -> Seen | None:
+def _seen(line: Any, boot_id: str) -> Seen:
     ((what, event),) = line["event"].items()
     who = _who(line["process"], boot_id)
-    found = _body(what, event, who, boot_id)
-    if found is None:
-        return None
-    key, body = found
+    key, body = _body(what, event, who, boot_id)
     number = line.get("global_seq_num")
     return Seen(parse_time(line["time"]), number if type(number) is int else None, key, body)
 
 
-def _body(what: str, event: Any, who: Who, boot_id: str) -> tuple[ProcessKey, Body] | None:
+def _body(what: str, event: Any, who: Who, boot_id: str) -> tuple[ProcessKey, Body | None]:
     if what == "fork":
         child = _who(event["child"], boot_id)
         return child.key, ProcessStart(who.name, who.key, uid=child.uid)
@@ -104,7 +102,7 @@ def _body(what: str, event: Any, who: Who, boot_id: str) -> tuple[ProcessKey, Bo
     if what in _USERS:
         kind, field = _USERS[what]
         return who.key, CredentialChange(who.name, kind, None, str(int(event[field])))
-    return None
+    return who.key, None
 
 
 def _exec(event: Any, who: Who, boot_id: str) -> tuple[ProcessKey, Body]:
