@@ -63,8 +63,16 @@ def declared(module: ModuleType) -> Declared:
         structures={name: value for name, value in own.items() if is_composite(value) and value.__name__ == name},
         scalars={name: value for name, value in own.items() if _is_scalar(name, value)},
         constants={name: value for name, value in own.items() if _is_constant(name, value)},
-        signatures=own.get("SIGNATURES", {}),
+        signatures={name: one for library in libraries(module) for name, one in library.signatures.items()}
+        | own.get("SIGNATURES", {}),
     )
+
+
+def libraries(module: ModuleType) -> list[Any]:
+    """The library objects that a module itself makes."""
+    found = {name: getattr(module, name, None) for name in _assigned(module)}
+    made = {id(value): value for value in found.values() if type(value).__name__ == "Library"}
+    return list(made.values())
 
 
 def spelling(system: str) -> Spelling:

@@ -19,15 +19,19 @@ def mutants(structure: Composite, rng: random.Random) -> Iterator[tuple[str, Com
     """For each field one wrong structure, with what is wrong about it."""
     fields: Fields = [(field[0], field[1]) for field in structure._fields_]
     for index in range(len(fields)):
-        how, changed = rng.choice(list(_ways(fields, index)))
+        ways = list(_ways(fields, index, fields[index][0] in getattr(structure, "_anonymous_", ())))
+        if not ways:
+            continue
+        how, changed = rng.choice(ways)
         mutant = _with(structure, changed)
         if how != "drop" or not _same(mutant, structure):
             yield f"{how} of {structure.__name__}.{fields[index][0]}", mutant
 
 
-def _ways(fields: Fields, index: int) -> Iterator[tuple[str, Fields]]:
+def _ways(fields: Fields, index: int, anonymous: bool) -> Iterator[tuple[str, Fields]]:
     name, kind = fields[index]
-    yield "width", [*fields[:index], (name, _wider(kind)), *fields[index + 1 :]]
+    if not anonymous:
+        yield "width", [*fields[:index], (name, _wider(kind)), *fields[index + 1 :]]
     if kind in OTHER_SIGN:
         yield "sign", [*fields[:index], (name, OTHER_SIGN[kind]), *fields[index + 1 :]]
     if index + 1 < len(fields) and ctypes.sizeof(fields[index + 1][1]) != ctypes.sizeof(kind):
