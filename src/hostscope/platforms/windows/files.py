@@ -44,7 +44,7 @@ class Files:
             return Digest(self._hash(file, found, "sha256", key), found.st_size)
 
     def matches(self, key: ProcessKey, exe: Executable, owner: FileOwner) -> bool | None:
-        """None: no package database of Windows has digests of files; `signature` tells whether a file is its maker's."""
+        """None: Windows has no database with digests; `signature` tells whether a file is its maker's."""
         return None
 
     def seals(self, file: BinaryIO) -> tuple[Seal, ...]:
