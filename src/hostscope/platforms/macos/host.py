@@ -57,7 +57,7 @@ class _Parts:
     """What every command asks, and how the rest is built of it."""
 
     def __init__(self) -> None:
-        self.boot, self.privileges = read_boot(), Privileges()
+        self.boot, self.privileges = deferred(read_boot), Privileges()
         self.services = deferred(_services)
         self.processes = Processes(self.boot, self.privileges, self._jobs)
 
