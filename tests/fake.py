@@ -10,7 +10,7 @@ from hostscope.errors import Error, Gone, Mismatch, Unsupported
 from hostscope.model.capture import CaptureRequest
 from hostscope.model.container import Container
 from hostscope.model.detail import ProcessDetail
-from hostscope.model.dns import Resolver
+from hostscope.model.dns import DnsQuery, Resolver
 from hostscope.model.event import Event, EventRequest
 from hostscope.model.gap import Gap
 from hostscope.model.host import Ability, HostCounters, HostInfo, NamedCounter, ProcessView
@@ -120,6 +120,8 @@ class Answers:
     interfaces: list[list[Interface]] = field(default_factory=lambda: [[]])
     """The answers in turn; the last one again and again."""
     resolvers: list[Resolver] = field(default_factory=list)
+    queries: list[DnsQuery] | None = None
+    """None: the resolver tells nobody."""
     regions: tuple[Region, ...] = ()
     counters: HostCounters | Error | None = None
     reported: list[tuple[str, str]] = field(default_factory=list)
@@ -235,6 +237,11 @@ class FakeInterfaces(_Parts):
 class FakeResolvers(_Parts):
     def resolvers(self, tally: Tally) -> Iterator[Resolver]:
         return iter(self.answers.resolvers)
+
+    def queries(self, stop: threading.Event, tally: Tally) -> Iterator[DnsQuery]:
+        if self.answers.queries is None:
+            raise Unsupported("this host's resolver tells nobody")
+        yield from self.answers.queries
 
 
 class FakeMemory(_Parts):

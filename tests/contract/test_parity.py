@@ -29,6 +29,7 @@ FILES = {
     "Privileges": "privileges",
     "Console": "console",
     "Control": "control",
+    "Autostart": "autostart",
 }
 """The file of each Protocol."""
 GIVEN = {"Meter", "PacketSource", "AddressSpace", "Spawned"}
@@ -87,7 +88,7 @@ def test_host_has_every_protocol_but_control_and_console() -> None:
         for node in host.body
         if isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name)
     }
-    expected = {file: protocol for protocol, file in FILES.items() if protocol not in ("Control", "Console")}
+    expected = {file: protocol for protocol, file in FILES.items() if protocol not in ("Control", "Console", "Autostart")}
     assert {name: kind for name, kind in fields.items() if name not in ("name", "gaps")} == expected
 
 

@@ -37,6 +37,7 @@ COMMANDS: dict[str, str] = {
     "capture": "Capture packets into a pcapng file that names the process behind each.",
     "dns": "Show how names are resolved, what is asked, and how well servers answer.",
     "counters": "Show the host's counters.",
+    "service": "Have Windows' service control manager run a live command.",
     "doctor": "Say what hostscope can do here, and what enables the rest.",
     "record": "Write what the host answers to a file for --replay.",
 }

@@ -53,8 +53,16 @@ Examples: hostscope watch
 @click.option("--buffer-bytes", type=click.IntRange(min=4096), metavar="N", help="Room for events in the kernel.")
 @click.option("--format", type=click.Choice(FORMATS), default="table", help="Form of the output.")
 @click.option("--method", metavar="NAME", help="ring-buffer or proc-connector on Linux; etw on Windows; polling.")
+@click.option("--system-log", is_flag=True, help="Write each event to the host's log, too (event log, syslog).")
 @options("output", "limit", "interval", "duration", "reveal", *COMMON)
-def command(targets: tuple[str, ...], kinds: str, capabilities: bool, buffer_bytes: int | None, **given: Any) -> int:
+def command(
+    targets: tuple[str, ...],
+    kinds: str,
+    capabilities: bool,
+    buffer_bytes: int | None,
+    system_log: bool,
+    **given: Any,
+) -> int:
     """Show what happens to processes, until interrupted: each start, program, end, and whatever else is asked for."""
     choices = Choices(targets=targets, **(given | {"watch": True}))
     request = EventRequest(
@@ -71,7 +79,7 @@ def command(targets: tuple[str, ...], kinds: str, capabilities: bool, buffer_byt
     ):
         session.limit_to("watch", bool(choices.output))
         answer = session.watch(request, stop, *_followed(session, targets))
-        return _write(session, answer, choices, stop) or ended.code
+        return _write(session, answer, choices, stop, system_log) or ended.code
 
 
 def _kinds(text: str) -> frozenset[str]:
@@ -91,9 +99,13 @@ def _followed(session: LocalSession, targets: tuple[str, ...]) -> tuple[frozense
     return frozenset(keys), names
 
 
-def _write(session: LocalSession, answer: Answer[Event], choices: Choices, stop: threading.Event) -> int:
+def _write(
+    session: LocalSession, answer: Answer[Event], choices: Choices, stop: threading.Event, system_log: bool
+) -> int:
     with open_output(choices.output, session.overriding) as sink:
         events = _limited(answer, choices.limit, stop)
+        if system_log:
+            events = _reported(session, events)
         if choices.format == "json":
             rows = (encode_json(event) for event in events)
             sink.write_all(render_json(EVENT_SCHEMA, rows, lambda: answer.coverage))
@@ -105,6 +117,13 @@ def _write(session: LocalSession, answer: Answer[Event], choices: Choices, stop:
     if choices.format == "table" and not choices.quiet:
         say(render_coverage(coverage, "events"))
     return strict_code(coverage) if choices.strict else 0
+
+
+def _reported(session: LocalSession, events: Iterable[Event]) -> Iterator[Event]:
+    """The same events, each written to the host's log when it passes."""
+    for event in events:
+        session.report("warning" if event.schema == _LOSS else "info", render_event(event).rstrip())
+        yield event
 
 
 def _stream(sink: Sink, events: Iterable[Event], choices: Choices) -> None:
@@ -130,4 +149,5 @@ def _limited(events: Iterable[Event], limit: int | None, stop: threading.Event) 
             stop.set()
 
 
-_ABOUT = ("hostscope.loss/1", "hostscope.coverage/1")
+_LOSS = "hostscope.loss/1"
+_ABOUT = (_LOSS, "hostscope.coverage/1")

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO, Protocol
 from hostscope.model.capture import CaptureCounts, CaptureInterface, CaptureRequest
 from hostscope.model.container import Container
 from hostscope.model.detail import ProcessDetail
-from hostscope.model.dns import Resolver
+from hostscope.model.dns import DnsQuery, Resolver
 from hostscope.model.event import Event, EventRequest
 from hostscope.model.gap import Gap
 from hostscope.model.host import Ability, HostCounters, HostInfo, NamedCounter, ProcessView
@@ -218,6 +218,13 @@ class Resolvers(Protocol):
 
     def resolvers(self, tally: Tally) -> Iterator[Resolver]:
         """Every configured server, in the order in which it is asked."""
+
+    def queries(self, stop: threading.Event, tally: Tally) -> Iterator[DnsQuery]:
+        """Questions of this host's programs until `stop`, as its own resolver tells of them, with who asked.
+
+        Raises:
+            Unsupported: it tells nobody; packets do. Denied. At the latest with the first row.
+        """
 
 
 class AddressSpace(Protocol):

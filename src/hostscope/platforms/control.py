@@ -1,10 +1,11 @@
 """The way to act on this host. Only `hostscope.respond` may import it; looking does not need it."""
 
 import importlib
+from types import ModuleType
 from typing import cast
 
 from hostscope.errors import Unsupported
-from hostscope.platforms.base import Control
+from hostscope.platforms.base import Autostart, Control
 
 SYSTEMS = ("linux", "windows", "macos", "replay")
 
@@ -15,7 +16,15 @@ def open_control(name: str) -> Control:
     Raises:
         Unsupported: hostscope does not know this operating system.
     """
+    return cast(Control, _door(name, "control").Control())
+
+
+def open_autostart(name: str) -> Autostart:
+    """What registers live commands with that system's service manager. Raises as `open_control`."""
+    return cast(Autostart, _door(name, "autostart").Autostart())
+
+
+def _door(name: str, file: str) -> ModuleType:
     if name not in SYSTEMS:
         raise Unsupported(f"hostscope cannot act on {name}")
-    module = importlib.import_module(f"hostscope.platforms.{name}.control")
-    return cast(Control, module.Control())
+    return importlib.import_module(f"hostscope.platforms.{name}.{file}")

@@ -42,6 +42,41 @@ class ResponseVerbs:
 
         return local.apply(self._host, plan, self._exit.inspection, confirmed)
 
+    def install_service(self, name: str, arguments: tuple[str, ...]) -> str:
+        """See `hostscope.respond.autostart.install`."""
+        from hostscope.respond import autostart
+
+        return autostart.install(self._host, name, arguments)
+
+    def start_service(self, name: str) -> None:
+        """See `hostscope.respond.autostart.start`."""
+        from hostscope.respond import autostart
+
+        autostart.start(self._host, name)
+
+    def stop_service(self, name: str) -> None:
+        """See `hostscope.respond.autostart.stop`."""
+        from hostscope.respond import autostart
+
+        autostart.stop(self._host, name)
+
+    def remove_service(self, name: str) -> None:
+        """See `hostscope.respond.autostart.remove`."""
+        from hostscope.respond import autostart
+
+        autostart.remove(self._host, name)
+
+    def report(self, severity: str, text: str) -> None:
+        """Writes an entry to the host's own log (Windows: the event log; else syslog), for who asked for that.
+
+        Args:
+            severity: ``info warning error``.
+
+        Raises:
+            Denied, Unavailable, Unsupported
+        """
+        self._host.system.report(severity, text)
+
     def watch(
         self,
         request: EventRequest,

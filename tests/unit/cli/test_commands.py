@@ -279,8 +279,8 @@ def test_strict_is_about_anything_that_was_not_seen(hostscope: Run, asked: Host)
     assert hostscope("ps", "--strict").code == 8
 
 
-NEEDS_A_REAL_HOST = {"analyze", "capture", "dns", "dump", "scan", "trace", "traffic", "watch"}
-"""Their examples read files, packets or memory, or go on until they are interrupted; tests/system runs the commands."""
+NEEDS_A_REAL_HOST = {"analyze", "capture", "dns", "dump", "scan", "service", "trace", "traffic", "watch"}
+"""Their examples read files, packets or memory, act, or go on until interrupted; tests/system runs the commands."""
 
 
 def examples_of(help_text: str) -> list[list[str]]:

@@ -3,12 +3,18 @@
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 
+from hostscope.errors import Unsupported
+
 
 class Console:
     """Nothing has to be prepared, and no event comes by another way than signals."""
 
     def prepare(self) -> None:
         """Nothing to do."""
+
+    def serving(self, name: str) -> AbstractContextManager[Callable[[int], None]]:
+        """Not on this system."""
+        raise Unsupported("programs are services here without a word of their own", "see launchd.plist(5)")
 
     def listening(self, take: Callable[[str], bool]) -> AbstractContextManager[None]:
         """`take` is never called."""

@@ -14,6 +14,8 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
+from hostscope.errors import UsageError
+from hostscope.platforms.windows import translate
 from hostscope.platforms.windows.native import console
 from hostscope.platforms.windows.native.console import (
     CTRL_BREAK_EVENT,
@@ -26,6 +28,7 @@ from hostscope.platforms.windows.native.console import (
     STD_ERROR_HANDLE,
     STD_OUTPUT_HANDLE,
 )
+from hostscope.platforms.windows.native.service_program import ServiceProgram
 
 EVENTS = {
     CTRL_C_EVENT: "interrupt",
@@ -34,8 +37,12 @@ EVENTS = {
     CTRL_LOGOFF_EVENT: "logoff",
     CTRL_SHUTDOWN_EVENT: "shutdown",
 }
+ERROR_FAILED_SERVICE_CONTROLLER_CONNECT = 1063
 GRACE_S = 4.5
 """Windows ends the program when the handler of one of the last three returns, or after 5 s."""
+_listeners: list[Callable[[str], bool]] = []
+_waiting: list[str] = []
+"""Events of a service that came before anybody listened."""
 
 
 class Console:
@@ -51,13 +58,44 @@ class Console:
             _understand_sequences(which)
 
     @contextmanager
+    def serving(self, name: str) -> Iterator[Callable[[int], None]]:
+        """The block is the service of that name; the manager's wish that it stop comes as the event ``shutdown``.
+
+        Raises:
+            UsageError: the service control manager did not start this program.
+            NativeError
+        """
+        program = ServiceProgram(name, lambda _: deliver("shutdown") or _waiting.append("shutdown"))
+        try:
+            program.begin()
+        except OSError as failed:
+            if getattr(failed, "winerror", None) == ERROR_FAILED_SERVICE_CONTROLLER_CONNECT:
+                hint = "`hostscope service start NAME` has the service control manager start it"
+                raise UsageError("only the service control manager runs this", hint) from None
+            raise translate.error("StartServiceCtrlDispatcherW", failed) from failed
+        codes = [1]
+        try:
+            yield codes.append
+        finally:
+            program.end(codes[-1])
+
+    @contextmanager
     def listening(self, take: Callable[[str], bool]) -> Iterator[None]:
         """Until the block ends, `take` is called with each event; it says whether nobody else need see it."""
         remove = console.add_handler(lambda event: _taken(take, EVENTS.get(event, "close")))
+        _listeners.append(take)
+        while _waiting:
+            take(_waiting.pop())
         try:
             yield
         finally:
+            _listeners.remove(take)
             remove()
+
+
+def deliver(event: str) -> bool:
+    """Hands an event that did not come from the console to who listens, the last one first; whether it was taken."""
+    return any(take(event) for take in reversed(_listeners))
 
 
 def _taken(take: Callable[[str], bool], event: str) -> bool:

@@ -5,7 +5,7 @@ from hostscope.model.host import HostInfo
 from hostscope.platforms.windows import translate
 from hostscope.platforms.windows.attempts import attempt, value_of
 from hostscope.platforms.windows.clock import read_boot
-from hostscope.platforms.windows.native import performance
+from hostscope.platforms.windows.native import event_log, performance
 from hostscope.platforms.windows.parse_registry import from_wide
 from hostscope.platforms.windows.registry import read_values
 
@@ -14,6 +14,13 @@ ARCHITECTURES = {
     performance.PROCESSOR_ARCHITECTURE_ARM: "arm",
     performance.PROCESSOR_ARCHITECTURE_AMD64: "x64",
     performance.PROCESSOR_ARCHITECTURE_ARM64: "arm64",
+}
+LOG_SOURCE, LOG_EVENT, MOST_TEXT = "hostscope", 1, 31_839
+"""ReportEvent takes no longer texts."""
+SEVERITIES = {
+    "info": event_log.EVENTLOG_INFORMATION_TYPE,
+    "warning": event_log.EVENTLOG_WARNING_TYPE,
+    "error": event_log.EVENTLOG_ERROR_TYPE,
 }
 VERSION_KEY = "HKLM\\SOFTWARE\\Microsoft\\Windows NT\\CurrentVersion"
 BIOS_KEY = "HKLM\\HARDWARE\\DESCRIPTION\\System\\BIOS"
@@ -54,6 +61,22 @@ class System:
             model=value_of(attempt("model", _text, BIOS_KEY, "SystemProductName"), gaps),
             gaps=tuple(gaps),
         )
+
+    def report(self, severity: str, text: str) -> None:
+        """Writes an entry to the application log, in the name of hostscope.
+
+        Raises:
+            Denied, NativeError
+        """
+        try:
+            event_log.report(LOG_SOURCE, SEVERITIES[severity], LOG_EVENT, native_text(text))
+        except OSError as failed:
+            raise translate.error(getattr(failed, "call", "the event log"), failed) from failed
+
+
+def native_text(text: str) -> str:
+    """Without NUL, which would end it, and no longer than the log takes."""
+    return text.replace("\0", "\ufffd")[:MOST_TEXT]
 
 
 def _os_name(build: int) -> str | None:

@@ -1,0 +1,24 @@
+"""Live commands that the system's service manager runs: not by us here."""
+
+from hostscope.errors import Unsupported
+
+WHY, HINT = "hostscope registers no services on Linux", "`hostscope doctor NAME` prints a unit for systemd"
+
+
+class Autostart:
+    """Answers `Unsupported`."""
+
+    def install(self, name: str, arguments: tuple[str, ...]) -> str:
+        raise Unsupported(WHY, HINT)
+
+    def command(self, name: str) -> str:
+        raise Unsupported(WHY, HINT)
+
+    def start(self, name: str) -> None:
+        raise Unsupported(WHY, HINT)
+
+    def stop(self, name: str) -> None:
+        raise Unsupported(WHY, HINT)
+
+    def remove(self, name: str) -> None:
+        raise Unsupported(WHY, HINT)

@@ -1,0 +1,97 @@
+"""Live commands that the service control manager runs."""
+
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from hostscope.errors import Error, Gone, Refused, UsageError
+from hostscope.platforms.windows import translate
+from hostscope.platforms.windows.native import services as native
+from hostscope.platforms.windows.parse_services import parse_config
+
+ERROR_SERVICE_EXISTS = 1073
+ERROR_INVALID_NAME = 123
+MARK = ("-m", "hostscope", "service", "run")
+"""What a command line of ours has after the interpreter."""
+
+
+class Autostart:
+    """Implements `hostscope.platforms.base.Autostart`."""
+
+    def install(self, name: str, arguments: tuple[str, ...]) -> str:
+        """Registers a service of its own process, started on demand, as LocalSystem.
+
+        Raises:
+            UsageError: something has the name already, or nothing can have it.
+            Denied: needs an administrator. NativeError
+        """
+        command = command_line(name, arguments)
+        access = native.SC_MANAGER_CONNECT | native.SC_MANAGER_CREATE_SERVICE
+        with (
+            _translated(name),
+            native.opened_manager(access) as manager,
+            native.created_service(manager, name, command),
+        ):
+            return command
+
+    def command(self, name: str) -> str:
+        """The command line of a service of ours.
+
+        Raises:
+            Gone: there is no such service.
+            Refused: it is not ours.
+            Denied, NativeError
+        """
+        with (
+            _translated(name),
+            native.opened_manager() as manager,
+            native.opened_service(manager, name, native.SERVICE_QUERY_CONFIG) as service,
+        ):
+            found = parse_config(*native.read_config(service)).command or ""
+        if f" {subprocess.list2cmdline([*MARK, name])} " not in f"{found} ":
+            raise Refused(f"service {name} is not ours: it runs {found}", "not-ours: sc.exe manages any service")
+        return found
+
+    def start(self, name: str) -> None:
+        """Starts it. Raises as `command`."""
+        self._act(name, native.SERVICE_START, native.start_service)
+
+    def stop(self, name: str) -> None:
+        """Asks it to stop. Raises as `command`."""
+        self._act(name, native.SERVICE_STOP, native.stop_service)
+
+    def remove(self, name: str) -> None:
+        """Marks it for deletion. Raises as `command`."""
+        self._act(name, native.DELETE, native.delete_service)
+
+    def _act(self, name: str, access: int, act: Callable[[int], None]) -> None:
+        self.command(name)
+        with (
+            _translated(name),
+            native.opened_manager() as manager,
+            native.opened_service(manager, name, access) as service,
+        ):
+            act(service)
+
+
+def command_line(name: str, arguments: tuple[str, ...]) -> str:
+    """What the manager is to run: this interpreter, with this package."""
+    return subprocess.list2cmdline([sys.executable, *MARK, name, "--", *arguments])
+
+
+@contextmanager
+def _translated(name: str) -> Iterator[None]:
+    try:
+        yield
+    except Error:
+        raise
+    except OSError as failed:
+        code = getattr(failed, "winerror", None)
+        if code == native.ERROR_SERVICE_DOES_NOT_EXIST:
+            raise Gone(f"no service is called {name!r}") from failed
+        if code == ERROR_SERVICE_EXISTS:
+            raise UsageError(f"there is a service called {name!r} already", "give another name") from failed
+        if code == ERROR_INVALID_NAME:
+            raise UsageError(f"no service can be called {name!r}", "leave slashes out") from failed
+        raise translate.error(getattr(failed, "call", "the service control manager"), failed) from failed
