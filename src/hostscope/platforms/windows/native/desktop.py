@@ -5,17 +5,17 @@ from typing import Any, NamedTuple
 
 from hostscope.model.text import decode_utf16
 from hostscope.platforms.windows.native.library import Library, failed, last_error, set_last_error
-from hostscope.platforms.windows.native.types import BOOL, DWORD, HANDLE, INT, POINTER, PVOID, SIZE_T, WCHAR
+from hostscope.platforms.windows.native.types import BOOL, DWORD, HANDLE, INT, LPARAM, POINTER, PVOID, WCHAR
 
 _TITLE_UNITS = 512
 _CLASS_UNITS = 257
 _MOST = 1 << 16
 
 _function: Any = getattr(ctypes, "WINFUNCTYPE", ctypes.CFUNCTYPE)
-_each = _function(BOOL, HANDLE, SIZE_T)
+_each = _function(BOOL, HANDLE, LPARAM)
 
 SIGNATURES = {
-    "EnumWindows": (BOOL, (PVOID, SIZE_T)),
+    "EnumWindows": (BOOL, (PVOID, LPARAM)),
     "GetWindowThreadProcessId": (DWORD, (HANDLE, POINTER(DWORD))),
     "GetWindowTextW": (INT, (HANDLE, POINTER(WCHAR), INT)),
     "GetClassNameW": (INT, (HANDLE, POINTER(WCHAR), INT)),

@@ -10,6 +10,7 @@ LONG = INT = BOOL = NTSTATUS = HRESULT = ctypes.c_int32
 ULONGLONG = ULONG64 = DWORD64 = ctypes.c_uint64
 LONGLONG = LARGE_INTEGER = ctypes.c_int64
 SIZE_T = ULONG_PTR = DWORD_PTR = KAFFINITY = ctypes.c_size_t
+LONG_PTR = LPARAM = ctypes.c_ssize_t
 HANDLE = PVOID = HMODULE = PSID = ctypes.c_void_p
 LPWSTR = LPCWSTR = ctypes.c_wchar_p
 LPSTR = LPCSTR = ctypes.c_char_p
