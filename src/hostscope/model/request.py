@@ -53,7 +53,7 @@ class WindowsOptions(Struct, frozen=True):
     """Switches that only matter on Windows."""
 
     token_groups: bool = True
-    """Names of the token's groups and its privileges' names are looked up."""
+    """Names of groups are looked up: those of a domain perhaps over the network."""
     services: bool = True
     """Ask the service control manager which processes host which services."""
 

@@ -19,19 +19,20 @@ class Accounts:
     A domain's controller may have to be asked over the network: that is why each SID is asked once, failures too.
     """
 
-    def __init__(self, look_up: bool = True, read: Callable[[bytes], str | None] = native.account_name) -> None:
-        self._look_up = look_up
+    def __init__(self, read: Callable[[bytes], str | None] = native.account_name) -> None:
         self._read = read
         self._known: dict[bytes, Account] = {}
         self._failures: dict[str, Exception] = {}
         self._privileges: dict[tuple[int, int], str] = {}
 
-    def account(self, sid: bytes) -> Account:
-        """The account; its name is None when nothing knows the SID or nobody answers.
+    def account(self, sid: bytes, named: bool = True) -> Account:
+        """The account; its name is None when nothing knows the SID or nobody answers, and without `named`.
 
         Raises:
             ValueError: it is no whole SID.
         """
+        if not named:
+            return Account(sid_text(sid), None)
         found = self._known.get(sid)
         if found is None:
             if len(self._known) >= MAX_REMEMBERED:
@@ -53,7 +54,7 @@ class Accounts:
         return found
 
     def _name(self, sid: bytes, text: str) -> str | None:
-        if not self._look_up or text.startswith(NO_ACCOUNT):
+        if text.startswith(NO_ACCOUNT):
             return None
         try:
             name = self._read(sid)

@@ -62,10 +62,15 @@ class Processes:
         listing, started = _list(request.method, tally)
         try:
             with self._privileges.using(READ_OTHERS, "read other users' processes"):
-                yield from ProcessRows(self._boot, self._contexts, request.wanted, started).sweep(listing, tally)
+                yield from self._made(request, started).sweep(listing, tally)
         finally:  # what could not be written to the audit trail belongs to the answer
             for note in self._privileges.notes:
                 tally.note(note)
+
+    def _made(self, request: ProcessRequest, started: Started) -> ProcessRows:
+        named = request.windows.token_groups
+        contexts = self._contexts if named else self._contexts.without_group_names()
+        return ProcessRows(self._boot, contexts, request.wanted, started)
 
     def columns(self, request: ProcessRequest, tally: Tally) -> Columns:
         """The same answer, column by column, for analysis."""
@@ -87,7 +92,7 @@ class Processes:
             raise Gone(f"process {pid}: there is no such process")
         with self._privileges.using(READ_OTHERS, f"read process {pid}"):
             try:
-                row = ProcessRows(self._boot, self._contexts, request.wanted, started).row(listed)
+                row = self._made(request, started).row(listed)
                 return self._contexts.with_threads(row, [thread.tid for thread in listed.thread_entries()])
             except OSError as failed:
                 raise translate.error("OpenProcess", failed, pid) from failed

@@ -69,6 +69,10 @@ class SecurityContexts:
         except (OSError, Unsupported) as failed:
             return SecurityContext(gaps=refused(wanted, failed).gaps)
 
+    def without_group_names(self) -> "SecurityContexts":
+        """The same without names of groups, which a domain's controller may have to be asked for."""
+        return SecurityContexts(self._tokens.without_group_names(), self._containers)
+
     def _derived(self, facts: TokenFacts, in_job: bool) -> Security | None:
         if facts.token is None:
             return None

@@ -69,8 +69,10 @@ class TokenFacts(NamedTuple):
 class Tokens:
     """Reads tokens for one host; equal ones are one object."""
 
-    def __init__(self, accounts: Accounts | None = None) -> None:
+    def __init__(self, accounts: Accounts | None = None, group_names: bool = True) -> None:
+        """Without `group_names` those of groups are not looked up, only of users."""
         self._accounts = accounts or Accounts()
+        self._group_names = group_names
         self._built: dict[Hashable, TokenFacts] = {}
         self._logons: dict[str, str | Gap | None] = {}
 
@@ -100,8 +102,15 @@ class Tokens:
         if found is None:
             if len(self._built) >= MAX_REMEMBERED:
                 self._built.clear()
-            found = self._built[mark] = _Building(answers, self._accounts, self._logon_type).facts(wanted)
+            found = self._built[mark] = self._building(answers).facts(wanted)
         return found
+
+    def without_group_names(self) -> "Tokens":
+        """The same without names of groups."""
+        return Tokens(self._accounts, group_names=False)
+
+    def _building(self, answers: dict[int, Any]) -> "_Building":
+        return _Building(answers, self._accounts, self._logon_type, self._group_names)
 
     def _logon_type(self, session: str) -> str | Gap | None:
         if session not in self._logons:
@@ -113,11 +122,16 @@ class _Building:
     """One token's answers, becoming records."""
 
     def __init__(
-        self, answers: dict[int, Any], accounts: Accounts, logon_type: Callable[[str], str | Gap | None]
+        self,
+        answers: dict[int, Any],
+        accounts: Accounts,
+        logon_type: Callable[[str], str | Gap | None],
+        group_names: bool,
     ) -> None:
         self._answers = answers
         self._accounts = accounts
         self._logon_type = logon_type
+        self._group_names = group_names
         self._gaps: dict[str, Gap] = {}
 
     def facts(self, wanted: frozenset[str]) -> TokenFacts:
@@ -156,7 +170,7 @@ class _Building:
             return None
         enabled = (member for member in members if member.attributes & native.SE_GROUP_ENABLED)
         return tuple(
-            self._accounts.account(member.sid)
+            self._accounts.account(member.sid, self._group_names)
             for member in enabled
             if not member.attributes & native.SE_GROUP_INTEGRITY
         )
@@ -204,7 +218,7 @@ class _Building:
         return tuple(
             TokenGroup(account.id, account.name, parse.group_words(member.attributes))
             for member in parse.parse_groups(*told)
-            for account in (self._accounts.account(member.sid),)
+            for account in (self._accounts.account(member.sid, self._group_names),)
         )
 
     def _privileges(self, told: Answer) -> tuple[TokenPrivilege, ...]:

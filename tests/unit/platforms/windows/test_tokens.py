@@ -247,8 +247,16 @@ def test_nonsense_in_an_answer_is_a_gap(kernel: Kernel, monkeypatch: pytest.Monk
 def test_names_are_not_asked_where_nobody_has_an_account(kernel: Kernel) -> None:
     accounts = Accounts()
     assert accounts.account(parse.sid_bytes("S-1-5-5-0-77")).name is None
-    assert Accounts(look_up=False).account(parse.sid_bytes(ALICE)).name is None
+    assert accounts.account(parse.sid_bytes(ALICE), named=False).name is None
     assert kernel.looked_up == []
+
+
+def test_names_of_groups_can_be_left_out(kernel: Kernel) -> None:
+    found = SecurityContexts().without_group_names().of(PID, 9, EVERYTHING)
+    assert found.owner and found.owner.name == "HOST\\alice"
+    assert found.groups and {group.name for group in found.groups} == {None}
+    assert found.token and {group.name for group in found.token.groups or ()} == {None}
+    assert kernel.looked_up == [ALICE]
 
 
 def test_marks_of_a_process(kernel: Kernel) -> None:
