@@ -29,7 +29,9 @@ EPILOG = """\b
 Without options, or with --config: the configured servers (resolv.conf, containers', systemd-resolved, NetworkManager).
 --watch shows each question that passes with its answer and process, until interrupted; --duration S for so long;
 both end with the servers' scores. --servers shows only these (alone: after 10 s). --read takes a capture file instead.
-Watching needs CAP_NET_RAW. Questions over TLS or HTTPS are encrypted, and not seen.
+Watching needs CAP_NET_RAW; on Windows an administrator, and there the system's own resolver tells what is asked,
+without the servers, unless --servers, --port or --interface make it packets.
+Questions over TLS or HTTPS are encrypted, and not seen in packets.
 
 \b
 Examples: hostscope dns
@@ -88,7 +90,7 @@ def command(
     if servers and not read and not given["watch"] and given["duration"] is None:
         given["duration"] = SERVERS_DURATION_S
     choices = Choices(**(given | {"watch": True}))
-    request = DnsRequest(interfaces, timeout, ports or (53,), namespace=namespace)
+    request = DnsRequest(interfaces, timeout, ports or (53,), namespace=namespace, packets=servers or bool(ports))
     return _watch(Wish(choices, servers, read, request, resolve))
 
 

@@ -2,8 +2,9 @@
 
 import queue
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing, suppress
+from itertools import chain
 from time import time_ns
 from typing import TYPE_CHECKING, TypeVar
 
@@ -11,6 +12,7 @@ from msgspec.structs import replace
 
 from hostscope.collectors.attribution import Owners, counting
 from hostscope.collectors.reverse_names import ReverseNames
+from hostscope.errors import Denied, Unavailable, Unsupported
 from hostscope.model.answer import Answer
 from hostscope.model.capture import CaptureRequest
 from hostscope.model.coverage import Coverage
@@ -105,7 +107,32 @@ def observe(
         Denied, Unsupported: packets cannot be captured; with the first row.
     """
     tally = Tally()
-    return Answer(_observed(host, request, stop, board, owner_of, tally), tally.coverage)
+    return Answer(_rows(host, request, stop, board, owner_of, tally), tally.coverage)
+
+
+def _rows(
+    host: Host, request: DnsRequest, stop: threading.Event, board: ScoreBoard, owner_of: OwnerOf | None, tally: Tally
+) -> Iterator[DnsQuery]:
+    """What the host's own resolver tells, encrypted questions too; else what packets do."""
+    if not (request.packets or request.interfaces or request.namespace):
+        try:
+            told = host.resolvers.queries(stop, tally)
+            first = next(told, None)
+        except (Denied, Unsupported, Unavailable) as failed:
+            if not isinstance(failed, Unsupported):  # where no resolver ever tells, packets are no second choice
+                tally.method_reason = failed.message
+        else:
+            yield from _counted(chain([first] if first else [], told), tally)
+            return
+    yield from _observed(host, request, stop, board, owner_of, tally)
+
+
+def _counted(rows: Iterable[DnsQuery], tally: Tally) -> Iterator[DnsQuery]:
+    for row in rows:
+        tally.seen += 1
+        tally.rows += 1
+        tally.count_gaps(row.gaps)
+        yield row
 
 
 def _observed(

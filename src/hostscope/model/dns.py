@@ -74,7 +74,8 @@ class DnsAnswer(Struct, frozen=True, gc=False):
 
     name: str
     type: str
-    ttl_s: int
+    ttl_s: int | None
+    """None where the host's resolver told the answer without it."""
     value: str
 
 
@@ -88,7 +89,8 @@ class DnsQuery(Struct, frozen=True):
     server: Endpoint
     client: Endpoint
     transport: str
-    """``udp tcp``; ``mdns llmnr`` for questions to the neighbourhood."""
+    """``udp tcp``; ``mdns llmnr`` for questions to the neighbourhood; ``resolver`` when the host's own resolver told of
+    it: which server it asked, if any, and how is not known then."""
     rcode: str | None
     """``NOERROR NXDOMAIN SERVFAIL …``; None while unanswered."""
     latency_ns: int | None
@@ -122,6 +124,8 @@ class DnsRequest(Struct, frozen=True):
     """mDNS (5353) and LLMNR (5355) too."""
     namespace: str | None = None
     """Of this network namespace: a pid, or a name; ours when None."""
+    packets: bool = False
+    """Watch packets even where the host's own resolver tells of questions: only they name servers."""
 
 
 class ResolverScore(Struct, frozen=True):

@@ -82,7 +82,8 @@ QUERIES = Layout(
         Column("answers", "ANSWERS", "list", "answers", None, "values of the answer's records", _values),
         Column("server", "SERVER", "text", "server", None, "who was asked", lambda q: str(q.server)),
         Column("client", "CLIENT", "text", "client", None, "the asking end", lambda q: str(q.client)),
-        Column("transport", "OVER", "text", "transport", None, "udp, tcp, mdns, llmnr", lambda q: q.transport),
+        Column("transport", "OVER", "text", "transport", None, "udp, tcp, mdns, llmnr or resolver",
+               lambda q: q.transport),
         Column("attempts", "ATTEMPTS", "int", "attempts", None, "how often it was asked", lambda q: q.attempts),
         Column("timed_out", "TIMEOUT", "bool", "timed_out", None, "no answer in time", lambda q: q.timed_out),
         Column("truncated", "CUT", "bool", "truncated", None, "the answer did not fit a datagram",
@@ -141,6 +142,8 @@ def _what(query: DnsQuery) -> str:
 
 
 def _how(query: DnsQuery) -> str:
+    if query.transport == "resolver":
+        return "by the host's resolver"
     words = [f"from {query.server}" if query.rcode else f"asked {query.server}"]
     if query.transport != "udp":
         words.append(f"over {query.transport}")

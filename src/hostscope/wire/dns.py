@@ -142,6 +142,13 @@ def _text(name: "Name") -> str:
     return name.to_text(omit_final_dot=True).lower()
 
 
+def type_name(number: int) -> str:
+    """Of a record type: ``A AAAA MX …``, ``TYPE65280`` for one that has no name."""
+    import dns.rdatatype
+
+    return dns.rdatatype.to_text(dns.rdatatype.RdataType.make(number & 0xFFFF))
+
+
 def _type(each: "RRset") -> str:
     import dns.rdataclass
     import dns.rdatatype

@@ -113,8 +113,8 @@ def addresses_of(domain: str, answers: tuple[DnsAnswer, ...]) -> list[tuple[str,
         ends = [each for each in answers if each.name == name and each.type in ("A", "AAAA")]
         alias = nexts.pop(name, None)
         if ends or alias is None:
-            return [(each.value, aliases, min(ttl_s, each.ttl_s)) for each in ends]
-        name, ttl_s, aliases = alias.value, min(ttl_s, alias.ttl_s), (*aliases, alias.value)
+            return [(each.value, aliases, min(ttl_s, each.ttl_s or 0)) for each in ends]
+        name, ttl_s, aliases = alias.value, min(ttl_s, alias.ttl_s or 0), (*aliases, alias.value)
     return []
 
 

@@ -184,6 +184,29 @@ def test_a_hook_from_outside_is_asked_first() -> None:
     assert rows[0].process == "hook"
 
 
+def test_a_resolver_that_tells_is_believed_before_packets() -> None:
+    told = DnsQuery(AT, "www.example", "A", Endpoint("", None), Endpoint("", None), "resolver", "NOERROR", 5)
+    for request, transports in (
+        (DnsRequest(), {"resolver"}), (DnsRequest(packets=True), {"udp"}), (DnsRequest(("lo",)), {"udp"}),
+    ):  # fmt: skip
+        board = ScoreBoard()
+        found = dns.observe(box(batch(ASKED, TOLD), queries=[told]), request, threading.Event(), board)
+        assert {row.transport for row in found} == transports and found.coverage.rows == 1
+        assert bool(list(board.rows())) == (transports == {"udp"})
+
+
+def test_why_a_resolver_does_not_tell_us_is_said() -> None:
+    class Refusing:
+        def queries(self, stop: threading.Event, tally: Tally) -> Iterator[DnsQuery]:
+            raise Denied("tracing of events: access denied")
+
+    for resolvers, reason in ((None, None), (Refusing(), "tracing of events: access denied")):
+        asked = box(batch(ASKED, TOLD))
+        asked = replace(asked, resolvers=resolvers) if resolvers else asked  # type: ignore[arg-type]
+        found = dns.observe(asked, DnsRequest(), threading.Event(), ScoreBoard())
+        assert len(list(found)) == 1 and found.coverage.method_reason == reason
+
+
 def test_a_file(tmp_path: Path) -> None:
     path = tmp_path / "some.pcap"
     path.write_bytes(pcap(ASKED, TOLD, (9 * MS, udp(CLIENT, SERVER, question("b.example", number=8))))[:-3])

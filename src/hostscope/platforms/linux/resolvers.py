@@ -2,13 +2,14 @@
 
 import os
 import stat
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING
 
-from hostscope.errors import Denied, HostError
+from hostscope.errors import Denied, HostError, Unsupported
 from hostscope.model.container import Container
-from hostscope.model.dns import Resolver
+from hostscope.model.dns import DnsQuery, Resolver
 from hostscope.platforms.base import Privileges
 from hostscope.platforms.linux.cgroups import parse_cgroup
 from hostscope.platforms.linux.containers import Containers
@@ -69,6 +70,14 @@ class Resolvers:
             tally.note("there is no system bus: neither systemd-resolved nor NetworkManager was asked")
         if self._containers is not None:
             yield from self._of_containers(self._containers, tally)
+
+    def queries(self, stop: threading.Event, tally: Tally) -> Iterator[DnsQuery]:
+        """Programs ask in many ways here, which no service sees all of.
+
+        Raises:
+            Unsupported: always.
+        """
+        raise Unsupported("no service of this system tells of all questions: packets do")
 
     def _of_host(self, tally: Tally) -> Iterator[Resolver]:
         path = f"{self._root}/etc/{FILE}"

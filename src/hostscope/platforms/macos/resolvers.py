@@ -1,9 +1,11 @@
 """How names are resolved: dnsinfo, which configd fills for every resolver of the system."""
 
+import threading
 from collections.abc import Callable, Iterator, Mapping
 from ipaddress import ip_address
 
-from hostscope.model.dns import Resolver
+from hostscope.errors import Unsupported
+from hostscope.model.dns import DnsQuery, Resolver
 from hostscope.platforms.macos.interfaces import read_links
 from hostscope.platforms.macos.native import dnsinfo
 from hostscope.platforms.macos.parse_dnsinfo import Configured, Memory, parse_config
@@ -49,6 +51,14 @@ class Resolvers:
             for address, port in one.servers:
                 tally.seen += 1
                 yield _resolver(one, address, port, names)
+
+    def queries(self, stop: threading.Event, tally: Tally) -> Iterator[DnsQuery]:
+        """What mDNSResponder logs of questions hides their names.
+
+        Raises:
+            Unsupported: always.
+        """
+        raise Unsupported("mDNSResponder tells nobody of questions: packets do")
 
 
 def _resolver(one: Configured, address: str, port: int, names: Mapping[int, str]) -> Resolver:

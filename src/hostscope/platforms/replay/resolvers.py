@@ -1,8 +1,9 @@
 """How names are resolved. Not recorded."""
 
+import threading
 from collections.abc import Iterator
 
-from hostscope.model.dns import Resolver
+from hostscope.model.dns import DnsQuery, Resolver
 from hostscope.platforms.replay.translate import not_recorded
 from hostscope.platforms.tally import Tally
 
@@ -12,3 +13,6 @@ class Resolvers:
 
     def resolvers(self, tally: Tally) -> Iterator[Resolver]:
         raise not_recorded("reading resolvers")
+
+    def queries(self, stop: threading.Event, tally: Tally) -> Iterator[DnsQuery]:
+        raise not_recorded("watching questions")

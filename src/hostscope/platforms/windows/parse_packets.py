@@ -51,7 +51,7 @@ def _sum(payload: bytes | memoryview, source: bytes, destination: bytes, protoco
     raw = (
         source + destination + struct.pack(">II", len(payload), protocol) + bytes(payload) + b"\0" * (len(payload) % 2)
     )
-    total = sum(struct.unpack(f">{len(raw) // 2}H", raw))
+    total: int = sum(struct.unpack(f">{len(raw) // 2}H", raw))
     while total >> 16:
         total = (total & 0xFFFF) + (total >> 16)
     return total

@@ -1,16 +1,26 @@
 """How names are resolved on a Windows host: the servers of each adapter, and rules for single domains."""
 
-from collections.abc import Iterator
+import threading
+from collections.abc import Callable, Iterator
 from ipaddress import ip_address
 
-from hostscope.model.dns import Resolver
+from hostscope.model.dns import DnsQuery, Resolver
 from hostscope.platforms.tally import Tally
 from hostscope.platforms.windows import dns_registry
 from hostscope.platforms.windows.adapters import read_adapters
+from hostscope.platforms.windows.clock import Boot, read_boot
+from hostscope.platforms.windows.dns_queries import DnsQuestions
+from hostscope.platforms.windows.etw import Provider, open_session
+from hostscope.platforms.windows.etw_meter import METHOD, STARTS
+from hostscope.platforms.windows.etw_processes import People
+from hostscope.platforms.windows.parse_etw import DNS_CLIENT, QUERY_BEGAN, QUERY_ENDED
 from hostscope.platforms.windows.parse_network import Adapter, Address
+from hostscope.platforms.windows.process_list import read_processes
 
 ADAPTER, RULE = "adapter", "policy-rule"
 PORT = 53
+QUESTIONS = Provider(DNS_CLIENT, events=frozenset({QUERY_BEGAN, QUERY_ENDED}))
+OWN_RESOLVERS = "programs with a resolver of their own do not show: --interface watches packets instead"
 _UP = 1
 _PLACEHOLDERS = frozenset(f"fec0:0:0:ffff::{number}" for number in (1, 2, 3))
 """Windows names these site-local addresses where it knows no other server for IPv6."""
@@ -18,6 +28,9 @@ _PLACEHOLDERS = frozenset(f"fec0:0:0:ffff::{number}" for number in (1, 2, 3))
 
 class Resolvers:
     """Implements `hostscope.platforms.base.Resolvers`."""
+
+    def __init__(self, boot: Callable[[], Boot] = read_boot) -> None:
+        self._boot = boot
 
     def resolvers(self, tally: Tally) -> Iterator[Resolver]:
         """The servers of rules for single domains, then those of each adapter that is up, lowest metric first.
@@ -33,6 +46,22 @@ class Resolvers:
         for adapter in sorted(adapters, key=lambda one: one.metric):
             for server in adapter.dns_servers:
                 yield _of_adapter(adapter, server, suffixes, tally)
+
+    def queries(self, stop: threading.Event, tally: Tally) -> Iterator[DnsQuery]:
+        """See `Resolvers.queries`: what Windows' own resolver is asked, answers from its cache included.
+
+        Programs that bring a resolver of their own, as browsers may, are not seen.
+
+        Needs: an administrator.
+        Source: the provider Microsoft-Windows-DNS-Client (Windows 8.1), events 3006 and 3008.
+        """
+        with open_session((QUESTIONS, STARTS), stop, tally) as session:
+            tally.method = METHOD
+            tally.note(OWN_RESOLVERS)
+            questions = DnsQuestions(People(self._boot(), read_processes))
+            for record in session.records():
+                yield from questions.feed(record)
+            tally.lost += session.lost().total + questions.unreadable
 
 
 class _Suffixes:
