@@ -5,7 +5,7 @@ import pytest
 from hostscope.audit import AuditTrail, default_path
 from hostscope.errors import Refused, Unsupported, UsageError
 from hostscope.respond import autostart
-from tests.fake import Answers, host
+from tests.fake import host
 
 
 class Manager:
@@ -38,8 +38,8 @@ def last(count: int) -> list[tuple[str, str | None, str]]:
 
 
 def test_a_live_command_is_installed_and_started(manager: Manager) -> None:
-    assert autostart.install(host(Answers()), "w", ("watch", "--system-log")) == "hostscope watch --system-log"
-    autostart.start(host(Answers()), "w")
+    assert autostart.install(host(), "w", ("watch", "--system-log")) == "hostscope watch --system-log"
+    autostart.start(host(), "w")
     assert manager.done == [("install", "w", "watch", "--system-log"), ("start", "w")]
     assert last(4) == [
         ("act.service.install", "w: watch --system-log", "begun"),
@@ -52,16 +52,16 @@ def test_a_live_command_is_installed_and_started(manager: Manager) -> None:
 @pytest.mark.parametrize("arguments", [(), ("kill", "1"), ("--version",)])
 def test_nothing_else_is(manager: Manager, arguments: tuple[str, ...]) -> None:
     with pytest.raises(UsageError, match="a service runs a live command"):
-        autostart.install(host(Answers()), "w", arguments)
+        autostart.install(host(), "w", arguments)
     assert not manager.done
 
 
 def test_a_refusal_is_in_the_trail(manager: Manager) -> None:
     with pytest.raises(Refused):
-        autostart.stop(host(Answers()), "other")
+        autostart.stop(host(), "other")
     assert last(1) == [("act.service.stop", "other", "failed: service other is not ours")]
 
 
 def test_other_systems_need_none() -> None:
     with pytest.raises(Unsupported, match="no services on Linux"):
-        autostart.remove(host(Answers()), "w")
+        autostart.remove(host(), "w")

@@ -1,0 +1,32 @@
+"""`hostscope watch`, as far as it is about its output."""
+
+import json
+
+import pytest
+
+from hostscope import platforms
+from hostscope.cli.main import run
+from hostscope.model.event import SCHEMAS, Event, Loss, ProcessStart
+from tests.fake import Answers, host, key, process
+
+
+def event(seq: int, body: ProcessStart | Loss) -> Event:
+    return Event(SCHEMAS[type(body)], "ring buffer", seq, 1_700_000_000_000_000_000, seq, key(30), body)
+
+
+def test_events_go_to_the_hosts_log_too(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    answers = Answers(events=[event(1, ProcessStart("sh\x1b[31m", None)), event(2, Loss(3, "no room"))])
+    monkeypatch.setattr(platforms, "open_host", lambda replay=None: host(process(1), answers=answers))
+    assert run(["watch", "--system-log", "--format", "ndjson", "--limit", "1"]) == 0
+    lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert [line["type"] for line in lines] == ["event", "event", "coverage"]
+    (first, text), (second, loss) = answers.reported
+    assert (first, second) == ("info", "warning")
+    assert "sh" in text and "\x1b" not in text and "no room" in loss
+
+
+def test_nothing_goes_there_unless_asked(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    answers = Answers(events=[event(1, ProcessStart("sh", None))])
+    monkeypatch.setattr(platforms, "open_host", lambda replay=None: host(process(1), answers=answers))
+    assert run(["watch", "--limit", "1"]) == 0
+    assert not answers.reported and "sh" in capsys.readouterr().out
