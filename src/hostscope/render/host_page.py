@@ -5,7 +5,7 @@ from textwrap import wrap
 
 from hostscope.model.host import Ability, HostCounters, HostInfo, Pressure
 from hostscope.model.inspection import HostInspection
-from hostscope.model.security import HostSecurity
+from hostscope.render.host_security import security_facts
 from hostscope.render.page import Fact, describe, facts, grid, section
 from hostscope.render.sanitise import sanitise
 from hostscope.render.table import PLAIN, Style
@@ -19,7 +19,7 @@ def render_host(inspection: HostInspection, style: Style = PLAIN) -> str:
     security = inspection.security
     parts: list[Iterator[str]] = [
         section("Host", facts(_host(inspection.info)), style),
-        section("Security state", facts(_security(security)) if security else [], style),
+        section("Security state", facts(security_facts(security, inspection.info.system)) if security else [], style),
         section("Privileges held", [", ".join(inspection.privileges) or "none"], style),
         section("Capabilities", _abilities(inspection.abilities, style.width), style),
         section("Live commands, and what they keep once their sources are open", _live(inspection.abilities), style),
@@ -40,15 +40,6 @@ def _host(info: HostInfo) -> Iterable[Fact]:
     yield "booted", f"{render_instant(info.booted_at_ns)} (boot {info.boot_id or '?'})"
     yield "machine", " ".join(part for part in (info.vendor, info.model) if part) or None
     yield "size", f"{info.cpus} processors, {render_bytes(info.memory_bytes)} of memory"
-
-
-def _security(security: HostSecurity) -> Iterable[Fact]:
-    yield "security modules", None if security.lsms is None else ", ".join(security.lsms) or "none"
-    yield "Yama ptrace_scope", "no Yama" if security.yama is None else str(security.yama)
-    yield "lockdown", security.lockdown or "none"
-    yield "hidepid", security.hidepid or "off"
-    unprivileged = security.unprivileged_bpf
-    yield "unprivileged BPF", None if unprivileged is None else ("allowed" if unprivileged else "not allowed")
 
 
 def render_ability(ability: Ability, style: Style = PLAIN) -> str:
@@ -127,8 +118,9 @@ def render_counters(counters: HostCounters, style: Style = PLAIN) -> str:
 def _counters(c: HostCounters) -> Iterable[Fact]:
     times = {"user": c.cpu_user_ns, "system": c.cpu_system_ns, "idle": c.cpu_idle_ns,
              "waiting for storage": c.cpu_iowait_ns, "stolen": c.cpu_steal_ns}  # fmt: skip
-    yield "processor time", ", ".join(
-        f"{name} {render_duration(value)}" for name, value in times.items() if value is not None
+    yield (
+        "processor time",
+        ", ".join(f"{name} {render_duration(value)}" for name, value in times.items() if value is not None),
     )
     yield "processors", str(c.cpu_count)
     if c.load_1m is not None and c.load_5m is not None and c.load_15m is not None:
