@@ -39,11 +39,14 @@ class Attempts:
         return found
 
     def note(self, tally: Tally) -> None:
-        """One line for each kind that was asked."""
+        """One line for people: each kind that was asked, with its outcomes."""
+        kinds = []
         for kind in KINDS:
             failures = [f"{count} {reason}" for (of, reason), count in sorted(self.failed.items()) if of == kind]
             if self.done[kind] or failures:
-                tally.note(", ".join([f"{kind}: {self.done[kind]} answers", *failures]))
+                kinds.append(", ".join([f"{kind} {self.done[kind]} answers", *failures]))
+        if kinds:
+            tally.note(f"calls: {'; '.join(kinds)}")
 
 
 def _gap(field: str, failed: Exception) -> Gap:

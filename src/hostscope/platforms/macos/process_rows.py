@@ -102,7 +102,7 @@ class ProcessRows:
     def _once(self, pid: int) -> Process | None:
         """The row; None when what was read may be of two processes."""
         if self._contexts is None:
-            return self._row(self._listed(pid), None, [_LIVES] if "state" in self._wanted else [])
+            return self._of_table(self._listed(pid))
         try:
             task = self._ask.task(pid)
         except OSError as failed:
@@ -110,6 +110,11 @@ class ProcessRows:
         self._attempts.done["libproc"] += 1
         process = self._row(task, self._known_entry(task), [])
         return process if self._still(pid, task.start_us) else None
+
+    def _of_table(self, listed: Listed) -> Process:
+        """The table tells stopped and dead ones from others, and no more of a state."""
+        known = listed.status in (ZOMBIE, STOPPED) or "state" not in self._wanted
+        return self._row(listed, listed, [] if known else [_LIVES])
 
     def _without_task(self, pid: int, failed: OSError) -> Process:
         """Of the process table: zombies have nothing else, others refuse."""
