@@ -7,6 +7,7 @@ of its pages) is worked out here in one pass, and what lies outside of everythin
 import hashlib
 import warnings
 from collections.abc import Iterable, Iterator, Mapping
+from concurrent.futures import Future
 from functools import cache
 from itertools import islice
 from typing import Any
@@ -15,12 +16,17 @@ from cryptography import x509
 
 from hostscope.binaries import signify_keys
 from hostscope.binaries.cms import COMMON_NAME, ORGANISATION, attribute, der, describe, nanoseconds, said
-from hostscope.binaries.content import Content
+from hostscope.binaries.content import MOST_AT_ONCE, Content
+from hostscope.binaries.hands import hand_over
 from hostscope.binaries.pe import PAGE_BYTES, WIN_CERT_TYPE_PKCS_SIGNED_DATA, Pe, certificates, covered, parse_pe
 from hostscope.binaries.trust import Trust
 from hostscope.model.signature import Flaw, SignedPart, Timestamp, status_of
 
 MOST_SIGNATURES = 32
+MOST_LISTED = 8
+PAGES_AT_ONCE = 2048
+Page = tuple[int, int, bytes]
+"""Where it begins and ends in the file, and its digest."""
 READ_BYTES = 1 << 20
 UNTRUSTED = frozenset({"CERTIFICATE_ERROR"})
 CODES = {
@@ -98,28 +104,49 @@ def _der_length(raw: bytes) -> int:
 
 
 class _Digests:
-    """Digests of one image, each worked out once."""
+    """Digests of one image, each worked out once, in threads of their own."""
 
     def __init__(self, content: Content, pe: Pe) -> None:
         self.content = content
-        self.pe = pe
-        self._known: dict[str, bytes] = {}
+        self._pe = pe
+        self._plain_from = self._first_plain()
+        self._known: dict[str, Future[bytes]] = {}
 
-    def image(self, algorithm: str) -> bytes:
+    def _first_plain(self) -> int:
+        """From here on up to the certificate table nothing is left out."""
+        left_out = self._pe.checksum_at + 4 if self._pe.entry_at is None else self._pe.entry_at + 8
+        return max(left_out, self._pe.checksum_at + 4)
+
+    def begin(self, algorithm: str) -> "Future[bytes]":
         """Of everything that is covered. Cost: reads the file once for each algorithm."""
         if algorithm not in self._known:
-            self._known[algorithm] = self._hash(algorithm, 0, None).digest()
+            size = self.content.size
+            self._known[algorithm] = hand_over(size, lambda: bytes(self._hash(algorithm, 0, None).digest()))
         return self._known[algorithm]
 
-    def page(self, algorithm: str, start: int, end: int) -> bytes:
-        """Of one page, filled up with zeros to its full size."""
+    def image(self, algorithm: str) -> bytes:
+        """The same, waited for."""
+        return self.begin(algorithm).result()
+
+    def changed_pages(self, algorithm: str, pages: "list[Page]") -> list[int]:
+        """Where pages begin that have not their digest; each is filled up with zeros to its full size."""
+        return [start for start, end, digest in pages if self._page(algorithm, start, end) != digest]
+
+    def _page(self, algorithm: str, start: int, end: int) -> bytes:
+        if not 0 <= start < end <= self.content.size or end - start > MOST_AT_ONCE:
+            return b""
+        table = self._pe.table[0] if self._pe.table else self.content.size
+        if start >= self._plain_from and end <= table:
+            raw = self.content.read(start, end - start)
+            padded = raw if len(raw) == PAGE_BYTES else raw + bytes(-len(raw) % PAGE_BYTES)
+            return hashlib.new(algorithm, padded, usedforsecurity=False).digest()
         digest = self._hash(algorithm, start, end)
         digest.update(bytes(-(end - start) % PAGE_BYTES))
         return bytes(digest.digest())
 
     def _hash(self, algorithm: str, start: int, end: int | None) -> Any:
         digest = hashlib.new(algorithm, usedforsecurity=False)
-        for first, last in covered(self.content, self.pe, start, end):
+        for first, last in covered(self.content, self._pe, start, end):
             for at in range(first, last, READ_BYTES):
                 digest.update(self.content.read(at, min(READ_BYTES, last - at)))
         return digest
@@ -152,23 +179,32 @@ def _guarded(name: str, one: Any, digests: _Digests, trust: Trust) -> SignedPart
 def _judged(name: str, one: Any, digests: _Digests, trust: Trust) -> SignedPart:
     indirect = one.indirect_data
     algorithm = indirect.digest_algorithm().name
-    pages, bad = _pages(indirect, digests)
-    chains, flaws = _verified(one, trust, expected_hash=digests.image(algorithm), verify_additional_hashes=False)
+    image = digests.begin(algorithm)
+    pages, begun = _begin_pages(indirect, digests)
+    # signify is told the digest that is claimed, so that it judges the rest while the real one is being worked out
+    chains, flaws = _verified(one, trust, expected_hash=indirect.digest, verify_additional_hashes=False)
+    if image.result() != indirect.digest:
+        flaws = (Flaw("digest", "the file was changed since it was signed: its digest is another"), *flaws)
+    bad = [start for part in begun for start in part.result()]
     if bad:
-        flaws += (Flaw("page-hash", f"changed since it was signed: pages at {bad}"),)
+        listed = ", ".join(map(hex, bad[:MOST_LISTED])) + ("…" if len(bad) > MOST_LISTED else "")
+        flaws += (Flaw("page-hash", f"changed since it was signed: pages at {listed}"),)
     return _described(name, "authenticode", one, chains, flaws, indirect.digest.hex(), algorithm, pages)
 
 
-def _pages(indirect: Any, digests: _Digests) -> tuple[int | None, str]:
-    """How many pages have digests of their own, and where they do not match."""
+def _begin_pages(indirect: Any, digests: _Digests) -> "tuple[int | None, list[Future[list[int]]]]":
+    """How many pages have digests of their own, and, when it is worked out, where those do not match."""
     if indirect.content_type != "microsoft_spc_pe_image_data":
-        return None, ""
-    number, bad = 0, list[str]()
+        return None, []
+    by_algorithm: dict[str, list[Page]] = {}
     for start, end, digest, new in indirect.content.page_hashes:
-        number += 1
-        if not 0 <= start < end <= digests.content.size or digests.page(new().name, start, end) != digest:
-            bad.append(hex(start))
-    return number or None, ", ".join(bad[:8]) + ("…" if len(bad) > 8 else "")
+        by_algorithm.setdefault(new().name, []).append((start, end, digest))
+    begun = [
+        hand_over(len(pages) * PAGE_BYTES, digests.changed_pages, algorithm, pages[first : first + PAGES_AT_ONCE])
+        for algorithm, pages in by_algorithm.items()
+        for first in range(0, len(pages), PAGES_AT_ONCE)
+    ]
+    return sum(map(len, by_algorithm.values())) or None, begun
 
 
 def _verified(one: Any, trust: Trust, **known: Any) -> tuple[list[Any], tuple[Flaw, ...]]:

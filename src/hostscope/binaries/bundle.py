@@ -80,7 +80,7 @@ def _rule(pattern: str, value: Any) -> Rule:
         raise ValueError("a rule of an implausible form")
     said: Mapping[str, Any] = value if isinstance(value, dict) else {}
     try:
-        with warnings.catch_warnings():  # of sets in sets, which another version of Python might take for something else
+        with warnings.catch_warnings():  # of sets in sets, which a later Python may read otherwise
             warnings.simplefilter("ignore")
             compiled = re.compile(pattern)
         weight = float(said.get("weight", 1))

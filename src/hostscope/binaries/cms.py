@@ -94,14 +94,31 @@ def _message(signed: Any) -> Message:
     signers, bag = signed["signer_infos"], signed["certificates"]
     if len(signers) != 1 or len(bag) > MOST_CERTIFICATES:
         raise Broken("malformed", f"{len(signers)} signers and {len(bag)} certificates")
+    certificates = tuple(x509.load_der_x509_certificate(one.chosen.dump()) for one in bag)
+    _parse_whole(signers[0], certificates)
     content = signed["encap_content_info"]["content"]
     attributes = signers[0]["signed_attrs"]
     return Message(
         signer=signers[0],
-        certificates=tuple(x509.load_der_x509_certificate(one.chosen.dump()) for one in bag),
+        certificates=certificates,
         attributes={one["type"].dotted: one["values"] for one in attributes} if attributes.native else {},
         content=None if content.native is None else bytes(content),
     )
+
+
+def _parse_whole(signer: Any, certificates: Iterable[x509.Certificate]) -> None:
+    """Both libraries parse what is asked for, when it is asked for: nonsense shows now, or in the midst of judging."""
+    for field in ("version", "sid", "digest_algorithm", "signed_attrs", "signature_algorithm", "signature"):
+        _ = signer[field].native
+    for one in certificates:
+        _ = (
+            one.subject,
+            one.issuer,
+            one.public_key(),
+            one.extensions,
+            one.not_valid_before_utc,
+            one.not_valid_after_utc,
+        )
 
 
 def verify_signer(message: Message, content: bytes, given: Iterable[x509.Certificate] = ()) -> x509.Certificate:
@@ -217,9 +234,7 @@ def _issuer(of: x509.Certificate, below: int, candidates: Iterable[x509.Certific
         if candidate.subject != of.issuer:
             continue
         named = True
-        try:
-            of.verify_directly_issued_by(candidate)
-        except (InvalidSignature, UnsupportedAlgorithm, ValueError, TypeError):
+        if not _is_issued(of, candidate):
             continue
         if not _may_issue(candidate, below):
             raise Broken("chain", f"{_common_name(candidate)} may not issue certificates")
@@ -253,6 +268,29 @@ def _check_purpose(leaf: x509.Certificate, purpose: str) -> None:
         raise Broken("chain", f"{_common_name(leaf)} is not meant for this purpose")
 
 
+def check_bag(certificates: Sequence[x509.Certificate], roots: Collection[x509.Certificate]) -> None:
+    """Certificates that came along and that no chain needs can hide a change: each was signed by its issuer, if known.
+
+    Raises:
+        Broken: one was not (``chain``).
+    """
+    trusted = {root.fingerprint(hashes.SHA256()) for root in roots}
+    pool = (*roots, *certificates)
+    for one in certificates:
+        issuers = [other for other in pool if other.subject == one.issuer]
+        known = one.fingerprint(hashes.SHA256()) in trusted or not issuers
+        if not known and not any(_is_issued(one, issuer) for issuer in issuers):
+            raise Broken("chain", f"{_common_name(one)} was changed since its issuer signed it")
+
+
+def _is_issued(one: x509.Certificate, issuer: x509.Certificate) -> bool:
+    try:
+        one.verify_directly_issued_by(issuer)
+    except (InvalidSignature, UnsupportedAlgorithm, ValueError, TypeError):
+        return False
+    return True
+
+
 def verify_timestamp(
     message: Message, roots: Collection[x509.Certificate], others: Sequence[x509.Certificate] = ()
 ) -> Timestamp | None:
@@ -276,6 +314,7 @@ def verify_timestamp(
         leaf = verify_signer(inner, inner.content or b"", others)
         pool = (*inner.certificates, *message.certificates, *others)
         build_chain(leaf, pool, roots, at, TIME_STAMPING)
+        check_bag(inner.certificates, (*roots, *message.certificates))
     except Broken as failed:
         raise Broken("timestamp", f"time stamp: {failed}") from failed
     except Exception as failed:  # as in parse_message

@@ -4,12 +4,15 @@ Source: bsd/sys/codesign.h and osfmk/kern/cs_blobs.h of xnu (CS_CodeDirectory), 
 """
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future
+from itertools import islice
 from struct import Struct as Layout
 
 from msgspec import Struct
 
 from hostscope.binaries.content import Content, c_string, unpack_from
+from hostscope.binaries.hands import hand_over
 
 CSMAGIC_CODEDIRECTORY = 0xFADE0C02
 HEADER = Layout(">9I4BI")
@@ -27,7 +30,10 @@ STRENGTH = {1: 0, 3: 1, 2: 2, 4: 3}
 CDHASH_BYTES = 20
 MOST_SPECIAL = 64
 MOST_PAGES = 1 << 26
-READ_BYTES = 1 << 20
+READ_BYTES = 1 << 18
+"""Read at a time: it stays in the processor's cache while it is hashed."""
+PART_BYTES = 8 << 20
+"""Hashed by one thread at a time."""
 LARGEST_PAGE_EXPONENT = 20
 
 FLAGS = {
@@ -148,23 +154,49 @@ def _team(raw: bytes) -> str | None:
     return c_string(raw, at) if at else None
 
 
-def bad_pages(content: Content, directory: CodeDirectory) -> Iterator[int]:
-    """Numbers of pages that have not their digest, ascending. Cost: hashes `code_limit` bytes once."""
+def bad_pages(content: Content, directory: CodeDirectory, most: int = 1 << 30) -> tuple[int, ...]:
+    """Numbers of pages that have not their digest, ascending; of each part of the file at most so many.
+
+    Raises:
+        ValueError: the directory covers more, or in another number of pages, than there is.
+
+    Cost: hashes `code_limit` bytes once, with several threads.
+    """
+    return begin_pages(content, directory, most)()
+
+
+def begin_pages(content: Content, directory: CodeDirectory, most: int = 1 << 30) -> Callable[[], tuple[int, ...]]:
+    """The same, begun in other threads: what `bad_pages` gives or raises comes when the function is called."""
     page, limit = directory.page_size or directory.code_limit, directory.code_limit
-    if limit > content.size:
-        raise ValueError(f"{limit} bytes are signed, and the file has {content.size}")
-    if not directory.page_size:
-        if not _whole_fits(content, directory):
-            yield 0
-        return
-    if directory.code_slots != -(-limit // page):
-        raise ValueError(f"{directory.code_slots} digests for {limit} bytes in pages of {page}")
-    step = max(page, READ_BYTES)
-    for start in range(0, limit, step):
-        piece = content.read(start, min(step, limit - start))
-        if len(piece) < min(step, limit - start):
+    parts: list[Future[list[int]]] = []
+    if limit <= content.size and directory.code_slots == (-(-limit // page) if page else 0):
+        work = _bad_between if directory.page_size else _bad_whole
+        step = max(page, PART_BYTES)
+        starts = range(0, limit, step)
+        parts = [hand_over(min(step, limit - at), work, content, directory, at, most) for at in starts]
+
+    def collect() -> tuple[int, ...]:
+        if limit > content.size:
+            raise ValueError(f"{limit} bytes are signed, and the file has {content.size}")
+        if not parts and limit:
+            raise ValueError(f"{directory.code_slots} digests for {limit} bytes in pages of {page}")
+        return tuple(number for part in parts for number in part.result())
+
+    return collect
+
+
+def _bad_between(content: Content, directory: CodeDirectory, start: int, most: int) -> list[int]:
+    """Of the pages of one part."""
+    page, limit = directory.page_size, directory.code_limit
+    step, found = max(page, READ_BYTES), list[int]()
+    for at in range(start, min(start + max(page, PART_BYTES), limit), step):
+        piece = content.read(at, min(step, limit - at))
+        if len(piece) < min(step, limit - at):
             raise ValueError("the file became shorter")
-        yield from _bad_in(piece, start // page, directory)
+        found += islice(_bad_in(piece, at // page, directory), most - len(found))
+        if len(found) >= most:
+            break
+    return found
 
 
 def _bad_in(piece: bytes, first: int, directory: CodeDirectory) -> Iterator[int]:
@@ -182,8 +214,9 @@ def _bad_in(piece: bytes, first: int, directory: CodeDirectory) -> Iterator[int]
             yield first + number
 
 
-def _whole_fits(content: Content, directory: CodeDirectory) -> bool:
+def _bad_whole(content: Content, directory: CodeDirectory, start: int, most: int) -> list[int]:
+    """Where one digest is over everything."""
     new = hashlib.new(directory.algorithm.removesuffix("-truncated"), usedforsecurity=False)
-    for start in range(0, directory.code_limit, READ_BYTES):
-        new.update(content.read(start, min(READ_BYTES, directory.code_limit - start)))
-    return directory.code_slots == 1 and new.digest()[: directory.hash_size] == directory.slot(0)
+    for at in range(start, directory.code_limit, READ_BYTES):
+        new.update(content.read(at, min(READ_BYTES, directory.code_limit - at)))
+    return [] if new.digest()[: directory.hash_size] == directory.slot(0) else [0]

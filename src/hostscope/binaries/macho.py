@@ -120,7 +120,7 @@ def gaps_between(content: Content, parts: tuple[Slice, ...]) -> Iterator[tuple[i
     for one in sorted(parts, key=lambda part: part.end):
         start = one.end - one.content.size
         head = end or FAT_HEADER.size + len(parts) * FAT_ARCH_64.size
-        if start > head and any(content.read(head, min(start - head, 1 << 20))):
+        if start > head and content.read(head, min(start - head, 1 << 20)).strip(b"\0"):
             yield head, start - head
         end = one.end
     if content.size > end:

@@ -5,9 +5,8 @@ Source: osfmk/kern/cs_blobs.h of xnu; Security's OSX/libsecurity_codesigning (St
 
 import plistlib
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime
-from itertools import islice
 
 from cryptography import x509
 from msgspec import Struct
@@ -21,6 +20,7 @@ from hostscope.binaries.cms import (
     Message,
     attribute,
     build_chain,
+    check_bag,
     describe,
     digest_pair,
     nanoseconds,
@@ -29,7 +29,7 @@ from hostscope.binaries.cms import (
     verify_signer,
     verify_timestamp,
 )
-from hostscope.binaries.code_directory import ADHOC, CodeDirectory, bad_pages, parse_code_directory
+from hostscope.binaries.code_directory import ADHOC, CodeDirectory, begin_pages, parse_code_directory
 from hostscope.binaries.content import Content, take
 from hostscope.binaries.entitlements import as_records, parse_der, parse_xml
 from hostscope.binaries.macho import BLOB, Layouts, Slice, SuperBlob, parse_commands, read_super_blob
@@ -103,11 +103,12 @@ def verify_slice(one: Slice, trust: Trust, beside: Mapping[int, bytes] | None = 
 
 def _judged(one: Slice, signed: Signed, trust: Trust, beside: Mapping[int, bytes] | None) -> SignedPart:
     best, adhoc = signed.best, _is_adhoc(signed)
+    pages = [begin_pages(one.content, directory, MOST_BAD_PAGES + 1) for directory in signed.directories]
     signer = Signer() if adhoc else verify_message(signed, trust)
     entitlements, said = read_entitlements(signed.blob.blobs)
     requirement, unread = _requirement(signed.blob.blobs)
     flaws = (
-        *_page_flaws(one.content, signed),
+        *_page_flaws(signed, pages),
         *_slot_flaws(one.content, signed, beside),
         *_end_flaws(one.content, signed),
         *signer.flaws,
@@ -143,10 +144,10 @@ def _is_adhoc(signed: Signed) -> bool:
     return bool(signed.best.flags & ADHOC) and len(signed.blob.blobs.get(CMS, b"")) <= BLOB.size
 
 
-def _page_flaws(content: Content, signed: Signed) -> Iterator[Flaw]:
-    for directory in signed.directories:
+def _page_flaws(signed: Signed, pages: list[Callable[[], tuple[int, ...]]]) -> Iterator[Flaw]:
+    for directory, collect in zip(signed.directories, pages, strict=True):
         try:
-            bad = list(islice(bad_pages(content, directory), MOST_BAD_PAGES + 1))
+            bad = collect()
         except ValueError as failed:
             yield Flaw("truncated", f"{directory.algorithm}: {failed}")
             continue
@@ -199,7 +200,7 @@ def _end_flaws(content: Content, signed: Signed) -> Iterator[Flaw]:
     outside = content.size - place.end
     if outside > 0:
         yield Flaw("appended", f"{outside} bytes stand behind the signature, and nothing covers them")
-    if any(signed.blob.slack):
+    if signed.blob.slack.strip(b"\0"):
         yield Flaw("appended", f"{len(signed.blob.slack)} bytes behind the signature's blobs are not zero")
     for directory in signed.directories:
         if directory.code_limit != place.offset:
@@ -224,6 +225,7 @@ def verify_message(signed: Signed, trust: Trust) -> Signer:
     timestamp, at = _time(message, trust, flaws)
     try:
         path = build_chain(leaf, message.certificates, trust.apple, at, CODE_SIGNING)
+        check_bag(message.certificates, trust.apple)
     except Broken as failed:
         return Signer(leaf, (describe(leaf),), timestamp, (*flaws, failed.flaw()))
     return Signer(leaf, tuple(map(describe, path)), timestamp, tuple(flaws))

@@ -28,7 +28,7 @@ from hostscope.platforms.base import Host
 from hostscope.platforms.tally import Tally
 
 SETTLED_NS = 2_000_000_000
-"""A file that changed less than this ago is not remembered, as for digests: a second change may not show in its times."""
+"""A file that changed less than this ago is not remembered, as for digests: a second change may not show."""
 MOST_REMEMBERED = 4096
 MOST_CATALOG_BYTES = 64 << 20
 READ_BYTES = 1 << 20
@@ -168,6 +168,11 @@ class Signatures:
         gaps: list[Gap] = []
         verdict = attempt("signature", gaps, lambda: self.of_process(process))
         return replace(process, signature=verdict, gaps=(*process.gaps, *gaps))
+
+    def remembers(self, path: str) -> bool:
+        """Whether the file as it is now would be answered from memory."""
+        with open_content(path) as content:
+            return (content.state, path, True) in self._known
 
     def _judged(self, content: FileContent, path: str, host_path: bool) -> Signature:
         place = (content.state, path, host_path)

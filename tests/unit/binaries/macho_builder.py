@@ -128,7 +128,7 @@ def _code(recipe: Recipe, signature_bytes: int) -> tuple[bytes, int]:
     """Header, load commands, section and code up to the signature; and the signature's room."""
     limit = recipe.pages * (1 << recipe.page_exponent) - 700
     limit -= limit % 16
-    room = (signature_bytes + recipe.pages * 3 * 128 + 15) & ~15
+    room = (signature_bytes + recipe.pages * sum(SIZES[kind] for kind in recipe.hashes) + 15) & ~15
     info = recipe.info_plist or b""
     at = 0x400
     section = struct.pack("<16s16sQQIIIIIIII", b"__info_plist", b"__TEXT", at, len(info), at, 0, 0, 0, 0, 0, 0, 0)

@@ -12,7 +12,16 @@ from hypothesis import strategies as st
 
 from hostscope.binaries.appended_signature import MARK
 from hostscope.binaries.bundle import check, parse_seal
-from hostscope.binaries.cms import Broken, parse_message, verify_timestamp
+from hostscope.binaries.cms import (
+    CODE_SIGNING,
+    Broken,
+    build_chain,
+    check_bag,
+    describe,
+    parse_message,
+    verify_signer,
+    verify_timestamp,
+)
 from hostscope.binaries.code_directory import bad_pages, parse_code_directory
 from hostscope.binaries.content import Held
 from hostscope.binaries.elf_hardening import parse_hardening
@@ -164,7 +173,7 @@ def test_code_directories(raw: bytes, content: bytes) -> None:
     head = (0xFADE0C02).to_bytes(4, "big") + (len(raw) + 8).to_bytes(4, "big")
     try:
         directory = parse_code_directory(head + raw)
-        list(bad_pages(Held(content), directory))
+        bad_pages(Held(content), directory)
     except ValueError:
         return
 
@@ -177,6 +186,24 @@ def test_messages(raw: bytes) -> None:
             verify_timestamp(parse_message(given_bytes), ())
         except Broken:
             continue
+
+
+@settings(max_examples=400, deadline=20_000)
+@given(st.integers(0), st.integers(0, 7), st.integers(0), st.binary(min_size=1, max_size=2))
+def test_messages_with_a_changed_bit_raise_only_our_error(at: int, bit: int, other: int, new: bytes) -> None:
+    """Libraries that parse lazily show nonsense late: everything is parsed before anything is judged."""
+    raw, roots = bytearray(message()), (plain().root.certificate,)
+    raw[at % len(raw)] ^= 1 << bit
+    raw[other % len(raw) : other % len(raw) + len(new)] = new
+    try:
+        found = parse_message(bytes(raw))
+        leaf = verify_signer(found, b"content")
+        build_chain(leaf, found.certificates, roots, NOW, CODE_SIGNING)
+        check_bag(found.certificates, roots)
+        verify_timestamp(found, roots)
+        describe(leaf)
+    except Broken:
+        return
 
 
 @FEW

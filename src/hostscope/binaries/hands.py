@@ -1,0 +1,31 @@
+"""Threads that hash: hashlib lets go of Python's lock for anything larger than 2 KiB, so they use all processors."""
+
+import os
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from functools import cache
+from typing import ParamSpec, TypeVar
+
+Given = ParamSpec("Given")
+Result = TypeVar("Result")
+
+MOST = 4
+WORTHWHILE_BYTES = 1 << 20
+"""Less than this is done at once: handing it over costs more."""
+
+
+@cache
+def _pool() -> ThreadPoolExecutor:
+    return ThreadPoolExecutor(min(MOST, os.cpu_count() or 1), thread_name_prefix="hostscope-hash")
+
+
+def hand_over(size: int, work: Callable[Given, Result], *given: Given.args, **named: Given.kwargs) -> "Future[Result]":
+    """The work's result, or what it raised, when it is asked for. `size` is how many bytes it hashes."""
+    if size >= WORTHWHILE_BYTES:
+        return _pool().submit(work, *given, **named)
+    done: Future[Result] = Future()
+    try:
+        done.set_result(work(*given, **named))
+    except Exception as failed:  # raised again where the result is asked for
+        done.set_exception(failed)
+    return done
