@@ -20,7 +20,8 @@ PARSERS = {
     for name in ("btf", "capabilities", "cgroups", "core", "file_capabilities", "parse", "parse_resolv")
 }
 
-settings.register_profile("hostscope", deadline=2000, print_blob=True)
+# On Wine, time says nothing about us.
+settings.register_profile("hostscope", deadline=2000 if sys.platform != "win32" else None, print_blob=True)
 settings.load_profile("hostscope")
 
 
@@ -46,6 +47,9 @@ def pytest_ignore_collect(collection_path: Path) -> bool | None:
 @pytest.fixture(scope="session", autouse=True)
 def _nothing_left_behind(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """Tests, and the commands they run, have a trail and caches of their own; what was built is removed."""
+    from hostscope.platforms import keep_files_private
+
+    keep_files_private()
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("HOSTSCOPE_AUDIT", str(tmp_path_factory.mktemp("audit") / "audit.jsonl"))
         patch.setenv("HOSTSCOPE_CACHE", str(tmp_path_factory.mktemp("cache") / "hostscope"))

@@ -42,6 +42,7 @@ from hostscope.chain import (
     parse_line,
 )
 from hostscope.errors import Unavailable
+from hostscope.private import close_to_others
 
 __all__ = ["AuditTrail", "Check", "Entry", "Fault", "Who", "default_path", "this_process"]
 
@@ -214,8 +215,11 @@ class AuditTrail:
             raise self._unavailable("a symbolic link")
         for name in ("O_NOFOLLOW", "O_CLOEXEC", "O_NOCTTY", "O_NONBLOCK", "O_BINARY", "O_NOINHERIT"):
             flags |= getattr(os, name, 0)
+        new = flags & os.O_CREAT and not os.path.lexists(path or self.path)
         fd = os.open(path or self.path, flags, 0o600)
         try:
+            if new:
+                close_to_others(str(path or self.path))
             self._check_file(fd)
             if locked:
                 self._lock(fd)

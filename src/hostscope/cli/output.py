@@ -10,6 +10,7 @@ from functools import partial
 from typing import BinaryIO, TypeVar
 
 from hostscope.errors import Error, UsageError
+from hostscope.private import close_to_others
 from hostscope.render.table import Style
 
 Result = TypeVar("Result")
@@ -140,6 +141,7 @@ def _new_file(path: str, override: Override) -> Iterator[BinaryIO]:
         raise _unwritable(path, error) from None
     try:
         with open(handle, "wb") as file:
+            close_to_others(beside)
             yield file
         _permitted(partial(os.replace, beside, path), override)
     except BaseException as error:

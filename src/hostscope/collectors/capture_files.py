@@ -18,6 +18,7 @@ from msgspec import Struct
 
 from hostscope.errors import Error, UsageError
 from hostscope.model.capture import CaptureOutput
+from hostscope.private import close_to_others
 from hostscope.wire.batch import I64
 from hostscope.wire.pcapng_write import Encoded
 
@@ -256,6 +257,8 @@ def _open(path: str) -> int:
     for name in ("O_NOFOLLOW", "O_CLOEXEC", "O_BINARY"):  # as far as the system has them
         flags |= getattr(os, name, 0)
     fd = os.open(path, flags, MODE)
-    if stat.S_ISREG(os.fstat(fd).st_mode) and os.chmod in os.supports_fd:
-        os.chmod(fd, MODE)  # one that was there before
+    if stat.S_ISREG(os.fstat(fd).st_mode):
+        close_to_others(path)
+        if os.chmod in os.supports_fd:
+            os.chmod(fd, MODE)  # one that was there before
     return fd

@@ -12,6 +12,7 @@ from typing import TypeVar
 from hostscope.dumps.positional import write_at
 from hostscope.errors import Error, Unavailable, UsageError
 from hostscope.model.text import decode
+from hostscope.private import close_to_others
 
 _CLOSING = getattr(os, "O_CLOEXEC", 0)
 _NAMELESS: int = getattr(os, "O_TMPFILE", 0)
@@ -48,6 +49,7 @@ class NewFile:
                 raise
         if self.fd < 0:
             self.fd = permitted(partial(os.open, self._beside, NAMED, 0o600), self._override)
+            close_to_others(self._beside)
 
     def write_at(self, content: memoryview | bytes, offset: int) -> None:
         """Writes all of it. Raises OSError: the disk is full."""

@@ -16,6 +16,7 @@ def open_host(replay: str | None = None) -> "Host":
         UsageError: the recording cannot be read.
         Unsupported: hostscope does not know this operating system.
     """
+    keep_files_private()
     if replay is not None:
         from hostscope.platforms.replay import host as recorded
 
@@ -48,3 +49,11 @@ def open_console() -> "Console":
     from hostscope.platforms.linux import console as linux
 
     return linux.Console()
+
+
+def keep_files_private() -> None:
+    """Has what hostscope writes closed to others also where mode 0600 does not do it."""
+    if sys.platform == "win32":
+        from hostscope.platforms.windows import private_files as windows
+
+        windows.begin()

@@ -17,6 +17,7 @@ from hostscope.model.process import Process
 from hostscope.model.request import ProcessRequest
 from hostscope.model.response import Preserved
 from hostscope.platforms.base import Control, Host
+from hostscope.private import close_to_others
 from hostscope.render.documents import encode_json
 from hostscope.respond.guard import Subject
 
@@ -128,6 +129,7 @@ def write_new(path: str, raw: bytes) -> Preserved:
     """
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_CLOEXEC", 0)
     with open(os.open(path, flags, 0o600), "wb") as file:
+        close_to_others(path)
         file.write(raw)
         file.flush()
         os.fsync(file.fileno())

@@ -45,6 +45,7 @@ from hostscope.platforms.replay.layout import (
 )
 from hostscope.platforms.replay.translate import failure
 from hostscope.platforms.tally import Tally
+from hostscope.private import close_to_others
 from hostscope.render.mask import mask_process
 
 _encode = msgspec.json.Encoder().encode
@@ -175,6 +176,7 @@ def _new_file(path: Path) -> Iterator[IO[bytes]]:
         raise _unwritable(path, failed) from failed
     try:
         with open(handle, "wb") as file:
+            close_to_others(temporary)
             yield from _compressed(file, path)
             file.flush()
             os.fsync(handle)
