@@ -65,7 +65,7 @@ class Console:
             UsageError: the service control manager did not start this program.
             NativeError
         """
-        program = ServiceProgram(name, lambda _: deliver("shutdown") or _waiting.append("shutdown"))
+        program = ServiceProgram(name, lambda _: deliver("shutdown"))
         try:
             program.begin()
         except OSError as failed:
@@ -93,9 +93,10 @@ class Console:
             remove()
 
 
-def deliver(event: str) -> bool:
-    """Hands an event that did not come from the console to who listens, the last one first; whether it was taken."""
-    return any(take(event) for take in reversed(_listeners))
+def deliver(event: str) -> None:
+    """Hands an event that did not come from the console to who listens, the last one first; else to who will."""
+    if not any(take(event) for take in reversed(_listeners)):
+        _waiting.append(event)
 
 
 def _taken(take: Callable[[str], bool], event: str) -> bool:
