@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from tests.zoo.sight import Look
 
 LINUX = Path(__file__).parent / "unit" / "platforms" / "linux"
+MACOS = LINUX.parent / "macos"
 PARSERS = {
     f"test_{name}.py"
     for name in ("btf", "capabilities", "cgroups", "core", "file_capabilities", "parse", "parse_resolv")
@@ -38,7 +39,9 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 def pytest_ignore_collect(collection_path: Path) -> bool | None:
-    """What calls Linux is imported on Linux only; its parsers are tested everywhere."""
+    """What calls Linux is imported on Linux only, its parsers everywhere; what calls macOS, not on Windows."""
+    if sys.platform == "win32" and collection_path == MACOS:
+        return True
     if sys.platform == "linux" or LINUX not in collection_path.parents or collection_path.is_dir():
         return None
     return None if collection_path.name in {*PARSERS, "__init__.py"} else True
