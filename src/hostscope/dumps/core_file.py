@@ -1,4 +1,4 @@
-"""A dump as an address space: our cores and raw images, gdb's and the kernel's cores, Windows' minidumps.
+"""A dump as an address space: our cores and raw images, gdb's and the kernel's cores, minidumps, Mach-O's.
 
 Everything in such a file is foreign: sizes and offsets are checked against the file, and what it does not hold reads as
 nothing.
@@ -16,6 +16,8 @@ from msgspec.structs import replace
 from hostscope.binaries.elf import ET_CORE, PF_R, PF_W, PF_X, PT_LOAD, PT_NOTE, Elf, Note, parse_elf, parse_notes
 from hostscope.dumps.core_notes import NT_AUXV, NT_FILE, NT_PRPSINFO, NT_PRSTATUS
 from hostscope.dumps.loaded_image import parse_image
+from hostscope.dumps.macho_core import MachoCore, parse_macho_core, regions_of
+from hostscope.dumps.macho_layout import MAGIC as MACHO_MAGIC
 from hostscope.dumps.manifest import MOST_BYTES, SUFFIX, parse_manifest
 from hostscope.dumps.minidump import Minidump, command_line, describe, parse_minidump
 from hostscope.dumps.minidump_form import pointers
@@ -29,6 +31,7 @@ MOST_NOTE_BYTES = 1 << 28
 MOST_UNPACKED_BYTES = 1 << 40
 ZSTD = b"\x28\xb5\x2f\xfd"
 MINIDUMP = b"MDMP"
+MACHO = MACHO_MAGIC.to_bytes(4, "little")
 _STATUS_REGISTERS = 112
 _PLACES = {"x86_64": (16, 19), "aarch64": (32, 31)}
 """Of the instruction and stack pointers among the registers."""
@@ -57,16 +60,17 @@ class CoreFile:
         self.size_bytes = os.fstat(fd).st_size
         raw = manifest is not None and manifest.image == "raw"
         self.minidump = self._minidump() if not raw and self._at(0, 4) == MINIDUMP else None
-        self.elf = None if raw or self.minidump else self._parse()
+        self.macho = self._macho() if not raw and self._at(0, 4) == MACHO else None
+        self.elf = None if raw or self.minidump or self.macho else self._parse()
         self.notes = tuple(self._notes(self.elf)) if self.elf else ()
         self.held = _bounded(tuple(self._held()), self.size_bytes)
         self.regions = tuple(one.region for one in self.held)
 
     @property
     def image(self) -> str:
-        """``core``, ``minidump`` or ``raw``."""
-        if self.minidump:
-            return "minidump"
+        """``core``, ``minidump``, ``macho-core`` or ``raw``."""
+        if self.minidump or self.macho:
+            return "minidump" if self.minidump else "macho-core"
         return "core" if self.elf else "raw"
 
     @property
@@ -74,6 +78,8 @@ class CoreFile:
         """As kernels call it; ``unknown`` for raw images without a manifest."""
         if self.minidump:
             return self.minidump.architecture
+        if self.macho:
+            return self.macho.architecture
         if self.elf:
             return self.elf.architecture
         return self.manifest.observer.architecture if self.manifest else "unknown"
@@ -111,6 +117,9 @@ class CoreFile:
         """In the order of the file: the one that had the signal first."""
         if self.minidump:
             yield from _minidump_threads(self.minidump, self)
+            return
+        if self.macho:
+            yield from _macho_threads(self.macho, self)
             return
         places = _PLACES.get(self.architecture)
         for note in self.notes:
@@ -156,6 +165,12 @@ class CoreFile:
         except ValueError as failed:
             raise UsageError(f"{self.path}: {failed}", "give an ELF core or a minidump") from None
 
+    def _macho(self) -> MachoCore:
+        try:
+            return parse_macho_core(self._at)
+        except ValueError as failed:
+            raise UsageError(f"{self.path}: {failed}", "give a core, not a program") from None
+
     def _parse(self) -> Elf:
         try:
             elf = parse_elf(self._at)
@@ -179,6 +194,8 @@ class CoreFile:
             yield from _by_manifest(self.manifest)
         elif self.minidump:
             yield from _by_minidump(self.minidump)
+        elif self.macho:
+            yield from (Held(region, one.offset, one.held) for region, one in regions_of(self.macho))
         elif self.elf:
             yield from _by_segments(self.elf, parse_files(self.note(NT_FILE)))
 
@@ -275,6 +292,15 @@ def _minidump_threads(dump: Minidump, core: CoreFile) -> Iterator[DumpedThread]:
         instruction, stack = pointers(thread.context, dump.architecture)
         code = dump.exception if thread.tid == dump.exception_thread else None
         yield DumpedThread(thread.tid, instruction, stack, code or 0, module_of(core.regions, instruction))
+
+
+def _macho_threads(dump: MachoCore, core: CoreFile) -> Iterator[DumpedThread]:
+    """A core does not number its threads; the manifest does, in the same order, of those with registers."""
+    told = [thread for thread in core.manifest.threads if not thread.unread] if core.manifest else []
+    numbers = [thread.tid for thread in told] if len(told) == len(dump.threads) else range(len(dump.threads))
+    for number, thread in zip(numbers, dump.threads, strict=True):
+        instruction, stack = dump.pointers(thread)
+        yield DumpedThread(number, instruction, stack, 0, module_of(core.regions, instruction))
 
 
 def _minidump_process(dump: Minidump, core: CoreFile) -> tuple[int | None, str | None, str | None]:

@@ -4,13 +4,14 @@ from collections.abc import Iterator, Sequence
 
 from hostscope.dumps import core_notes
 from hostscope.dumps.loaded_image import Read, parse_image
+from hostscope.dumps.macho_layout import has_state
 from hostscope.dumps.minidump_layout import DumpedModule, has_context
 from hostscope.model.memory import Region, ThreadState
 
-CORE, MINIDUMP, RAW = "core", "minidump", "raw"
-OF_SYSTEM = {"windows": MINIDUMP}
+CORE, MINIDUMP, MACHO, RAW = "core", "minidump", "macho-core", "raw"
+OF_SYSTEM = {"windows": MINIDUMP, "macos": MACHO}
 """What the debuggers of a system open, where that is no ELF core."""
-SUFFIXES = {CORE: "core", MINIDUMP: "dmp", RAW: "raw"}
+SUFFIXES = {CORE: "core", MINIDUMP: "dmp", MACHO: "core", RAW: "raw"}
 
 
 def image_for(system: str, asked: str) -> str:
@@ -20,7 +21,9 @@ def image_for(system: str, asked: str) -> str:
 
 def has_registers(thread: ThreadState, architecture: str, image: str) -> bool:
     """Whether the file has the thread's registers."""
-    return has_context(thread) if image == MINIDUMP else core_notes.has_registers(thread, architecture)
+    if image == MINIDUMP:
+        return has_context(thread)
+    return has_state(thread, architecture) if image == MACHO else core_notes.has_registers(thread, architecture)
 
 
 def loaded_modules(regions: Sequence[Region], exe: str | None, read: Read) -> Iterator[DumpedModule]:

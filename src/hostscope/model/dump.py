@@ -31,8 +31,8 @@ class DumpRequest(Struct, frozen=True):
     policy: str = "all"
     """A name from `POLICIES`."""
     image: str = "core"
-    """``core``: the form that the system's debuggers open, an ELF core or (Windows) a minidump; ``raw``: the bytes of
-    the regions alone, one after the other."""
+    """``core``: the form that the system's debuggers open, an ELF core, a minidump (Windows) or a Mach-O core (macOS);
+    ``raw``: the bytes of the regions alone, one after the other."""
     compression: str = "none"
     hash: str = "sha256"
     registers: bool = True
@@ -137,7 +137,7 @@ class Manifest(Struct, frozen=True):
     file_bytes: int
     """Size of the file as written; holes count."""
     image: str
-    """``core``, ``minidump`` or ``raw``."""
+    """``core``, ``minidump``, ``macho-core`` or ``raw``."""
     compression: str
     policy: str
     method: str

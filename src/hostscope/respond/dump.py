@@ -18,10 +18,11 @@ from hostscope.audit import this_process
 from hostscope.collectors.errors import gap_for, reason_of
 from hostscope.dumps.anomalies import region_anomalies
 from hostscope.dumps.core_notes import CoreProcess, build_notes
-from hostscope.dumps.formats import MINIDUMP, OF_SYSTEM, has_registers, image_for, loaded_modules
+from hostscope.dumps.formats import MACHO, MINIDUMP, OF_SYSTEM, has_registers, image_for, loaded_modules
 from hostscope.dumps.image import Written, write_plain, write_zstd
 from hostscope.dumps.layout import MACHINES, Layout, core_layout, raw_layout
 from hostscope.dumps.loaded_image import Read
+from hostscope.dumps.macho_layout import CPU_TYPES, macho_layout
 from hostscope.dumps.manifest import SUFFIX, dumped_regions, encode_manifest
 from hostscope.dumps.minidump_layout import DumpedProcess, minidump_layout, windows_version
 from hostscope.dumps.output import NewFile, Override, check_free, check_space, new_file
@@ -160,6 +161,8 @@ class Dumper:
             about = minidump_process(process, self._observer, self._host.system.info().cpus)
             return minidump_layout(regions, included, stopped.threads, modules, about)
         architecture = self._observer.architecture
+        if self._image == MACHO and architecture in CPU_TYPES:
+            return macho_layout(regions, included, stopped.threads, architecture)
         if architecture not in MACHINES:
             raise Unsupported(f"no core format for {architecture}", "write the regions alone: --image raw")
         notes = build_notes(core_process(process, space, architecture), stopped.threads, regions)
