@@ -11,6 +11,7 @@ from hostscope.platforms.tally import Tally
 from hostscope.platforms.windows.attempts import attempt, value_of
 from hostscope.platforms.windows.clock import Boot, filetime_ns
 from hostscope.platforms.windows.facts import AskedFacts, Facts, ListedFacts, State
+from hostscope.platforms.windows.hosting import Hosting, Hosts
 from hostscope.platforms.windows.images import IDLE, SYSTEM, ImageFacts, Images
 from hostscope.platforms.windows.native import handles
 from hostscope.platforms.windows.native import process as native
@@ -52,8 +53,17 @@ class _Look:
 class ProcessRows:
     """Rows of one sweep. Not for use by several threads."""
 
-    def __init__(self, boot: Boot, contexts: SecurityContexts, wanted: frozenset[str], started: Started) -> None:
-        """`started` tells parents from processes that were given a parent's pid later."""
+    def __init__(
+        self,
+        boot: Boot,
+        contexts: SecurityContexts,
+        wanted: frozenset[str],
+        started: Started,
+        hosts: Hosts | None = None,
+    ) -> None:
+        """`started` tells parents from processes that were given a parent's pid later; without `hosts` services are not
+        asked for."""
+        self._hosts = hosts
         self._boot = boot
         self._contexts = contexts
         self._wanted = wanted
@@ -111,6 +121,8 @@ class ProcessRows:
         state = self._state(look)
         handle_count = facts.handles(gaps) if "open_files" in wanted else None
         image = self._image(look)
+        argv = self._argv(look)
+        hosting = self._hosting(look, argv)
         process = Process(
             key=self._key(listed.pid, created, gaps),
             ppid=self._parent(listed, created, gaps),
@@ -119,7 +131,7 @@ class ProcessRows:
             kernel=look.virtual is not None if state else None,
             started_at_ns=filetime_ns(created) if created else None,
             exe=image.exe,
-            argv=self._argv(look),
+            argv=argv,
             cwd=self._cwd(look),
             owner=context.owner,
             groups=context.groups,
@@ -132,6 +144,7 @@ class ProcessRows:
             open_files=handle_count,
             activity=facts.activity(gaps) if "activity" in wanted else None,
             security=context.security,
+            service=hosting.service,
             windows=WindowsContext(
                 integrity=context.integrity,
                 protection=context.protection,
@@ -151,6 +164,8 @@ class ProcessRows:
                 handles=handle_count,
                 gdi_objects=self._gui(look, "windows.gdi_objects", native.GR_GDIOBJECTS),
                 user_objects=self._gui(look, "windows.user_objects", native.GR_USEROBJECTS),
+                services=hosting.services,
+                service_group=hosting.group,
             ),
             gaps=tuple(gaps),
         )
@@ -196,9 +211,16 @@ class ProcessRows:
             return ImageFacts()
         return self._images.read(look.listed.pid, look.opened.need, look.gaps)
 
+    def _hosting(self, look: _Look, argv: tuple[str, ...] | None) -> Hosting:
+        if self._hosts is None or look.opened is None or "cgroup" not in look.wanted or look.virtual:
+            return Hosting()
+        listed = look.listed
+        return self._hosts.of(listed.pid, listed.name, lambda: argv or self._read_argv(look), look.gaps)
+
     def _argv(self, look: _Look) -> tuple[str, ...] | None:
-        if look.opened is None or "argv" not in look.wanted:
-            return None
+        return self._read_argv(look) if look.opened is not None and "argv" in look.wanted else None
+
+    def _read_argv(self, look: _Look) -> tuple[str, ...] | None:
         text = value_of(attempt("argv", self._arguments.read, look.opened), look.gaps)
         return None if text is None else split_command_line(text)
 

@@ -15,6 +15,7 @@ from hostscope.platforms.tally import Tally
 from hostscope.platforms.windows import translate
 from hostscope.platforms.windows.clock import Boot
 from hostscope.platforms.windows.facts import read_toolhelp
+from hostscope.platforms.windows.hosting import Hosts, Read
 from hostscope.platforms.windows.native import handles
 from hostscope.platforms.windows.native import process as native
 from hostscope.platforms.windows.parse_processes import Listed
@@ -22,6 +23,7 @@ from hostscope.platforms.windows.privileges import READ_OTHERS, Privileges
 from hostscope.platforms.windows.process_list import read_processes
 from hostscope.platforms.windows.process_rows import ProcessRows, Started
 from hostscope.platforms.windows.security_context import SecurityContexts
+from hostscope.platforms.windows.services import services_by_pid
 
 METHODS = ("native", "toolhelp")
 """Best first: NtQuerySystemInformation, and snapshots of Toolhelp."""
@@ -37,8 +39,10 @@ class Processes:
         privileges: Privileges,
         memory: base.Memory,
         sockets: base.Sockets,
+        services: Read = services_by_pid,
     ) -> None:
-        """`memory` and `sockets` tell their part of what one process holds."""
+        """`memory` and `sockets` tell their part of what one process holds, `services` what processes host."""
+        self._services = services
         self._boot = boot
         self._contexts = contexts
         self._privileges = privileges
@@ -70,7 +74,8 @@ class Processes:
     def _made(self, request: ProcessRequest, started: Started) -> ProcessRows:
         named = request.windows.token_groups
         contexts = self._contexts if named else self._contexts.without_group_names()
-        return ProcessRows(self._boot, contexts, request.wanted, started)
+        hosts = Hosts(self._services) if request.windows.services else None
+        return ProcessRows(self._boot, contexts, request.wanted, started, hosts)
 
     def columns(self, request: ProcessRequest, tally: Tally) -> Columns:
         """The same answer, column by column, for analysis."""

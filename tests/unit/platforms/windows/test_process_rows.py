@@ -7,12 +7,14 @@ import pytest
 from hostscope.errors import Denied, Gone, NativeError, UsageError
 from hostscope.model.gap import Gap, Reason
 from hostscope.model.process import Activity, Cpu, Executable, Io, Memory, Process, Schedule, Session
-from hostscope.model.request import BASIC, FULL, ProcessRequest
+from hostscope.model.request import BASIC, FULL, ProcessRequest, WindowsOptions
+from hostscope.model.service import Service
 from hostscope.model.windows import Charges
 from hostscope.platforms.columnar import names_of
 from hostscope.platforms.replay.select import GROUPS
 from hostscope.platforms.tally import Tally
 from hostscope.platforms.windows.clock import EPOCH_FILETIME
+from hostscope.platforms.windows.hosting import Read
 from hostscope.platforms.windows.native import process as native
 from hostscope.platforms.windows.processes import Processes
 from tests.unit.platforms.windows.scripted import BOOTED, Program, Thread
@@ -60,11 +62,13 @@ def computer(monkeypatch: pytest.MonkeyPatch) -> Computer:
     return Computer([PARENT, ORDINARY]).install(monkeypatch)
 
 
-def processes(contexts: Contexts | None = None, privileges: Unraised | None = None) -> Processes:
+def processes(
+    contexts: Contexts | None = None, privileges: Unraised | None = None, services: Read = lambda: {}
+) -> Processes:
     unused: Any = None
     contexts_: Any = contexts or Contexts()
     privileges_: Any = privileges or Unraised()
-    return Processes(BOOT, contexts_, privileges_, unused, unused)
+    return Processes(BOOT, contexts_, privileges_, unused, unused, services)
 
 
 def sweep(request: ProcessRequest = EVERYTHING) -> tuple[dict[int, Process], Tally]:
@@ -544,3 +548,51 @@ def test_handles_of_contexts_are_those_of_the_row(computer: Computer) -> None:
     contexts = Contexts()
     list(processes(contexts).sweep(EVERYTHING, Tally()))
     assert contexts.asked == [(8, HANDLE + 8), (100, HANDLE + 100)]
+
+
+# Services -----------------------------------------------------------------------------------------------------------
+
+
+def hosted(computer: Computer, services: Read, request: ProcessRequest = EVERYTHING) -> Process:
+    computer.programs[1] = Program(100, "svchost.exe", ppid=8, created=BOOTED + 7, threads=(Thread(104),))
+    computer.system.programs = computer.programs
+    computer.answers[100] = Answers(command_line="C:\\Windows\\system32\\svchost.exe -k netsvcs -p -s Schedule")
+    return {row.pid: row for row in processes(services=services).sweep(request, Tally())}[100]
+
+
+def test_a_process_with_one_service_belongs_to_it(computer: Computer) -> None:
+    row = hosted(computer, lambda: {100: ("Schedule",)})
+    assert row.service == Service("Schedule", "scm")
+    assert row.windows is not None
+    assert (row.windows.services, row.windows.service_group) == (("Schedule",), "netsvcs")
+
+
+def test_a_host_of_several_services_belongs_to_none(computer: Computer) -> None:
+    row = hosted(computer, lambda: {100: ("A", "B")}, ProcessRequest(fields=frozenset({"cgroup"})))
+    assert row.service is None and row.argv is None
+    assert row.windows is not None
+    assert (row.windows.services, row.windows.service_group) == (("A", "B"), "netsvcs")
+
+
+def test_services_are_asked_for_once_and_refused_once(computer: Computer) -> None:
+    asked = []
+
+    def refuse() -> dict[int, tuple[str, ...]]:
+        asked.append(1)
+        raise Denied("the service control manager: access denied")
+
+    row = hosted(computer, refuse)
+    assert {field for field, reason in gaps(row).items() if reason is Reason.DENIED} == {"service", "windows.services"}
+    assert asked == [1]
+
+
+def test_services_are_not_asked_for_where_they_are_not_wanted(computer: Computer) -> None:
+    def never() -> dict[int, tuple[str, ...]]:
+        raise AssertionError
+
+    for request in (
+        ProcessRequest(fields=BASIC),
+        ProcessRequest(fields=FULL, windows=WindowsOptions(services=False)),
+    ):
+        row = hosted(computer, never, request)
+        assert row.windows is not None and (row.service, row.windows.services) == (None, None)
