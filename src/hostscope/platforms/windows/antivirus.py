@@ -3,6 +3,7 @@
 import threading
 from collections.abc import Callable, Iterator
 
+from hostscope.errors import HostError
 from hostscope.model.security import Antivirus, Defender, SecurityChange
 from hostscope.platforms.windows import registry
 from hostscope.platforms.windows.clock import filetime_ns
@@ -68,15 +69,24 @@ def read_defender() -> Defender | None:
 
 
 def read_products(products: Products | None = None) -> tuple[Antivirus, ...]:
-    """Products by the Security Center; without `products` (WMI) by what it keeps in the registry.
+    """Products by the Security Center; without `products` (WMI), or its answer, by what it keeps in the registry.
 
     Raises:
         SystemRefused
         ValueError
         Unsupported
     """
-    if products is not None:
+    if products is None:
+        return _registered()
+    try:
         return products()
+    except (OSError, HostError):
+        if found := _registered():
+            return found
+        raise
+
+
+def _registered() -> tuple[Antivirus, ...]:
     return tuple(
         product
         for key, kind in KINDS.items()

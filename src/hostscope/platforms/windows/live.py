@@ -28,14 +28,17 @@ class Live(Struct, frozen=True):
         return tuple(dict.fromkeys([*self.opens, *(name for kept in self.keeps.values() for name in kept)]))
 
 
+_OPENED = {**dict.fromkeys(("etw", "capture", "polling", "raw-sockets"), LIST_PROCESSES), "file": ()}
+"""What names processes goes on; the session that was opened needs nothing more."""
+
 LIVE: dict[str, Live] = {
     "ps": Live(LIST_PROCESSES, {}),
     "net": Live(LIST_PROCESSES, {}),
     "interfaces": Live((), {}),
     "services": Live((), {}),
-    "traffic": Live((*LIST_PROCESSES, *TRACE_KERNEL), {"etw": LIST_PROCESSES, "file": ()}),
+    "traffic": Live((*LIST_PROCESSES, *TRACE_KERNEL), _OPENED),
     "capture": Live(LIST_PROCESSES, {"unnamed": ()}),
-    "dns": Live((*LIST_PROCESSES, *TRACE_KERNEL), {"etw": LIST_PROCESSES, "file": ()}),
-    "watch": Live((*LIST_PROCESSES, *TRACE_KERNEL), {"etw": LIST_PROCESSES, "polling": LIST_PROCESSES}),
+    "dns": Live((*LIST_PROCESSES, *TRACE_KERNEL), _OPENED),
+    "watch": Live((*LIST_PROCESSES, *TRACE_KERNEL), _OPENED),
 }
 """By the word typed; the same commands as on Linux."""

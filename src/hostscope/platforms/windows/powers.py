@@ -46,7 +46,6 @@ class Facts(Struct, frozen=True, gc=False):
     restricted: bool | None = None
     elevation: str | None = None
     job: bool | None = None
-    server_silo: bool | None = None
 
 
 class _Answer(Struct, frozen=True, gc=False):
@@ -70,7 +69,6 @@ def _confined_by(facts: Facts) -> tuple[str, ...]:
         (f"{facts.integrity} integrity", low),
         ("limited token", facts.elevation == "limited"),
         ("job", facts.job),
-        ("server silo", facts.server_silo),
     )
     return tuple(word for word, holds in found if holds)
 

@@ -96,9 +96,11 @@ class SecurityContexts:
             value_of(attempt("windows.system_process", system_process, process), gaps) if "security" in wanted else None
         )
         windows = process.windows
-        if windows and (word or container):
-            windows = replace(windows, system_process=word, job=_job(windows.job, container))
-        return replace(process, container=container, windows=windows, gaps=(*process.gaps, *gaps))
+        silo = _in_silo(container)
+        if windows and (word or silo):
+            windows = replace(windows, system_process=word, job=_job(windows.job, container) if silo else windows.job)
+        security = _confined(process.security) if silo else process.security
+        return replace(process, container=container, windows=windows, security=security, gaps=(*process.gaps, *gaps))
 
     def with_threads(self, process: Process, threads: Iterable[int]) -> Process:
         """The record with the threads that run with another token; one that ended meanwhile does not.
@@ -154,11 +156,17 @@ class SecurityContexts:
         )
 
 
+def _in_silo(container: Container | None) -> bool:
+    """Whether the Host Compute Service listed it as a member: then it is in the container's server silo."""
+    return container is not None and container.source == "state" and container.runtime not in MACHINES
+
+
 def _job(job: Job | None, container: Container | None) -> Job | None:
-    """A process whose container the Host Compute Service listed is in that container's server silo."""
-    if job is None or container is None or container.source != "state" or container.runtime in MACHINES:
-        return job
-    return replace(job, silo=True, server_silo=True, container_id=container.id)
+    return replace(job, silo=True, server_silo=True, container_id=container.id) if job and container else job
+
+
+def _confined(security: Security | None) -> Security | None:
+    return replace(security, confined_by=(*security.confined_by, "server silo")) if security else None
 
 
 def _powers(facts: TokenFacts, token: Token, in_job: bool) -> Security:

@@ -107,8 +107,8 @@ def test_what_could_not_be_read_stays_open() -> None:
 
 
 def test_what_confines() -> None:
-    found = derive_powers(facts(app_container=True, integrity="low", job=True, server_silo=True))
-    assert found.confined_by == ("appcontainer", "low integrity", "job", "server silo")
+    found = derive_powers(facts(app_container=True, integrity="low", job=True))
+    assert found.confined_by == ("appcontainer", "low integrity", "job")
 
 
 @given(

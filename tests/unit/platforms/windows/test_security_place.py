@@ -9,6 +9,7 @@ from hostscope.model.container import Container
 from hostscope.model.gap import Reason
 from hostscope.model.key import ProcessKey
 from hostscope.model.process import Account, Executable, Process, Session
+from hostscope.model.security import Security
 from hostscope.model.windows import Job, Token, WindowsContext
 from hostscope.platforms.windows import roles
 from hostscope.platforms.windows.native import folders, handles, token
@@ -73,11 +74,14 @@ def test_nothing_is_asked_for_what_is_not_wanted(kernel: Kernel) -> None:
 
 
 def test_a_container_makes_its_job_a_silo(kernel: Kernel) -> None:
-    inside = process(windows=WindowsContext(job=Job(None, None, None)), exe=Executable("C:\\x.exe"))
+    inside = process(
+        windows=WindowsContext(job=Job(None, None, None)), exe=Executable("C:\\x.exe"), security=Security((), ("job",))
+    )
     told = Container("docker", "abc", source="state")
     found = contexts(told)[0].place(inside, SecurityContext(), BOTH)
     assert found.container == told and found.windows
     assert found.windows.job == Job(True, True, "abc")
+    assert found.security and found.security.confined_by == ("job", "server silo")
     guessed = contexts(Container("unknown", "abc", source="heuristic"))[0].place(inside, SecurityContext(), BOTH)
     assert guessed.windows and guessed.windows.job == Job(None, None, None)
 

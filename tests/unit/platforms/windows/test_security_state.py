@@ -13,6 +13,7 @@ from hostscope.model.security import Antivirus, HostSecurity
 from hostscope.platforms.windows import antivirus, registry, security
 from hostscope.platforms.windows.native import handles, waiting, wscapi
 from hostscope.platforms.windows.native import registry as native
+from hostscope.platforms.windows.native.library import SystemRefused
 from hostscope.platforms.windows.parse_registry import parse_value
 from hostscope.platforms.windows.security import CI_ENABLED, CI_TEST_SIGNING, LSA, UAC, Security
 from tests.unit.platforms.windows.scripted import script
@@ -93,6 +94,16 @@ def test_a_host_without_any_of_it(keys: Registry, monkeypatch: pytest.MonkeyPatc
 def test_products_of_the_security_center_come_first(keys: Registry) -> None:
     told = (Antivirus("Asked", "antivirus", True, True, None, "security-center"),)
     assert Security(products=lambda: told).state().antivirus == told
+
+
+def test_the_registry_stands_in_for_a_security_center_that_refuses(keys: Registry) -> None:
+    def refused() -> tuple[Antivirus, ...]:
+        raise SystemRefused("IWbemServices.ExecQuery", 5)
+
+    assert [one.name for one in Security(products=refused).state().antivirus or ()] == ["Windows Defender", "Other"]
+    keys.keys.clear()
+    found = Security(products=refused).state()
+    assert [(gap.field, gap.reason) for gap in found.gaps] == [("antivirus", Reason.DENIED)]
 
 
 @pytest.mark.parametrize(

@@ -19,9 +19,10 @@ SIGNATURES = {
     "HcsOpenComputeSystem": (HRESULT, (LPCWSTR, POINTER(HANDLE), POINTER(PVOID))),
     "HcsGetComputeSystemProperties": (HRESULT, (HANDLE, LPCWSTR, POINTER(PVOID), POINTER(PVOID))),
     "HcsCloseComputeSystem": (HRESULT, (HANDLE,)),
+    "CoTaskMemFree": (None, (PVOID,)),
 }
 vmcompute = Library("vmcompute", SIGNATURES)
-_ole32 = Library("ole32", {"CoTaskMemFree": (None, (PVOID,))})
+_ole32 = Library("ole32", SIGNATURES)
 
 
 def enumerate_systems() -> bytes:

@@ -5,9 +5,12 @@ from ctypes import byref, create_string_buffer
 from hostscope.platforms.windows.native.library import Library, failed
 from hostscope.platforms.windows.native.types import BOOL, HANDLE, POINTER, PSID
 
-SIGNATURES = {"CheckTokenMembership": (BOOL, (HANDLE, PSID, POINTER(BOOL)))}
+SIGNATURES = {
+    "CheckTokenMembership": (BOOL, (HANDLE, PSID, POINTER(BOOL))),
+    "IsUserAnAdmin": (BOOL, ()),
+}
 advapi32 = Library("advapi32", SIGNATURES)
-shell32 = Library("shell32", {"IsUserAnAdmin": (BOOL, ())})
+shell32 = Library("shell32", SIGNATURES)
 
 
 def is_administrator() -> bool:
