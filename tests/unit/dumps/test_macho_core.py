@@ -108,10 +108,18 @@ def test_lief_reads_it(tmp_path: Path, architecture: str, state: bytes) -> None:
     assert str(parsed.header.file_type).endswith("CORE")
     assert parsed.header.nb_cmds == 4
     found = [(one.virtual_address, one.virtual_size, one.file_size, one.init_protection) for one in parsed.segments]
-    assert found == [(0x1_0000_0000, PAGE, PAGE, 5), (0x1_0000_8000, 2 * PAGE, 2 * PAGE, 3), (0x7_0000_0000, PAGE, 0, 0)]
+    assert found == [
+        (0x1_0000_0000, PAGE, PAGE, 5),
+        (0x1_0000_8000, 2 * PAGE, 2 * PAGE, 3),
+        (0x7_0000_0000, PAGE, 0, 0),
+    ]
     assert [bytes(one.content)[:2] for one in parsed.segments][:2] == [b"\1\1", b"\2\2"]
     thread = parsed.thread_command
-    assert (thread.flavor, thread.count * 4, bytes(thread.state)) == (6 if architecture == "arm64" else 4, len(state), state)
+    assert (thread.flavor, thread.count * 4, bytes(thread.state)) == (
+        6 if architecture == "arm64" else 4,
+        len(state),
+        state,
+    )
     assert os.path.getsize(path) == len(raw)
 
 

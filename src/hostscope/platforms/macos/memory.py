@@ -1,11 +1,11 @@
 """Address spaces of processes: mach_vm_region_recurse, mach_vm_read_overwrite."""
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import partial
 from typing import BinaryIO
 
-from hostscope.errors import Unavailable
+from hostscope.errors import Unavailable, Unsupported
 from hostscope.model.key import ProcessKey
 from hostscope.model.memory import Region
 from hostscope.model.text import encode
@@ -51,7 +51,8 @@ class Memory:
 
     def give_way(self) -> None:
         """Others run before the calling thread from now on (QOS_CLASS_UTILITY)."""
-        mach.give_way()
+        with suppress(Unsupported):
+            mach.give_way()
 
     @contextmanager
     def executable(self, key: ProcessKey) -> Iterator[BinaryIO]:
