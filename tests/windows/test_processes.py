@@ -1,6 +1,7 @@
 """Processes of a real Windows CPython whose truth the tests know."""
 
 import ctypes
+import hashlib
 import os
 import sys
 import time
@@ -251,6 +252,15 @@ def test_another_process_than_the_one_that_was_meant_is_refused(host: Host) -> N
     ours = host.processes.read(os.getpid(), ProcessRequest(fields=frozenset())).key
     with pytest.raises(Mismatch):
         host.processes.detail(replace(ours, start=ours.start + 1), WHOLE)
+
+
+def test_the_digest_is_of_the_program_that_runs(host: Host, child: Start) -> None:
+    one = child(TELL)
+    row = host.processes.read(one.pid, ProcessRequest(fields=frozenset({"exe"})))
+    assert row.exe is not None
+    found = host.files.digest(row.key, row.exe)
+    content = Path(sys.executable).read_bytes()
+    assert (found.sha256, found.size_bytes) == (hashlib.sha256(content).hexdigest(), len(content))
 
 
 # Each call by itself, so that a report shows what this Windows has --------------------------------------------------
