@@ -9,8 +9,8 @@ class Container(Struct, frozen=True, gc=False):
     """The container a process runs in."""
 
     runtime: str
-    """``docker containerd cri-o podman lxc libvirt-lxc systemd-nspawn runc crun``; ``unknown`` when only the shape is
-    known."""
+    """``docker containerd cri-o podman lxc libvirt-lxc systemd-nspawn runc crun``, ``hyper-v wsl wsl1`` (machines and
+    Linux programs on Windows); ``unknown`` when only the shape is known."""
     id: str
     name: str | None = None
     image: str | None = None
