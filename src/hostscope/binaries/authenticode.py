@@ -27,7 +27,7 @@ MOST_LISTED = 8
 PAGES_AT_ONCE = 2048
 Page = tuple[int, int, bytes]
 """Where it begins and ends in the file, and its digest."""
-READ_BYTES = 1 << 20
+READ_BYTES = 1 << 18
 UNTRUSTED = frozenset({"CERTIFICATE_ERROR"})
 CODES = {
     "INVALID_DIGEST": "digest",
@@ -130,16 +130,29 @@ class _Digests:
 
     def changed_pages(self, algorithm: str, pages: "list[Page]") -> list[int]:
         """Where pages begin that have not their digest; each is filled up with zeros to its full size."""
-        return [start for start, end, digest in pages if self._page(algorithm, start, end) != digest]
+        new, found, at, view = getattr(hashlib, algorithm), list[int](), 0, memoryview(b"")
+        for start, end, digest in pages:
+            if not self._is_plain(start, end):
+                found += [] if self._odd_page(algorithm, start, end) == digest else [start]
+                continue
+            if not at <= start <= end <= at + len(view):
+                at, view = start, memoryview(self.content.read(start, max(READ_BYTES, end - start)))
+            whole = new(view[start - at : end - at], usedforsecurity=False)
+            if short := -(end - start) % PAGE_BYTES:
+                whole.update(bytes(short))
+            if whole.digest() != digest:
+                found.append(start)
+        return found
 
-    def _page(self, algorithm: str, start: int, end: int) -> bytes:
+    def _is_plain(self, start: int, end: int) -> bool:
+        """Whether the digest leaves nothing of a page out."""
+        table = self._pe.table[0] if self._pe.table else self.content.size
+        return self._plain_from <= start < end <= table and end - start <= MOST_AT_ONCE
+
+    def _odd_page(self, algorithm: str, start: int, end: int) -> bytes:
+        """Of the page with the headers; of one that makes no sense, none."""
         if not 0 <= start < end <= self.content.size or end - start > MOST_AT_ONCE:
             return b""
-        table = self._pe.table[0] if self._pe.table else self.content.size
-        if start >= self._plain_from and end <= table:
-            raw = self.content.read(start, end - start)
-            padded = raw if len(raw) == PAGE_BYTES else raw + bytes(-len(raw) % PAGE_BYTES)
-            return hashlib.new(algorithm, padded, usedforsecurity=False).digest()
         digest = self._hash(algorithm, start, end)
         digest.update(bytes(-(end - start) % PAGE_BYTES))
         return bytes(digest.digest())

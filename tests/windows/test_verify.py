@@ -1,0 +1,55 @@
+"""`verify` on Windows' Python: CPython's own signed files, and the catalogue that comes with some builds of it."""
+
+import sys
+from pathlib import Path
+
+import pytest
+
+from hostscope import open_session
+from hostscope.collectors.signatures import VerifyRequest
+from hostscope.model.signature import Signature
+
+HOME = Path(sys.base_prefix)
+
+
+def one(path: Path, *catalogs: Path) -> Signature:
+    request = VerifyRequest(catalogs=tuple(map(str, catalogs)))
+    with open_session() as session:
+        (found,) = session.verify([str(path)], request).rows()
+    return found
+
+
+def signed(path: Path) -> Path:
+    if not path.exists() or one(path).status == "unsigned":
+        pytest.skip(f"{path.name} of this Python is not there, or not signed")
+    return path
+
+
+def test_the_interpreter_is_signed() -> None:
+    found = one(signed(HOME / "python.exe"))
+    assert (found.format, found.status, found.method, found.confidence) == ("pe", "valid", "authenticode", "high")
+    assert found.signer == "Python Software Foundation"
+
+
+def test_nested_signatures_of_the_runtime() -> None:
+    found = one(signed(HOME / "vcruntime140.dll"))
+    assert [(part.name, part.status) for part in found.parts] == [("signature 1", "valid"), ("signature 1.1", "valid")]
+
+
+def test_one_changed_bit(tmp_path: Path) -> None:
+    raw = bytearray(signed(HOME / "python3.dll").read_bytes())
+    raw[0x600] ^= 1
+    (tmp_path / "python3.dll").write_bytes(raw)
+    assert one(tmp_path / "python3.dll").status == "invalid"
+
+
+def test_a_catalogue_vouches_for_what_it_lists(tmp_path: Path) -> None:
+    catalog = HOME / "python.cat"
+    if not catalog.exists():
+        pytest.skip("this Python has no catalogue")
+    itself = one(catalog)
+    assert (itself.format, itself.status) == ("catalog", "valid")
+    raw = bytearray(catalog.read_bytes())
+    raw[len(raw) // 2] ^= 1
+    (tmp_path / "python.cat").write_bytes(raw)
+    assert one(tmp_path / "python.cat").status != "valid"
