@@ -1,6 +1,6 @@
 """The host's counters. Source: host_statistics64, host_processor_info; sysctl vm.loadavg, vm.swapusage, hw.memsize."""
 
-import ctypes
+import struct
 import time
 from collections.abc import Iterator
 
@@ -21,6 +21,8 @@ UNSUPPORTED = (
     Gap("context_switches", Reason.UNSUPPORTED, "macOS counts them for each process only"),
     Gap("disks", Reason.UNSUPPORTED, "only IOKit's registry has them, which is not read"),
 )
+_LOADS, _SWAP = struct.Struct("<3I4xq"), struct.Struct("<QQ")
+"""struct loadavg, and the beginning of struct xsw_usage; `native.sysctls` has both whole."""
 Loads = tuple[float | None, float | None, float | None]
 
 
@@ -84,22 +86,21 @@ def _number(name: str) -> int:
 
 
 def _loads(gaps: list[Gap]) -> Loads:
-    raw = _structure("vm.loadavg", ctypes.sizeof(sysctls.loadavg), ("load_1m", "load_5m", "load_15m"), gaps)
+    raw = _structure("vm.loadavg", _LOADS.size, ("load_1m", "load_5m", "load_15m"), gaps)
     if raw is None:
         return None, None, None
-    found = sysctls.loadavg.from_buffer_copy(raw)
-    scale = found.fscale or 1
-    one, five, fifteen = (load / scale for load in found.ldavg)
-    return one, five, fifteen
+    one, five, fifteen, scale = _LOADS.unpack_from(raw)
+    scale = scale or 1
+    return one / scale, five / scale, fifteen / scale
 
 
 def _swap(gaps: list[Gap]) -> tuple[int | None, int | None]:
     """Total and free bytes; macOS makes swap files as it needs them."""
-    raw = _structure("vm.swapusage", ctypes.sizeof(sysctls.xsw_usage), ("swap_total_bytes", "swap_free_bytes"), gaps)
+    raw = _structure("vm.swapusage", _SWAP.size, ("swap_total_bytes", "swap_free_bytes"), gaps)
     if raw is None:
         return None, None
-    found = sysctls.xsw_usage.from_buffer_copy(raw)
-    return int(found.xsu_total), int(found.xsu_avail)
+    total, free = _SWAP.unpack_from(raw)
+    return total, free
 
 
 def _structure(name: str, size: int, fields: tuple[str, ...], gaps: list[Gap]) -> bytes | None:

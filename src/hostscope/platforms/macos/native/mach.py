@@ -9,6 +9,7 @@ from __future__ import annotations
 import ctypes
 from ctypes import c_char, c_int32, c_uint8, c_uint16, c_uint32, c_uint64, c_void_p
 
+from hostscope.errors import NativeError
 from hostscope.platforms.macos.native.library import LIBSYSTEM, Library
 
 KERN_SUCCESS, KERN_INVALID_ADDRESS, KERN_PROTECTION_FAILURE, KERN_NO_SPACE = 0, 1, 2, 3
@@ -130,12 +131,11 @@ NOT_IN_HEADERS = {
 mach = Library(LIBSYSTEM, SIGNATURES)
 
 
-class KernFailure(Exception):
-    """A Mach call failed."""
+class KernFailure(NativeError):
+    """A Mach call failed; `code` is its kern_return_t, which is no errno."""
 
     def __init__(self, call: str, code: int) -> None:
-        super().__init__(f"{call}: kern_return {code}")
-        self.call, self.code = call, code
+        super().__init__(call, code, f"kern_return {code}")
 
 
 def checked(call: str, code: int) -> None:
