@@ -54,6 +54,28 @@ def test_addresses_are_iproute2s() -> None:
         assert {(one.family, one.address, one.prefix) for one in row.addresses} == theirs_, name
 
 
+def test_routes_are_iproute2s() -> None:
+    for option in ("-4", "-6"):
+        listed = json.loads(ip(option, "-j", "route", "show", "table", "main"))
+        wanted = {(one["dev"], one["dst"].partition("/")[0], one.get("gateway")) for one in listed if "dev" in one}
+        shown = {
+            (name, _as_ip_has_it(route.destination), route.gateway)
+            for name, row in found().items()
+            for route in row.routes or ()
+            if (":" in route.destination) == (option == "-6")
+        }
+        assert shown == wanted
+
+
+def _as_ip_has_it(destination: str) -> str:
+    return "default" if destination.endswith("/0") else destination.partition("/")[0]
+
+
+def test_more_routes_than_are_read_are_a_gap(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("hostscope.platforms.linux.rtnetlink.MOST_ROUTES", 0)
+    assert all(row.routes is None and row.gaps[-1].field == "routes" for row in found().values())
+
+
 def test_counters_lie_between_two_looks_of_iproute2() -> None:
     before, rows, after = theirs("-s", "-j", "link"), found(), theirs("-s", "-j", "link")
     for name, row in rows.items():

@@ -210,7 +210,25 @@ def test_interfaces_are_psutils() -> None:
                 assert netmasks[one.address] == mask
 
 
-def test_routes() -> None:
+def test_routes_are_those_of_the_system_below(wine_version: str | None) -> None:
+    """Wine tells of IPv4 ones only."""
+    if wine_version is None:
+        pytest.skip("there is no Linux below a real Windows")
+    lines = [line.split() for line in Path(r"Z:\proc\net\route").read_text().splitlines()[1:]]
+    # Destination and Gateway are in the machine's byte order, in hexadecimal.
+    places = {
+        (line[0], *(socket.inet_ntoa(int(word, 16).to_bytes(4, "little")) for word in line[1:3])) for line in lines
+    }
+    ours = {
+        (name, route.destination.partition("/")[0], route.gateway or "0.0.0.0")
+        for name, row in interfaces().items()
+        for route in row.routes or ()
+        if ":" not in route.destination
+    }
+    assert places and ours == places
+
+
+def test_routes_lead_to_interfaces() -> None:
     found = [parse_route(row) for row in iphlpapi.routes()]
     indexes = {row.index for row in interfaces().values()}
     assert found and all(route is not None and route.interface in indexes for route in found)

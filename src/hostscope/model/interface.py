@@ -48,6 +48,18 @@ class InterfaceRates(Struct, frozen=True, gc=False):
     drops_s: float
 
 
+class Route(Struct, frozen=True, gc=False):
+    """Where packets go through an interface."""
+
+    destination: str
+    """With its prefix length: ``0.0.0.0/0`` is where nothing else fits."""
+    gateway: str | None = None
+    """None where what is there is reached directly."""
+    metric: int | None = None
+    """Of several routes to one destination the lowest is taken; None where the system knows none. Windows adds the
+    interface's own to it."""
+
+
 class Interface(Struct, frozen=True):
     """One network interface."""
 
@@ -79,4 +91,6 @@ class Interface(Struct, frozen=True):
     vlan: int | None = None
     aliases: tuple[str, ...] = ()
     net_ns: int | None = None
+    routes: tuple[Route, ...] | None = None
+    """Of the main routing table (Linux), without the host's own addresses and multicast."""
     gaps: tuple[Gap, ...] = ()

@@ -49,6 +49,12 @@ def _sum(one: str, other: str) -> Callable[[Interface], Value]:
     return get
 
 
+def _routes(row: Interface) -> Value:
+    if row.routes is None:
+        return None
+    return tuple(f"{one.destination} via {one.gateway}" if one.gateway else one.destination for one in row.routes)
+
+
 INTERFACES = Layout(
     "interfaces",
     INTERFACE_SCHEMA,
@@ -74,6 +80,7 @@ INTERFACES = Layout(
         Column("vlan", "VLAN", "int", "vlan", None, "VLAN identifier", lambda i: i.vlan),
         Column("wireless", "NETWORK", "text", "wireless", None, "wireless network", lambda i: i.wireless),
         Column("aliases", "ALIASES", "list", "aliases", None, "other names", lambda i: i.aliases),
+        Column("routes", "ROUTES", "list", "routes", None, "destinations, and the gateways to them", _routes),
         Column("net_ns", "NET NS", "int", "net_ns", None, "network namespace", lambda i: i.net_ns),
         _count("received", "RECEIVED", "bytes", "received_bytes", "bytes received"),
         _count("sent", "SENT", "bytes", "sent_bytes", "bytes sent"),

@@ -8,12 +8,12 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from hostscope.model.gap import Gap, Reason
-from hostscope.model.interface import Interface, InterfaceAddress
+from hostscope.model.interface import Interface, InterfaceAddress, Route
 from hostscope.platforms.base import Privileges
 from hostscope.platforms.linux.device_settings import is_wireless, read_settings, wireless_network
 from hostscope.platforms.linux.net_namespaces import ENTER, NetNamespace, find, inside
 from hostscope.platforms.linux.privileges import READ_OTHERS, lacking
-from hostscope.platforms.linux.rtnetlink import Link, RouteSocket
+from hostscope.platforms.linux.rtnetlink import MOST_ROUTES, Link, RouteSocket
 from hostscope.platforms.linux.translate import REFUSED, VANISHED, error, gap
 from hostscope.platforms.tally import Tally
 
@@ -31,6 +31,7 @@ HARDWARE = {
 }  # fmt: skip
 """ARPHRD_* of linux/if_arp.h, for devices that name no kind of their own."""
 _ETHERNET = 1
+MANY_ROUTES = Gap("routes", Reason.UNAVAILABLE, f"more than {MOST_ROUTES}, which are not read")
 
 
 class _Look(Struct, frozen=True):
@@ -133,10 +134,17 @@ def _descriptor(namespace: NetNamespace) -> Iterator[int]:
 
 
 def _read(look: _Look) -> Iterator[_Found]:
-    addresses = look.route.addresses()
+    addresses, routes = look.route.addresses(), look.route.routes()
     for link in look.links:
         other = look.numbers.get(link.lower_ns) if link.lower_ns is not None else None
-        yield _Found(link, other, _row(look, link, tuple(addresses.get(link.index, ()))))
+        row = _row(look, link, tuple(addresses.get(link.index, ())))
+        yield _Found(link, other, _with_routes(row, routes))
+
+
+def _with_routes(row: Interface, routes: dict[int, list[Route]] | None) -> Interface:
+    if routes is None:
+        return replace(row, gaps=(*row.gaps, MANY_ROUTES))
+    return replace(row, routes=tuple(routes.get(row.index, ())))
 
 
 def _row(look: _Look, link: Link, addresses: tuple[InterfaceAddress, ...]) -> Interface:

@@ -7,6 +7,7 @@ ends the walk.
 import os
 import socket
 import struct
+import sys
 from collections.abc import Iterator
 from ipaddress import ip_address
 from typing import NamedTuple
@@ -14,17 +15,20 @@ from typing import NamedTuple
 from msgspec import Struct
 
 from hostscope.errors import NativeError, Unavailable
-from hostscope.model.interface import InterfaceAddress, InterfaceCounters
+from hostscope.model.interface import InterfaceAddress, InterfaceCounters, Route
 from hostscope.model.text import decode
 
 NETLINK_ROUTE = 0
 NLMSG_NOOP, NLMSG_ERROR, NLMSG_DONE = 1, 2, 3
 RTM_NEWLINK, RTM_GETLINK, RTM_NEWADDR, RTM_GETADDR, RTM_NEWNSID, RTM_GETNSID = 16, 18, 20, 22, 88, 90
+RTM_NEWROUTE, RTM_GETROUTE = 24, 26
 NLM_F_REQUEST, NLM_F_DUMP, NLM_F_DUMP_INTR = 1, 0x300, 0x10
 _HEADER = struct.Struct("=IHHII")
 _ATTRIBUTE = struct.Struct("=HH")
 _LINK = struct.Struct("=BxHiII")
 _ADDRESS = struct.Struct("=BBBBI")
+_ROUTE = struct.Struct("=8BI")
+_NEXT_HOP = struct.Struct("=HBBi")
 _COUNTERS = struct.Struct("=10Q")
 _TYPE_MASK = 0x3FFF
 """Without NLA_F_NESTED and NLA_F_NET_BYTEORDER."""
@@ -36,6 +40,10 @@ IFLA_ADDRESS, IFLA_IFNAME, IFLA_MTU, IFLA_LINK, IFLA_MASTER, IFLA_OPERSTATE, IFL
 IFLA_STATS64, IFLA_PROMISCUITY, IFLA_LINK_NETNSID, IFLA_PROP_LIST, IFLA_ALT_IFNAME = 23, 30, 37, 52, 53
 INFO_KIND, INFO_DATA, VLAN_ID = 1, 2, 1
 IFA_ADDRESS, IFA_LOCAL, IFA_LABEL, IFA_BROADCAST = 1, 2, 3, 4
+RTA_DST, RTA_OIF, RTA_GATEWAY, RTA_PRIORITY, RTA_MULTIPATH, RTA_TABLE, RTA_VIA = 1, 4, 5, 6, 9, 15, 18
+RT_TABLE_MAIN, RTN_UNICAST, RTM_F_CLONED = 254, 1, 0x200
+MOST_ROUTES = 4096
+"""A router may have a million of them."""
 NETNSA_NSID, NETNSA_FD = 1, 3
 
 OPERATIONAL = {1: "not-present", 2: "down", 3: "lower-layer-down", 4: "testing", 5: "dormant", 6: "up", 0: "unknown"}
@@ -151,6 +159,40 @@ def parse_address(body: bytes) -> tuple[int, InterfaceAddress] | None:
     )
 
 
+def parse_route(body: bytes) -> list[tuple[int, Route]]:
+    """The interfaces of a route, each with it; none when it is not one of the main table, or nonsense."""
+    if len(body) < _ROUTE.size:
+        return []
+    family, prefix, _, _, table, _, _, kind, flags = _ROUTE.unpack_from(body)
+    found = dict(parse_attributes(body[_ROUTE.size :]))
+    table = _number(found.get(RTA_TABLE)) or table
+    if family not in FAMILIES or (table, kind) != (RT_TABLE_MAIN, RTN_UNICAST) or flags & RTM_F_CLONED:
+        return []
+    anywhere = "0.0.0.0" if family == socket.AF_INET else "::"
+    destination = f"{_ip(family, found.get(RTA_DST)) or anywhere}/{prefix}"
+    metric = _number(found.get(RTA_PRIORITY))
+    hops = [(_number(found.get(RTA_OIF)), found), *_next_hops(found.get(RTA_MULTIPATH, b""))]
+    return [(index, Route(destination, _gateway(family, hop), metric)) for index, hop in hops if index]
+
+
+def _next_hops(raw: bytes) -> Iterator[tuple[int, dict[int, bytes]]]:
+    """struct rtnexthop with its attributes, up to the first that does not fit."""
+    at = 0
+    while at + _NEXT_HOP.size <= len(raw):
+        length, _, _, index = _NEXT_HOP.unpack_from(raw, at)
+        if length < _NEXT_HOP.size or at + length > len(raw):
+            return
+        yield index, dict(parse_attributes(raw[at + _NEXT_HOP.size : at + length]))
+        at += (length + 3) & ~3
+
+
+def _gateway(family: int, hop: dict[int, bytes]) -> str | None:
+    """An IPv4 route may lead over an IPv6 gateway (RTA_VIA, Linux 5.2), which stands behind its family."""
+    via = hop.get(RTA_VIA, b"")
+    other = _ip(int.from_bytes(via[:2], sys.byteorder), via[2:]) if len(via) > 2 else None
+    return _ip(family, hop.get(RTA_GATEWAY)) or other
+
+
 def parse_namespace_number(body: bytes) -> int | None:
     """The number in an RTM_NEWNSID message; None where the namespace has none (NETNSA_NSID_NOT_ASSIGNED)."""
     number = _number(dict(parse_attributes(body[4:])).get(NETNSA_NSID))  # after struct rtgenmsg, padded
@@ -222,6 +264,20 @@ class RouteSocket:
             parsed = parse_address(body)
             if parsed:
                 found.setdefault(parsed[0], []).append(parsed[1])
+        return found
+
+    def routes(self) -> dict[int, list[Route]] | None:
+        """Those of the main table by the interface's index; None when there are more than `MOST_ROUTES`.
+
+        The rest of these waits in the socket then: nothing else can be asked by it.
+        """
+        found: dict[int, list[Route]] = {}
+        request = _ROUTE.pack(socket.AF_UNSPEC, *(0,) * 8)
+        for number, message in enumerate(self._ask(RTM_GETROUTE, NLM_F_DUMP, request)):
+            if number == MOST_ROUTES:
+                return None
+            for index, route in parse_route(message.body) if message.type == RTM_NEWROUTE else ():
+                found.setdefault(index, []).append(route)
         return found
 
     def namespace_number(self, namespace: int) -> int | None:

@@ -3,6 +3,7 @@
 import socket
 from collections.abc import Iterator
 
+from hostscope.model.gap import Gap, Reason
 from hostscope.model.interface import Interface
 from hostscope.platforms.macos.native import routes, sysctls
 from hostscope.platforms.macos.parse_routes import ListedLink, flag_names, parse_links
@@ -12,6 +13,7 @@ from hostscope.platforms.tally import Tally
 UP, LOOPBACK, RUNNING = 0x1, 0x8, 0x40
 """IFF_* bits of net/if.h."""
 WHERE = (routes.CTL_NET, routes.PF_ROUTE, 0, 0, routes.NET_RT_IFLIST2, 0)
+NO_ROUTES = Gap("routes", Reason.UNSUPPORTED, "not in the kernel's list of interfaces")
 Medium = tuple[int, int]
 """Status and medium in use (IFM_*)."""
 
@@ -73,6 +75,7 @@ def interface_of(link: ListedLink, medium: Medium | None) -> Interface:
         duplex=_duplex(active) if valid and network == routes.IFM_ETHER else None,
         addresses=link.addresses,
         counters=link.counters,
+        gaps=(NO_ROUTES,),
     )
 
 

@@ -1,16 +1,18 @@
 """Network interfaces of a Windows host, with addresses and counters."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from ipaddress import ip_address, ip_network
 
+from msgspec.structs import replace
+
 from hostscope.model.gap import Gap, Reason
-from hostscope.model.interface import Interface, InterfaceAddress, InterfaceCounters
+from hostscope.model.interface import Interface, InterfaceAddress, InterfaceCounters, Route
 from hostscope.platforms.tally import Tally
 from hostscope.platforms.windows import translate
 from hostscope.platforms.windows.adapters import read_adapters
 from hostscope.platforms.windows.native import iphlpapi
 from hostscope.platforms.windows.native.iphlpapi import IP_ADAPTER_NO_MULTICAST, IP_ADAPTER_RECEIVE_ONLY, MIB_IF_ROW2
-from hostscope.platforms.windows.parse_network import Adapter, Address
+from hostscope.platforms.windows.parse_network import Adapter, Address, parse_route
 
 ETHERNET, LOOPBACK, WIRELESS = "ethernet", "loopback", "wireless"
 KINDS = {
@@ -27,6 +29,7 @@ _ACCESS = {2: "broadcast", 3: "point-to-point", 4: "point-to-multi-point"}
 _UP, _TYPE_LOOPBACK = 1, 24
 _NO_LIMIT = 0xFFFF_FFFF
 """Mtu of the loopback interface: there is none."""
+_EVERYBODY = "255.255.255.255"
 _UNKNOWN_SPEED = frozenset({0, 2**64 - 1})
 _NO_DUPLEX = Gap("duplex", Reason.UNSUPPORTED, "not in what Windows tells of an interface")
 _NO_NETWORK = Gap("wireless", Reason.UNSUPPORTED, "only the WLAN service knows, and it is not asked")
@@ -42,13 +45,42 @@ class Interfaces:
         adapter below.
 
         Needs: nothing.
-        Source: GetAdaptersAddresses, GetIfEntry2 (Windows Vista).
-        Cost: one call, and one for each adapter.
+        Source: GetAdaptersAddresses, GetIfEntry2, GetIpForwardTable2 (Windows Vista).
+        Cost: two calls, and one for each adapter.
         """
         tally.method = "adapters"
-        for adapter in read_adapters():
+        adapters, routes = read_adapters(), _routes()
+        for adapter in adapters:
             tally.seen += 1
-            yield _interface(adapter)
+            row = _interface(adapter)
+            if isinstance(routes, Gap):
+                yield replace(row, gaps=(*row.gaps, routes))
+            else:
+                yield replace(row, routes=tuple(_leading_on(routes.get(adapter.index, ()), row.addresses)))
+
+
+def _routes() -> dict[int, list[Route]] | Gap:
+    """By interface, lowest metric first."""
+    try:
+        found = [route for row in iphlpapi.routes() if (route := parse_route(row))]
+    except OSError as failed:
+        return translate.gap("routes", failed)
+    routes: dict[int, list[Route]] = {}
+    for one in sorted(found, key=lambda one: one.metric):
+        destination = f"{one.destination.text}/{one.destination.prefix}"
+        gateway = one.gateway.text if one.gateway else None
+        routes.setdefault(one.interface, []).append(Route(destination, gateway, one.metric))
+    return routes
+
+
+def _leading_on(routes: Iterable[Route], addresses: Iterable[InterfaceAddress]) -> Iterator[Route]:
+    """Without multicast, broadcast and what leads to the interface's own addresses, as Linux' main table has them."""
+    own = {address for one in addresses for address in (one.address, one.broadcast)} | {_EVERYBODY}
+    for route in routes:
+        network = ip_network(route.destination)
+        single = network.prefixlen == network.max_prefixlen and route.gateway is None
+        if not network.is_multicast and not (single and str(network.network_address) in own):
+            yield route
 
 
 def _interface(adapter: Adapter) -> Interface:

@@ -8,10 +8,48 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hostscope.errors import NativeError
-from hostscope.model.interface import InterfaceAddress
+from hostscope.model.interface import InterfaceAddress, Route
 from hostscope.platforms.linux import rtnetlink as route
 from hostscope.platforms.linux.device_settings import Settings, parse_settings
 from hostscope.platforms.linux.interfaces import flag_names
+
+
+def route_message(*attributes: bytes, family: int = socket.AF_INET, prefix: int = 24, table: int = 254) -> bytes:
+    return struct.pack("=8BI", family, prefix, 0, 0, table, 2, 0, 1, 0) + b"".join(attributes)
+
+
+def test_routes() -> None:
+    through = attribute(route.RTA_OIF, struct.pack("=i", 4))
+    gateway = attribute(route.RTA_GATEWAY, bytes([192, 0, 2, 1]))
+    metric = attribute(route.RTA_PRIORITY, struct.pack("=i", 100))
+    network = attribute(route.RTA_DST, bytes([198, 51, 100, 0]))
+    assert route.parse_route(route_message(through, gateway, metric, prefix=0)) == [
+        (4, Route("0.0.0.0/0", "192.0.2.1", 100))
+    ]
+    assert route.parse_route(route_message(through, network)) == [(4, Route("198.51.100.0/24"))]
+    six = attribute(route.RTA_DST, bytes(15) + b"\1")
+    assert route.parse_route(route_message(through, six, family=socket.AF_INET6, prefix=128)) == [(4, Route("::1/128"))]
+    via = attribute(route.RTA_VIA, struct.pack("=H", socket.AF_INET6) + bytes(15) + b"\2")
+    assert route.parse_route(route_message(through, network, via)) == [(4, Route("198.51.100.0/24", "::2"))]
+
+
+def test_routes_over_several_hops_and_of_other_tables() -> None:
+    gateway = attribute(route.RTA_GATEWAY, bytes([192, 0, 2, 1]))
+    hops = b"".join(struct.pack("=HBBi", 8 + len(more), 0, 0, index) + more for index, more in ((4, gateway), (5, b"")))
+    several = attribute(route.RTA_MULTIPATH, hops)
+    assert route.parse_route(route_message(several, prefix=0)) == [
+        (4, Route("0.0.0.0/0", "192.0.2.1")), (5, Route("0.0.0.0/0")),
+    ]  # fmt: skip
+    table = attribute(route.RTA_TABLE, struct.pack("=i", 1000))
+    assert route.parse_route(route_message(several, table)) == []
+    assert route.parse_route(route_message(several, table=255)) == []
+    assert route.parse_route(b"short") == [] and route.parse_route(route_message(several, family=99)) == []
+
+
+@given(st.binary(max_size=200))
+def test_any_bytes_are_routes_or_none(body: bytes) -> None:
+    for index, found in route.parse_route(body + bytes(8)):
+        assert index and "/" in found.destination
 
 
 def attribute(kind: int, value: bytes) -> bytes:

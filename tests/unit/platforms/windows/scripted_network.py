@@ -203,13 +203,26 @@ def _suffix(text: str) -> Any:
     return made
 
 
+def route(destination: str, prefix: int, gateway: str, interface: int, metric: int = 0) -> Any:
+    """One MIB_IPFORWARD_ROW2."""
+    made = iphlpapi.MIB_IPFORWARD_ROW2(InterfaceIndex=interface, Metric=metric)
+    for into, address in ((made.DestinationPrefix.Prefix, destination), (made.NextHop, gateway)):
+        raw = sockaddr(address)
+        ctypes.memmove(ctypes.addressof(into), raw, len(raw))
+    made.DestinationPrefix.PrefixLength = prefix
+    return made
+
+
 @dataclass
 class Stack:
-    """GetAdaptersAddresses and GetIfEntry2."""
+    """GetAdaptersAddresses, GetIfEntry2 and GetIpForwardTable2."""
 
     cards: list[Card]
     counters: dict[int, dict[str, int]] = field(default_factory=dict)
     """Index -> fields of MIB_IF_ROW2; what is not in it is not found."""
+    routes: list[Any] = field(default_factory=list)
+    refuse_routes: int = 0
+    table: Any = None
     calls: list[str] = field(default_factory=list)
 
     def ask_adapters(self, family: int, flags: int, reserved: Any, buffer: Any, size: Any) -> int:
@@ -220,6 +233,19 @@ class Stack:
             return OVERFLOW
         ctypes.memmove(buffer, answer, len(answer))
         return 0
+
+    def ask_routes(self, family: int, table: Any) -> int:
+        self.calls.append("routes")
+        if self.refuse_routes:
+            return self.refuse_routes
+        raw = len(self.routes).to_bytes(8, "little") + b"".join(bytes(one) for one in self.routes)
+        self.table = ctypes.create_string_buffer(raw, len(raw))
+        table.value = ctypes.addressof(self.table)
+        return 0
+
+    def free(self, table: Any) -> None:
+        assert table.value == ctypes.addressof(self.table)
+        self.calls.append("free")
 
     def ask_interface(self, row: Any) -> int:
         self.calls.append("interface")

@@ -8,14 +8,14 @@ import pytest
 from hostscope.errors import NativeError
 from hostscope.model.dns import Resolver
 from hostscope.model.gap import Reason
-from hostscope.model.interface import Interface, InterfaceAddress
+from hostscope.model.interface import Interface, InterfaceAddress, Route
 from hostscope.platforms.tally import Tally
 from hostscope.platforms.windows import dns_registry
 from hostscope.platforms.windows.interfaces import Interfaces
 from hostscope.platforms.windows.native import iphlpapi, registry
 from hostscope.platforms.windows.resolvers import Resolvers
 from tests.unit.platforms.windows.scripted import script
-from tests.unit.platforms.windows.scripted_network import Card, Stack
+from tests.unit.platforms.windows.scripted_network import Card, Stack, route
 
 GUID = "{4D36E972-E325-11CE-BFC1-08002BE10318}"
 Keys = dict[str, dict[str, tuple[int, bytes]]]
@@ -37,7 +37,11 @@ COUNTS = {
 @pytest.fixture
 def stack(monkeypatch: pytest.MonkeyPatch) -> Stack:
     made = Stack([LAN, LOOPBACK, WLAN], {12: COUNTS, 1: {"AdminStatus": 1, "AccessType": 1}})
-    script(monkeypatch, iphlpapi.iphlpapi, GetAdaptersAddresses=made.ask_adapters, GetIfEntry2=made.ask_interface)
+    functions: dict[str, Callable[..., Any]] = {
+        "GetAdaptersAddresses": made.ask_adapters, "GetIfEntry2": made.ask_interface,
+        "GetIpForwardTable2": made.ask_routes, "FreeMibTable": made.free,
+    }  # fmt: skip
+    script(monkeypatch, iphlpapi.iphlpapi, **functions)
     return made
 
 
@@ -63,7 +67,7 @@ def test_interfaces(stack: Stack) -> None:
     assert (lan.counters.received_packets, lan.counters.sent_packets) == (15, 8)
     assert (lan.counters.received_errors, lan.counters.sent_errors) == (3, 4)
     assert (lan.counters.received_drops, lan.counters.sent_drops) == (6, 8)
-    assert tally.seen == 3 and stack.calls == ["adapters", "interface", "interface", "interface"]
+    assert tally.seen == 3 and stack.calls == ["adapters", "routes", "free", "interface", "interface", "interface"]
 
 
 def test_loopback_has_no_limit_and_no_hardware(stack: Stack) -> None:
@@ -83,8 +87,33 @@ def test_counters_that_are_not_told_are_a_gap(stack: Stack) -> None:
     assert wlan.flags == ()
 
 
+def test_routes(stack: Stack) -> None:
+    stack.routes = [
+        route("0.0.0.0", 0, "192.0.2.1", 12, 25), route("192.0.2.0", 24, "0.0.0.0", 12, 5),
+        route("192.0.2.10", 32, "0.0.0.0", 12), route("192.0.2.255", 32, "0.0.0.0", 12),
+        route("255.255.255.255", 32, "0.0.0.0", 12), route("224.0.0.0", 4, "0.0.0.0", 12),
+        route("198.51.100.7", 32, "192.0.2.9", 12, 30), route("::", 0, "fe80::9%12", 12, 40),
+        route("ff00::", 8, "::", 12), route("127.0.0.0", 8, "0.0.0.0", 1),
+    ]  # fmt: skip
+    lan, loopback, wlan = interfaces()
+    assert lan.routes == (
+        Route("192.0.2.0/24", None, 5), Route("0.0.0.0/0", "192.0.2.1", 25),
+        Route("198.51.100.7/32", "192.0.2.9", 30), Route("::/0", "fe80::9", 40),
+    )  # fmt: skip
+    assert loopback.routes == (Route("127.0.0.0/8", None, 0),) and wlan.routes == ()
+
+
+def test_routes_that_are_refused_or_not_there(stack: Stack) -> None:
+    stack.refuse_routes = 5
+    assert [row.routes for row in interfaces()] == [None] * 3
+    assert {gap.field: gap.reason for gap in interfaces()[1].gaps} == {"routes": Reason.DENIED}
+    stack.refuse_routes = iphlpapi.ERROR_NOT_FOUND
+    assert [row.routes for row in interfaces()] == [()] * 3
+
+
 def test_no_adapters_at_all(keys: Keys, monkeypatch: pytest.MonkeyPatch) -> None:
-    script(monkeypatch, iphlpapi.iphlpapi, GetAdaptersAddresses=lambda *_: iphlpapi.ERROR_NO_DATA)
+    none = {"GetAdaptersAddresses": lambda *_: iphlpapi.ERROR_NO_DATA, "GetIpForwardTable2": lambda *_: 232}
+    script(monkeypatch, iphlpapi.iphlpapi, **none)
     assert not interfaces() and not list(Resolvers().resolvers(Tally()))
 
 
