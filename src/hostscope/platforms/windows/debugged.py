@@ -139,6 +139,9 @@ class Debugged:
             return False
         thread = self._threads[tid]
         context = threads.context(thread.handle, FORM.size, FORM.flags_at, FORM.everything)
+        if self._stepping is not None:  # it met this one before it was held: it will meet it again
+            threads.set_context(thread.handle, with_register(context, "rip", address))
+            return None
         came = None
         if address in self._placed and not self.ending:
             came = self._returned(thread, context, address)
@@ -218,7 +221,7 @@ class Debugged:
         arguments = self._arguments(context, stack, len(function.parameters))
         pending = Pending(
             function, arguments, self._pointed(function, arguments), self._target(function, arguments), return_at,
-            stack + 8, time.monotonic_ns(),
+            stack + 8, time.perf_counter_ns(),
         )  # fmt: skip
         thread.pending.append(pending)
         self._returns[return_at] = self._returns.get(return_at, 0) + 1
@@ -240,7 +243,7 @@ class Debugged:
             register(context, "rax"), self._last_error(thread), pending.target,
         )  # fmt: skip
         caller, outside = self._place_of(address)
-        return Returned(seen, thread.tid, time.monotonic_ns() - pending.began_ns, caller, outside)
+        return Returned(seen, thread.tid, time.perf_counter_ns() - pending.began_ns, caller, outside)
 
     def _forget(self, pending: Pending) -> None:
         """Its return address needs no breakpoint any more, if nobody else returns there."""

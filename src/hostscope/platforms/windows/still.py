@@ -161,13 +161,13 @@ def _read(entry: ThreadEntry, asked: int, suspended: bool) -> ThreadState:
     if form is None:
         raise OSError(0, f"the registers of {platform.machine()} are not known")
     with handles.opened_thread(entry.tid, TOUCH) as thread:
-        began = time.monotonic_ns()
+        began = time.perf_counter_ns()
         threads.suspend(thread)
         try:
             raw, narrow = _context(thread, form), _narrow(thread)
         finally:
             threads.resume(thread)
-        stopped = 0 if suspended else time.monotonic_ns() - began
+        stopped = 0 if suspended else time.perf_counter_ns() - began
         return ThreadState(
             tid=entry.tid, name="", registers=raw, stopped_ns=stopped, asked_mono_ns=asked,
             user_ns=entry.user_time * _TICK_NS, system_ns=entry.kernel_time * _TICK_NS, priority=entry.priority,

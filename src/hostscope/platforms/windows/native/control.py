@@ -8,6 +8,7 @@ from hostscope.platforms.windows.native.types import (
     DWORD,
     HANDLE,
     INT,
+    LARGE_INTEGER,
     LPCWSTR,
     LPWSTR,
     NTSTATUS,
@@ -82,8 +83,8 @@ class IO_COUNTERS(Structure):
 
 class JOBOBJECT_BASIC_LIMIT_INFORMATION(Structure):
     _fields_ = (
-        ("PerProcessUserTimeLimit", ULONG64),
-        ("PerJobUserTimeLimit", ULONG64),
+        ("PerProcessUserTimeLimit", LARGE_INTEGER),
+        ("PerJobUserTimeLimit", LARGE_INTEGER),
         ("LimitFlags", DWORD),
         ("MinimumWorkingSetSize", SIZE_T),
         ("MaximumWorkingSetSize", SIZE_T),
@@ -135,16 +136,13 @@ SIGNATURES = {
     "SetInformationJobObject": (BOOL, (HANDLE, INT, PVOID, DWORD)),
     "TerminateJobObject": (BOOL, (HANDLE, UINT)),
     "CloseHandle": (BOOL, (HANDLE,)),
-}
-kernel32 = Library("kernel32", SIGNATURES)
-
-NTDLL_SIGNATURES = {
     "NtSuspendProcess": (NTSTATUS, (HANDLE,)),
     "NtResumeProcess": (NTSTATUS, (HANDLE,)),
     "NtCreateProcessStateChange": (NTSTATUS, (POINTER(HANDLE), DWORD, PVOID, HANDLE, ULONG64)),
     "NtChangeProcessState": (NTSTATUS, (HANDLE, HANDLE, ULONG, PVOID, SIZE_T, ULONG64)),
 }
-ntdll = Library("ntdll", NTDLL_SIGNATURES)
+kernel32 = Library("kernel32", SIGNATURES)
+ntdll = Library("ntdll", SIGNATURES)
 
 NOT_IN_HEADERS = {
     "NtSuspendProcess": "exported since Windows XP; phnt (ntpsapi.h) of System Informer",

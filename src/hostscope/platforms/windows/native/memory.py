@@ -34,7 +34,7 @@ PAGE_GUARD = 0x100
 PAGE_NOCACHE = 0x200
 PAGE_WRITECOMBINE = 0x400
 
-PATH_UNITS = 32_768
+_PATH_UNITS = 32_768
 """Longer than any path that Windows gives."""
 
 
@@ -63,16 +63,13 @@ SIGNATURES = {
     "VirtualQueryEx": (SIZE_T, (HANDLE, PVOID, POINTER(MEMORY_BASIC_INFORMATION), SIZE_T)),
     "ReadProcessMemory": (BOOL, (HANDLE, PVOID, PVOID, SIZE_T, POINTER(SIZE_T))),
     "WriteProcessMemory": (BOOL, (HANDLE, PVOID, PVOID, SIZE_T, POINTER(SIZE_T))),
-}
-kernel32 = Library("kernel32", SIGNATURES)
-
-PSAPI_SIGNATURES = {
     "GetMappedFileNameW": (DWORD, (HANDLE, PVOID, POINTER(WCHAR), DWORD)),
     "QueryWorkingSetEx": (BOOL, (HANDLE, PVOID, DWORD)),
 }
-psapi = Library("psapi", PSAPI_SIGNATURES)
+kernel32 = Library("kernel32", SIGNATURES)
+psapi = Library("psapi", SIGNATURES)
 
-_Path = WCHAR * PATH_UNITS
+_Path = WCHAR * _PATH_UNITS
 
 
 def query(process: int, address: int) -> MEMORY_BASIC_INFORMATION | None:
@@ -113,7 +110,7 @@ def write(process: int, address: int, content: bytes) -> int:
 def mapped_file(process: int, address: int, buffer: "Array[c_uint16] | None" = None) -> str | None:
     """The file that is mapped at an address, by its device; None when there is none."""
     units = _Path() if buffer is None else buffer
-    size = psapi.GetMappedFileNameW(process, address, units, PATH_UNITS)
+    size = psapi.GetMappedFileNameW(process, address, units, _PATH_UNITS)
     return wide(units) if size else None
 
 

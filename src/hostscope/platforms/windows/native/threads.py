@@ -73,13 +73,10 @@ SIGNATURES = {
     "GetCurrentThread": (HANDLE, ()),
     "SetThreadPriority": (BOOL, (HANDLE, INT)),
     "CloseHandle": (BOOL, (HANDLE,)),
-}
-kernel32 = Library("kernel32", SIGNATURES)
-
-NTDLL_SIGNATURES = {
     "NtQueryInformationThread": (NTSTATUS, (HANDLE, INT, PVOID, ULONG, POINTER(ULONG))),
 }
-ntdll = Library("ntdll", NTDLL_SIGNATURES)
+kernel32 = Library("kernel32", SIGNATURES)
+ntdll = Library("ntdll", SIGNATURES)
 
 NOT_IN_HEADERS = {
     "THREAD_BASIC_INFORMATION": "phnt (ntpsapi.h) of System Informer; mingw has it in ntdef-less form only",

@@ -4,19 +4,19 @@ import ctypes
 from typing import Any
 
 from hostscope.platforms.windows.native.library import Library
-from hostscope.platforms.windows.native.types import BOOL, DWORD, HANDLE, POINTER, PVOID, SIZE_T, UINT
+from hostscope.platforms.windows.native.types import BOOL, DWORD, HANDLE, LONGLONG, POINTER, PVOID, SIZE_T, UINT
 
 WM_CLOSE = 0x0010
 GW_OWNER = 4
 
 _function: Any = getattr(ctypes, "WINFUNCTYPE", ctypes.CFUNCTYPE)
-_each = _function(BOOL, HANDLE, SIZE_T)
+_each = _function(BOOL, HANDLE, LONGLONG)
 
 SIGNATURES = {
-    "EnumWindows": (BOOL, (PVOID, SIZE_T)),
+    "EnumWindows": (BOOL, (PVOID, LONGLONG)),
     "GetWindowThreadProcessId": (DWORD, (HANDLE, POINTER(DWORD))),
     "GetWindow": (HANDLE, (HANDLE, UINT)),
-    "PostMessageW": (BOOL, (HANDLE, UINT, SIZE_T, SIZE_T)),
+    "PostMessageW": (BOOL, (HANDLE, UINT, SIZE_T, LONGLONG)),
 }
 user32 = Library("user32", SIGNATURES)
 

@@ -1,0 +1,18 @@
+"""Windows' own writer of minidumps (dbghelp)."""
+
+from hostscope.platforms.windows.native.library import Library, failed
+from hostscope.platforms.windows.native.types import BOOL, DWORD, HANDLE, INT, PVOID
+
+MiniDumpWithFullMemory = 0x00000002
+MiniDumpWithHandleData = 0x00000004
+MiniDumpWithFullMemoryInfo = 0x00000800
+MiniDumpWithThreadInfo = 0x00001000
+
+SIGNATURES = {"MiniDumpWriteDump": (BOOL, (HANDLE, DWORD, HANDLE, INT, PVOID, PVOID, PVOID))}
+dbghelp = Library("dbghelp", SIGNATURES)
+
+
+def write_dump(process: int, pid: int, file: int, kind: int) -> None:
+    """Has Windows write a dump into an open file; it suspends the threads meanwhile. Raises OSError."""
+    if not dbghelp.MiniDumpWriteDump(process, pid, file, kind, None, None, None):
+        raise failed("MiniDumpWriteDump")
