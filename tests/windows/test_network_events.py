@@ -11,7 +11,7 @@ from hostscope.errors import Denied, Unsupported
 from hostscope.model.capture import CaptureRequest
 from hostscope.model.traffic import TrafficRequest
 from hostscope.platforms.tally import Tally
-from hostscope.platforms.windows.capture import Capture, capture_ability
+from hostscope.platforms.windows.capture import Capture
 from hostscope.platforms.windows.clock import read_boot
 from hostscope.platforms.windows.etw import Provider, open_session
 from hostscope.platforms.windows.interfaces import Interfaces
@@ -75,8 +75,3 @@ def test_capturing() -> None:
                 assert source.interfaces and list(source.batches(stop)) is not None
         except Denied as refused:
             pytest.skip(f"{LISTEN}: {refused}")
-
-
-def test_the_ability_says_what_is_so() -> None:
-    found = capture_ability()
-    assert found.available or (found.detail and found.lost)

@@ -40,7 +40,9 @@ ORDER = "state,proto,lport,pid"
 @click.option("--listening", is_flag=True, help="Show only listeners, and datagram sockets that are not connected.")
 @click.option("--established", is_flag=True, help="Show only established connections.")
 @click.option("--resolve", is_flag=True, help="Ask the resolvers for names of remote addresses: this sends packets.")
-@click.option("--method", metavar="NAME", help="How to collect: iterator, diag or proc on Linux.")
+@click.option(
+    "--method", metavar="NAME", help="How: iterator, diag or proc on Linux; owner-module or owner-pid on Windows."
+)
 @click.option("--list-columns", is_flag=True, help="Show every column with what it means.")
 @options(*ROWS, *WATCHING, *COMMON)
 def command(

@@ -17,7 +17,6 @@ from msgspec import Struct
 
 from hostscope.errors import Denied, Error, NativeError, Unsupported, UsageError
 from hostscope.model.capture import CaptureCounts, CaptureInterface, CaptureRequest
-from hostscope.model.host import Ability
 from hostscope.platforms.base import PacketSource
 from hostscope.platforms.tally import Tally
 from hostscope.platforms.windows.adapters import read_adapters
@@ -34,9 +33,6 @@ LISTING = "hostscope interfaces lists all of them"
 HINT = "needs an administrator: start it from an elevated prompt"
 LOST = "packets that found no room in a socket's buffer are not counted by Windows"
 MADE_UP = "headers of IPv6 packets are made up: raw sockets do not give them; hop limit 0 marks them"
-ABILITY = "capture"
-LACKS = "no packets: names and processes of traffic come from event tracing and listings alone"
-LIMITS = "raw sockets (SIO_RCVALL): no loopback, no link headers, IPv6 headers made up, losses not counted"
 BATCH_BYTES = 4 << 20
 MOST_PACKETS = 16_384
 """In one batch."""
@@ -265,20 +261,6 @@ def addresses_of(adapter: Adapter) -> list[Address]:
         own.sort(key=lambda one: one.text.startswith(("169.254.", "fe80:")))
         found += own[:1]
     return found
-
-
-def capture_ability(listen: Listen = RawSocket) -> Ability:
-    """Whether packets can be captured here, found out by opening a raw socket for a moment. Changes nothing."""
-    need = ("Administrators",)
-    try:
-        address = addresses_of(chosen((), read_adapters())[0])[0]
-        listen(address, winsock.RCVALL_IPLEVEL, SMALLEST_BUFFER).close()
-    except Error as failed:
-        return Ability(ABILITY, False, failed.message, failed.hint, LACKS, need)
-    except OSError as failed:
-        error = _error(failed)
-        return Ability(ABILITY, False, error.message, error.hint, LACKS, need)
-    return Ability(ABILITY, True, LIMITS, None, None, need)
 
 
 def _error(failed: OSError) -> Error:

@@ -16,7 +16,7 @@ from hostscope.errors import Denied, NativeError, Unsupported, UsageError
 from hostscope.model.capture import CaptureRequest
 from hostscope.platforms.tally import Tally
 from hostscope.platforms.windows import capture, raw_socket
-from hostscope.platforms.windows.capture import Capture, addresses_of, capture_ability
+from hostscope.platforms.windows.capture import Capture, addresses_of
 from hostscope.platforms.windows.native import iphlpapi, winsock
 from hostscope.platforms.windows.native.library import set_last_error
 from hostscope.platforms.windows.parse_network import Address
@@ -298,16 +298,6 @@ def test_namespaces_and_libpcaps_filters_are_unsupported(wires: list[Wire]) -> N
     with pytest.raises(Unsupported, match="libpcap"):
         Capture().open(CaptureRequest(bpf="vlan 7"), Tally()).__enter__()
     assert not wires
-
-
-def test_the_ability(wires: list[Wire]) -> None:
-    able = capture_ability()
-    assert able.available and "no loopback" in able.detail and wires[-1].calls[-1] == ("close",)
-    Wire.refuse["socket"] = winsock.WSAEACCES
-    unable = capture_ability()
-    assert not unable.available and unable.enable == capture.HINT and unable.lost
-    Wire.refuse["socket"] = winsock.WSAEPROTONOSUPPORT
-    assert not capture_ability().available
 
 
 def test_addresses_to_bind_to() -> None:
