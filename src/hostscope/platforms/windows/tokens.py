@@ -244,9 +244,10 @@ def has_thread_token(thread: int) -> bool:
         with native.opened_thread_token(thread):
             return True
     except OSError as failed:
-        if getattr(failed, "winerror", None) == native.ERROR_NO_TOKEN:
-            return False
-        raise
+        code = getattr(failed, "winerror", None)
+        if code not in (native.ERROR_NO_TOKEN, native.ERROR_CANT_OPEN_ANONYMOUS):
+            raise
+        return code == native.ERROR_CANT_OPEN_ANONYMOUS  # it has one, of nobody, which nobody may open
 
 
 def ask(token: int, kinds: Iterable[int]) -> dict[int, Any]:

@@ -19,7 +19,7 @@ from tests.unit.platforms.windows.scripted import script
 from tests.unit.platforms.windows.scripted_security import Kernel
 
 BOTH = frozenset({"security", "cgroup"})
-IMPERSONATING, PLAIN, ENDED, CLOSED = 11, 12, 13, 14
+IMPERSONATING, PLAIN, ENDED, CLOSED, ANONYMOUS = 11, 12, 13, 14, 15
 
 
 class Placed:
@@ -103,7 +103,7 @@ def threads(monkeypatch: pytest.MonkeyPatch) -> None:
         return 0 if tid in (ENDED, CLOSED) else tid
 
     def open_token(thread: int, access: int, own: bool, into: Any) -> int:
-        set_last_error(token.ERROR_NO_TOKEN)
+        set_last_error(token.ERROR_CANT_OPEN_ANONYMOUS if thread == ANONYMOUS else token.ERROR_NO_TOKEN)
         into._obj.value = 1
         return int(thread == IMPERSONATING)
 
@@ -113,9 +113,9 @@ def threads(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_threads_that_run_with_another_token(kernel: Kernel, monkeypatch: pytest.MonkeyPatch) -> None:
     threads(monkeypatch)
-    found = contexts()[0].with_threads(process(), [IMPERSONATING, PLAIN, ENDED])
-    assert found.windows and found.windows.token and found.windows.token.impersonating == (IMPERSONATING,)
-    assert found.gaps == ()
+    found = contexts()[0].with_threads(process(), [IMPERSONATING, PLAIN, ENDED, ANONYMOUS])
+    assert found.windows and found.windows.token
+    assert found.windows.token.impersonating == (IMPERSONATING, ANONYMOUS) and found.gaps == ()
 
 
 def test_threads_that_cannot_be_looked_at(kernel: Kernel, monkeypatch: pytest.MonkeyPatch) -> None:
