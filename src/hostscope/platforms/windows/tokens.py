@@ -244,7 +244,7 @@ def has_thread_token(thread: int) -> bool:
         with native.opened_thread_token(thread):
             return True
     except OSError as failed:
-        code = getattr(failed, "winerror", None)
+        code: int | None = getattr(failed, "winerror", None)
         if code not in (native.ERROR_NO_TOKEN, native.ERROR_CANT_OPEN_ANONYMOUS):
             raise
         return code == native.ERROR_CANT_OPEN_ANONYMOUS  # it has one, of nobody, which nobody may open
