@@ -11,12 +11,13 @@ from msgspec.structs import replace
 
 from hostscope.errors import NativeError, Unsupported, UsageError
 from hostscope.model.capture import CaptureCounts, CaptureInterface, CaptureRequest
-from hostscope.platforms.base import PacketSource
+from hostscope.platforms.base import PacketSource, Privileges
 from hostscope.platforms.macos.interfaces import UP, read_links
 from hostscope.platforms.macos.native import bpf, errnos
 from hostscope.platforms.macos.packet_device import PacketDevice, Program, accept_all, tried
 from hostscope.platforms.macos.parse_bpf import batch_of
 from hostscope.platforms.macos.parse_pktap import unwrapped
+from hostscope.platforms.macos.raised import raised
 from hostscope.platforms.tally import Tally
 
 if TYPE_CHECKING:
@@ -34,6 +35,9 @@ WAIT_S, LAST_WAIT_S = 0.1, 0.05
 class Capture:
     """Implements `hostscope.platforms.base.Capture`."""
 
+    def __init__(self, privileges: Privileges | None = None) -> None:
+        self._privileges = privileges
+
     @contextmanager
     def open(self, request: CaptureRequest, tally: Tally) -> Iterator[PacketSource]:
         """Starts to capture: one device for each interface; ``pktap`` makes one of the kernel's own for the time.
@@ -49,9 +53,10 @@ class Capture:
         if request.namespace is not None:
             raise Unsupported("macOS has no network namespaces", "leave --namespace out")
         with ExitStack() as stack:
-            devices = [_opened(name, request, stack, tally) for name in _wanted(request)]
-            for device in devices:
-                _begin(device, request)
+            with raised(self._privileges, f"capture packets of {', '.join(request.interfaces) or 'all interfaces'}"):
+                devices = [_opened(name, request, stack, tally) for name in _wanted(request)]
+                for device in devices:
+                    _begin(device, request)
             tally.method = "bpf"
             tally.effects += _effects(request, devices)
             yield PacketDevices(tuple(devices), tuple(_shown(device) for device in devices), tally)
@@ -162,7 +167,7 @@ def _wanted(request: CaptureRequest) -> tuple[str, ...]:
 
 def _opened(name: str, request: CaptureRequest, stack: ExitStack, tally: Tally) -> PacketDevice:
     if name == PKTAP:
-        name = stack.enter_context(_tap())
+        name = stack.enter_context(_tap(tally))
         tally.effects.append(f"interface {name} was made, and goes away with the capture")
     each = request.ring_bytes // max(1, len(request.interfaces) or 4) // 2
     device = PacketDevice(name, min(each, 4 << 20))
@@ -171,14 +176,17 @@ def _opened(name: str, request: CaptureRequest, stack: ExitStack, tally: Tally) 
 
 
 @contextmanager
-def _tap() -> Iterator[str]:
-    """An interface that shows the packets of all others."""
+def _tap(tally: Tally) -> Iterator[str]:
+    """An interface that shows the packets of all others; who has given root up since cannot take it away."""
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as ask:
         name = tried(PKTAP, lambda: bpf.create_interface(ask.fileno(), PKTAP))
         try:
             yield name
         finally:
-            bpf.destroy_interface(ask.fileno(), name)
+            try:
+                bpf.destroy_interface(ask.fileno(), name)
+            except OSError as failed:
+                tally.note(f"interface {name} stays ({errnos.text(failed.errno or 0)}): ifconfig {name} destroy")
 
 
 def _begin(device: PacketDevice, request: CaptureRequest) -> None:

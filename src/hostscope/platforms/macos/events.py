@@ -7,12 +7,14 @@ from itertools import chain
 
 from hostscope.errors import Denied, Unsupported, UsageError
 from hostscope.model.event import KINDS, Event, EventRequest
+from hostscope.platforms.base import Privileges
 from hostscope.platforms.macos import endpoint_events, process_notes
 from hostscope.platforms.macos.clock import Boot
 from hostscope.platforms.macos.endpoint_events import EndpointEvents
 from hostscope.platforms.macos.parse_eslogger import NAMES
 from hostscope.platforms.macos.process_list import read_processes
 from hostscope.platforms.macos.process_notes import ProcessNotes
+from hostscope.platforms.macos.raised import raised
 from hostscope.platforms.tally import Tally
 
 METHODS = ("eslogger", "kqueue")
@@ -23,8 +25,10 @@ BootOf = Callable[[], Boot]
 class Events:
     """Implements `hostscope.platforms.base.Events`."""
 
-    def __init__(self, boot: BootOf, eslogger: str = endpoint_events.ESLOGGER) -> None:
-        self._boot, self._eslogger = boot, eslogger
+    def __init__(
+        self, boot: BootOf, eslogger: str = endpoint_events.ESLOGGER, privileges: Privileges | None = None
+    ) -> None:
+        self._boot, self._eslogger, self._privileges = boot, eslogger, privileges
 
     def watch(self, request: EventRequest, stop: threading.Event, tally: Tally) -> Iterator[Event]:
         """Events in order until `stop`, the first says what the stream covers; losses stand where they happened.
@@ -64,7 +68,9 @@ class Events:
                 raise Unsupported(f"Endpoint Security does not tell of {', '.join(missing)}")
             tally.note(f"Endpoint Security does not tell of {', '.join(missing)}")
             tally.hidden = "some kinds of events cannot be watched"
-        with closing(EndpointEvents(names, self._eslogger)) as source:
+        with raised(self._privileges, "watch events of Endpoint Security"):
+            opened = EndpointEvents(names, self._eslogger)
+        with closing(opened) as source:
             tally.effects.append(f"a client of Endpoint Security ({self._eslogger})")
             tally.note(endpoint_events.LIMITS)
             yield from endpoint_events.stream(source, self._boot().boot_id, stop, tally)
@@ -72,7 +78,9 @@ class Events:
     def _by_notes(self, request: EventRequest, stop: threading.Event, tally: Tally) -> Iterator[Event]:
         if missing := sorted(request.kinds - process_notes.KINDS):
             raise Unsupported(f"kqueue does not tell of {', '.join(missing)}", "only eslogger does, which needs root")
-        with closing(ProcessNotes(self._boot(), read_processes, request.kinds)) as source:
+        with raised(self._privileges, "watch processes"):
+            opened = ProcessNotes(self._boot(), read_processes, request.kinds)
+        with closing(opened) as source:
             tally.note(process_notes.MISSES)
             if source.refused:
                 tally.denied += source.refused

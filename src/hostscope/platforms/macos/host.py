@@ -85,18 +85,18 @@ class _Parts:
         from hostscope.platforms.macos.owners import owners_of
         from hostscope.platforms.macos.sockets import Sockets
 
-        return Sockets(owners_of(self.boot), Accounts().user)
+        return Sockets(owners_of(self.boot), Accounts().user, self.privileges)
 
     def traffic(self) -> base.Traffic:
         from hostscope.platforms.macos.owners import owners_of
         from hostscope.platforms.macos.traffic import Traffic
 
-        return Traffic(owners_of(self.boot))
+        return Traffic(owners_of(self.boot), self.privileges)
 
     def capture(self) -> base.Capture:
         from hostscope.platforms.macos.capture import Capture
 
-        return Capture()
+        return Capture(self.privileges)
 
     def interfaces(self) -> base.Interfaces:
         from hostscope.platforms.macos.interfaces import Interfaces
@@ -111,12 +111,12 @@ class _Parts:
     def memory(self) -> base.Memory:
         from hostscope.platforms.macos.memory import Memory
 
-        return Memory(self.boot)
+        return Memory(self.boot, self.privileges)
 
     def events(self) -> base.Events:
         from hostscope.platforms.macos.events import Events
 
-        return Events(lambda: self.boot)
+        return Events(lambda: self.boot, privileges=self.privileges)
 
     def syscalls(self) -> base.Syscalls:
         from hostscope.platforms.macos.syscalls import Syscalls

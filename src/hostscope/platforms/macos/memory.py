@@ -1,7 +1,7 @@
 """Address spaces of processes: mach_vm_region_recurse, mach_vm_read_overwrite."""
 
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
 from functools import partial
 from typing import BinaryIO
 
@@ -9,6 +9,7 @@ from hostscope.errors import Unavailable, Unsupported
 from hostscope.model.key import ProcessKey
 from hostscope.model.memory import Region
 from hostscope.model.text import encode
+from hostscope.platforms.base import Privileges
 from hostscope.platforms.macos import tasks
 from hostscope.platforms.macos.address_space import AddressSpace
 from hostscope.platforms.macos.clock import Boot
@@ -16,6 +17,7 @@ from hostscope.platforms.macos.native import libproc, mach, sysctls
 from hostscope.platforms.macos.native.mach import KernFailure, vm_region_submap_info_64
 from hostscope.platforms.macos.parse import text
 from hostscope.platforms.macos.parse_region import MappedFile, parse_region_path, permissions, tag_name
+from hostscope.platforms.macos.raised import raised
 from hostscope.platforms.macos.translate import error
 
 MOST_REGIONS = 1_000_000
@@ -26,8 +28,8 @@ DEVICE_TAGS = frozenset({21})
 class Memory:
     """Implements `hostscope.platforms.base.Memory`."""
 
-    def __init__(self, boot: Boot) -> None:
-        self._boot = boot
+    def __init__(self, boot: Boot, privileges: Privileges | None = None) -> None:
+        self._boot, self._privileges = boot, privileges
         self._page_bytes: int | None = None
 
     def regions(self, key: ProcessKey, details: bool) -> tuple[Region, ...]:
@@ -40,13 +42,15 @@ class Memory:
         Source: mach_vm_region_recurse, PROC_PIDREGIONPATHINFO. Cost: one call for each region, and one for each that
             has a file behind it.
         """
-        with tasks.opened(self._boot, key, to_read=True) as task:
+        with self._raised(key), tasks.opened(self._boot, key, to_read=True) as task:
             return self.regions_of(key, task)
 
     @contextmanager
     def open(self, key: ProcessKey) -> Iterator[AddressSpace]:
         """The address space of this very process. Raises as `regions`."""
-        with tasks.opened(self._boot, key, to_read=True) as task:
+        with ExitStack() as closing:
+            with self._raised(key):
+                task = closing.enter_context(tasks.opened(self._boot, key, to_read=True))
             yield self.of_task(key, task)
 
     def give_way(self) -> None:
@@ -66,12 +70,17 @@ class Memory:
         """
         tasks.check(self._boot, key)
         try:
-            path = text(libproc.read_path(key.pid, libproc.path_buffer()))
-            with open(encode(path), "rb") as file:
-                tasks.check(self._boot, key)
-                yield file
+            with self._raised(key):
+                path = text(libproc.read_path(key.pid, libproc.path_buffer()))
+                file = open(encode(path), "rb")  # noqa: SIM115  (closed below)
         except OSError as failed:
             raise error("open the executable", failed, key.pid) from failed
+        with file:
+            tasks.check(self._boot, key)
+            yield file
+
+    def _raised(self, key: ProcessKey) -> AbstractContextManager[None]:
+        return raised(self._privileges, f"read the memory of process {key.pid}")
 
     def of_task(self, key: ProcessKey, task: int) -> AddressSpace:
         """The address space behind a right that somebody else holds."""

@@ -8,10 +8,12 @@ from hostscope.errors import UsageError
 from hostscope.model.gap import Gap, Reason
 from hostscope.model.process import Account
 from hostscope.model.socket import INET, Socket, SocketOwner, SocketRequest
+from hostscope.platforms.base import Privileges
 from hostscope.platforms.macos.native import descriptors, errnos, sysctls
 from hostscope.platforms.macos.owners import Owners
 from hostscope.platforms.macos.parse_fdinfo import parse_socket
 from hostscope.platforms.macos.parse_pcblist import Pcb, parse_pcbs
+from hostscope.platforms.macos.raised import raised
 from hostscope.platforms.macos.socket_facts import (
     Facts,
     Holder,
@@ -43,9 +45,9 @@ class Held(NamedTuple):
 class Sockets:
     """Implements `hostscope.platforms.base.Sockets`."""
 
-    def __init__(self, owners: Owners, users: Users) -> None:
+    def __init__(self, owners: Owners, users: Users, privileges: Privileges | None = None) -> None:
         """`owners` lists processes, `users` knows accounts by number."""
-        self._owners, self._users = owners, users
+        self._owners, self._users, self._privileges = owners, users, privileges
 
     def sweep(self, request: SocketRequest, tally: Tally) -> Iterator[Socket]:
         """Every socket; those of processes that may not be looked at without their owners.
@@ -65,7 +67,9 @@ class Sockets:
     def owners(self, port: int) -> tuple[int, ...]:
         """Pids with a TCP or UDP socket bound to a local port, listeners first, then by pid."""
         ranks: dict[int, int] = {}
-        for held in self._held(Tally()):
+        with raised(self._privileges, f"find the owners of port {port}"):
+            found = list(self._held(Tally()))
+        for held in found:
             facts = held.facts
             if facts.protocol in ("tcp", "udp") and facts.local and facts.local.port == port:
                 for holder in held.holders:
@@ -75,11 +79,8 @@ class Sockets:
 
     def _rows(self, request: SocketRequest, tally: Tally) -> Iterator[Socket]:
         tally.method = request.method or METHODS[0]
-        if request.method == "pcblist":
-            tally.method_reason = "asked for by --method"
-            rows = [_unheld(facts, Gap("owners", Reason.UNSUPPORTED, NOT_HELD)) for facts in self._listed(tally)]
-        else:
-            rows = list(self._joined(request, tally))
+        with raised(self._privileges, "list sockets and who holds them"):
+            rows = list(self._collected(request, tally))
         listeners = listeners_of(facts for facts, _, _ in rows)
         for facts, owners, gap in rows:
             if _wanted(facts, request):
@@ -87,6 +88,14 @@ class Sockets:
                 yield _record(facts, owners, gap, listeners, request)
         if request.age and tally.seen:
             tally.count_gaps((AGE,))
+
+    def _collected(self, request: SocketRequest, tally: Tally) -> "Iterator[_Row]":
+        if request.method != "pcblist":
+            yield from self._joined(request, tally)
+            return
+        tally.method_reason = "asked for by --method"
+        for facts in self._listed(tally):
+            yield _unheld(facts, Gap("owners", Reason.UNSUPPORTED, NOT_HELD))
 
     def _joined(self, request: SocketRequest, tally: Tally) -> "Iterator[_Row]":
         """What processes hold, then what only the kernel's lists have."""

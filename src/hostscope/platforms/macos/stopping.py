@@ -1,19 +1,20 @@
 """Processes that stand still: suspended tasks, the registers of their threads, and copies of whole processes."""
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from time import monotonic_ns
 
 from hostscope.errors import Unsupported
 from hostscope.model.key import ProcessKey
 from hostscope.model.memory import ThreadState
 from hostscope.model.text import decode
-from hostscope.platforms.base import Snapshot
+from hostscope.platforms.base import Privileges, Snapshot
 from hostscope.platforms.macos import tasks
 from hostscope.platforms.macos.clock import Boot
 from hostscope.platforms.macos.memory import Memory
 from hostscope.platforms.macos.native import mach, sysctls
 from hostscope.platforms.macos.native.mach import KernFailure
+from hostscope.platforms.macos.raised import raised
 
 STATES = {1: "running", 2: "stopped", 3: "sleeping", 4: "disk-sleep", 5: "stopped"}
 """TH_STATE_*: waiting is 3, uninterruptible 4, halted 5."""
@@ -21,7 +22,7 @@ _ARM = b"arm64"
 
 
 @contextmanager
-def freeze(boot: Boot, key: ProcessKey) -> Iterator[tuple[ThreadState, ...]]:
+def freeze(boot: Boot, key: ProcessKey, privileges: Privileges | None = None) -> Iterator[tuple[ThreadState, ...]]:
     """Every thread stands still for the block, with its registers; a thread in the kernel stops when it leaves it.
 
     The suspension is a right that we hold (task_suspend2): when we are killed meanwhile the kernel takes it back, and
@@ -30,7 +31,7 @@ def freeze(boot: Boot, key: ProcessKey) -> Iterator[tuple[ThreadState, ...]]:
     Raises:
         Gone, Denied, Mismatch
     """
-    with tasks.opened(boot, key, to_read=False) as task:
+    with _opened(boot, key, privileges, to_read=False) as task:
         asked = monotonic_ns()
         try:
             token = mach.suspend(task)
@@ -42,14 +43,14 @@ def freeze(boot: Boot, key: ProcessKey) -> Iterator[tuple[ThreadState, ...]]:
             mach.resume(token)
 
 
-def registers(boot: Boot, key: ProcessKey) -> tuple[ThreadState, ...]:
+def registers(boot: Boot, key: ProcessKey, privileges: Privileges | None = None) -> tuple[ThreadState, ...]:
     """The registers of every thread, all of one moment: the task is suspended for as long as it takes.
 
     Raises:
         Gone, Denied, Mismatch
     """
     began = monotonic_ns()
-    with freeze(boot, key) as found:
+    with freeze(boot, key, privileges) as found:
         pass
     stopped = monotonic_ns() - began
     return tuple(_stopped(thread, stopped) for thread in found)
@@ -62,7 +63,7 @@ def _stopped(thread: ThreadState, stopped_ns: int) -> ThreadState:
 
 
 @contextmanager
-def snapshot(boot: Boot, memory: Memory, key: ProcessKey) -> Iterator[Snapshot]:
+def snapshot(boot: Boot, memory: Memory, key: ProcessKey, privileges: Privileges | None = None) -> Iterator[Snapshot]:
     """A copy of the process as it is now (a corpse, as crash reports are made of): pages are shared until written.
 
     Source: task_generate_corpse (macOS 10.12).
@@ -71,7 +72,7 @@ def snapshot(boot: Boot, memory: Memory, key: ProcessKey) -> Iterator[Snapshot]:
         Gone, Denied, Mismatch
         Unsupported: the kernel makes none (their number is limited, and it may refuse).
     """
-    with tasks.opened(boot, key, to_read=True) as task:
+    with _opened(boot, key, privileges, to_read=True) as task:
         try:
             copy = mach.corpse(task)
         except KernFailure as failed:
@@ -85,6 +86,15 @@ def snapshot(boot: Boot, memory: Memory, key: ProcessKey) -> Iterator[Snapshot]:
             yield Snapshot(threads, memory.regions_of(key, copy), memory.of_task(key, copy))
         finally:
             mach.release(copy)
+
+
+@contextmanager
+def _opened(boot: Boot, key: ProcessKey, privileges: Privileges | None, to_read: bool) -> Iterator[int]:
+    """A right to the task; root is in effect only until it is there."""
+    with ExitStack() as closing:
+        with raised(privileges, f"stop or copy process {key.pid}"):
+            task = closing.enter_context(tasks.opened(boot, key, to_read))
+        yield task
 
 
 def threads_of(task: int, pid: int, asked_ns: int) -> tuple[ThreadState, ...]:

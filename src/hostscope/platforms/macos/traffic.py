@@ -7,11 +7,12 @@ from contextlib import contextmanager
 from hostscope.errors import UsageError
 from hostscope.model.interface import InterfaceCounters
 from hostscope.model.traffic import Counts, Flow, Ledger, Reading, TrafficRequest
-from hostscope.platforms.base import Meter
+from hostscope.platforms.base import Meter, Privileges
 from hostscope.platforms.macos.interfaces import read_links
 from hostscope.platforms.macos.network_statistics import NetworkStatistics
 from hostscope.platforms.macos.owners import Owner, Owners
 from hostscope.platforms.macos.parse_ntstat import Described
+from hostscope.platforms.macos.raised import raised
 from hostscope.platforms.tally import Tally
 from hostscope.wire.ledger import balance
 
@@ -26,8 +27,8 @@ GONE, KERNEL = "gone", "kernel"
 class Traffic:
     """Implements `hostscope.platforms.base.Traffic`."""
 
-    def __init__(self, owners: Owners) -> None:
-        self._owners = owners
+    def __init__(self, owners: Owners, privileges: Privileges | None = None) -> None:
+        self._owners, self._privileges = owners, privileges
 
     @contextmanager
     def open(self, request: TrafficRequest, tally: Tally) -> Iterator[Meter]:
@@ -43,7 +44,8 @@ class Traffic:
             told = ", ".join((*METHODS, "capture", "polling"))
             raise UsageError(f"there is no method {request.method!r}", f"methods here: {told}")
         _counted(request.interfaces)
-        statistics = NetworkStatistics(request.max_flows)
+        with raised(self._privileges, "count what connections carry"):
+            statistics = NetworkStatistics(request.max_flows)
         try:
             tally.method = METHODS[0]
             tally.note(f"counts {MISSES}")
