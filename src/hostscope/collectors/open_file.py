@@ -61,7 +61,10 @@ def open_content(path: str) -> Iterator[FileContent]:
     except OSError as failed:
         raise _refused(path, failed) from failed
     try:
-        if not stat.S_ISREG(os.fstat(fd).st_mode):
+        found = os.fstat(fd)
+        if stat.S_ISDIR(found.st_mode):
+            raise _refused(path, IsADirectoryError())
+        if not stat.S_ISREG(found.st_mode):
             raise UsageError(f"{path} is no regular file")
         yield FileContent(fd)
     finally:
@@ -69,8 +72,10 @@ def open_content(path: str) -> Iterator[FileContent]:
 
 
 def _refused(path: str, failed: OSError) -> Error:
+    if os.path.isdir(encode(path)):  # Windows refuses to open one
+        return UsageError(f"{path} is a folder, and no bundle", "name a file, or a folder such as Some.app")
     if isinstance(failed, PermissionError):
         return Denied(f"{path} may not be read", "needs the right to read the file")
-    if isinstance(failed, (FileNotFoundError, NotADirectoryError, IsADirectoryError)):
+    if isinstance(failed, (FileNotFoundError, NotADirectoryError)):
         return UsageError(f"{path}: {failed.strerror}")
     return Unavailable(f"{path}: {failed.strerror}")

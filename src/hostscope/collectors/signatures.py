@@ -29,6 +29,8 @@ from hostscope.platforms.tally import Tally
 
 SETTLED_NS = 2_000_000_000
 """A file that changed less than this ago is not remembered, as for digests: a second change may not show."""
+_HAS_CHANGE_TIME = os.name == "posix"
+"""Elsewhere st_ctime is when a file was made: a change that sets the time of its writing back would not show."""
 MOST_REMEMBERED = 4096
 MOST_CATALOG_BYTES = 64 << 20
 READ_BYTES = 1 << 20
@@ -180,7 +182,7 @@ class Signatures:
             return self._known[place]
         verdict = self._judge(content, path, host_path)
         content.check()
-        if time.time_ns() - content.state[4] >= SETTLED_NS:
+        if _HAS_CHANGE_TIME and time.time_ns() - content.state[4] >= SETTLED_NS:
             if len(self._known) >= MOST_REMEMBERED:
                 self._known.pop(next(iter(self._known)))
             self._known[place] = verdict

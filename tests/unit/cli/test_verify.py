@@ -98,6 +98,7 @@ def test_a_root_that_cannot_be_used_is_code_2(hostscope: Run, tmp_path: Path, ma
     assert hostscope("verify", str(tmp_path / "x"), "--root", str(tmp_path / "r")).code == 2
 
 
+@pytest.mark.posix("names that are no text")
 def test_a_name_that_is_no_text_is_shown(hostscope: Run, tmp_path: Path) -> None:
     import os
 

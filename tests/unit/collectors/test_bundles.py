@@ -20,6 +20,8 @@ from hostscope.model.signature import Signature
 from tests.unit.binaries.macho_builder import SHA256, Recipe, build
 from tests.unit.binaries.pki import pki
 
+pytestmark = pytest.mark.posix("bundles hold symbolic links")
+
 RULES2 = {
     "^.*": True,
     "^Resources/.*\\.lproj/": {"optional": True, "weight": 1000.0},
