@@ -19,7 +19,7 @@ from hostscope.platforms.tally import Tally
 from hostscope.platforms.windows.adapters import read_adapters
 from hostscope.platforms.windows.clock import read_boot
 from hostscope.platforms.windows.interfaces import Interfaces
-from hostscope.platforms.windows.native import iphlpapi
+from hostscope.platforms.windows.native import iphlpapi, netioapi
 from hostscope.platforms.windows.parse_network import parse_route
 from hostscope.platforms.windows.process_list import read_processes
 from hostscope.platforms.windows.resolvers import Resolvers
@@ -229,7 +229,7 @@ def test_routes_are_those_of_the_system_below(wine_version: str | None) -> None:
 
 
 def test_routes_lead_to_interfaces() -> None:
-    found = [parse_route(row) for row in iphlpapi.routes()]
+    found = [parse_route(row) for row in netioapi.routes()]
     indexes = {row.index for row in interfaces().values()}
     assert found and all(route is not None and route.interface in indexes for route in found)
 

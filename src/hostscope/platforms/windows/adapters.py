@@ -1,7 +1,7 @@
 """The adapters of this host, which interfaces and resolvers are made of."""
 
 from hostscope.platforms.windows import translate
-from hostscope.platforms.windows.native import iphlpapi
+from hostscope.platforms.windows.native import netioapi
 from hostscope.platforms.windows.parse_network import Adapter, parse_adapters
 
 
@@ -14,6 +14,6 @@ def read_adapters() -> list[Adapter]:
         Denied, NativeError, Unsupported
     """
     try:
-        return parse_adapters(*iphlpapi.adapters())
+        return parse_adapters(*netioapi.adapters())
     except OSError as failed:
         raise translate.error("GetAdaptersAddresses", failed) from failed

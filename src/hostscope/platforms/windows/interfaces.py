@@ -10,8 +10,8 @@ from hostscope.model.interface import Interface, InterfaceAddress, InterfaceCoun
 from hostscope.platforms.tally import Tally
 from hostscope.platforms.windows import translate
 from hostscope.platforms.windows.adapters import read_adapters
-from hostscope.platforms.windows.native import iphlpapi
-from hostscope.platforms.windows.native.iphlpapi import IP_ADAPTER_NO_MULTICAST, IP_ADAPTER_RECEIVE_ONLY, MIB_IF_ROW2
+from hostscope.platforms.windows.native import netioapi
+from hostscope.platforms.windows.native.netioapi import IP_ADAPTER_NO_MULTICAST, IP_ADAPTER_RECEIVE_ONLY, MIB_IF_ROW2
 from hostscope.platforms.windows.parse_network import Adapter, Address, parse_route
 
 ETHERNET, LOOPBACK, WIRELESS = "ethernet", "loopback", "wireless"
@@ -62,7 +62,7 @@ class Interfaces:
 def _routes() -> dict[int, list[Route]] | Gap:
     """By interface, lowest metric first."""
     try:
-        found = [route for row in iphlpapi.routes() if (route := parse_route(row))]
+        found = [route for row in netioapi.routes() if (route := parse_route(row))]
     except OSError as failed:
         return translate.gap("routes", failed)
     routes: dict[int, list[Route]] = {}
@@ -110,7 +110,7 @@ def _interface(adapter: Adapter) -> Interface:
 
 def _row_of(adapter: Adapter) -> MIB_IF_ROW2 | Gap:
     try:
-        return iphlpapi.interface_row(adapter.index)
+        return netioapi.interface_row(adapter.index)
     except OSError as failed:
         return translate.gap("counters", failed)
 

@@ -12,13 +12,6 @@ from hostscope.platforms.windows.native import iphlpapi
 from hostscope.platforms.windows.native.iphlpapi import (
     AF_INET,
     AF_INET6,
-    IP_ADAPTER_ADDRESSES_LH,
-    IP_ADAPTER_DNS_SERVER_ADDRESS_XP,
-    IP_ADAPTER_DNS_SUFFIX,
-    IP_ADAPTER_GATEWAY_ADDRESS_LH,
-    IP_ADAPTER_UNICAST_ADDRESS_LH,
-    MIB_IF_ROW2,
-    MIB_IPFORWARD_ROW2,
     MIB_TCP6ROW,
     MIB_TCP6ROW_OWNER_MODULE,
     MIB_TCP6ROW_OWNER_PID,
@@ -29,8 +22,17 @@ from hostscope.platforms.windows.native.iphlpapi import (
     MIB_UDP6ROW_OWNER_PID,
     MIB_UDPROW_OWNER_MODULE,
     MIB_UDPROW_OWNER_PID,
-    SOCKADDR_INET,
     TCPIP_OWNER_MODULE_BASIC_INFO,
+)
+from hostscope.platforms.windows.native.netioapi import (
+    IP_ADAPTER_ADDRESSES_LH,
+    IP_ADAPTER_DNS_SERVER_ADDRESS_XP,
+    IP_ADAPTER_DNS_SUFFIX,
+    IP_ADAPTER_GATEWAY_ADDRESS_LH,
+    IP_ADAPTER_UNICAST_ADDRESS_LH,
+    MIB_IF_ROW2,
+    MIB_IPFORWARD_ROW2,
+    SOCKADDR_INET,
 )
 from hostscope.platforms.windows.native.types import Composite, alignment, sizeof
 

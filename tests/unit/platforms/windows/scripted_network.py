@@ -5,7 +5,7 @@ import socket
 from dataclasses import dataclass, field
 from typing import Any
 
-from hostscope.platforms.windows.native import iphlpapi
+from hostscope.platforms.windows.native import iphlpapi, netioapi
 from hostscope.platforms.windows.native.iphlpapi import AF_INET, AF_INET6
 from hostscope.platforms.windows.parse_network import ROWS
 
@@ -147,7 +147,7 @@ class Pool:
     def place(self, address: str) -> Any:
         """A SOCKET_ADDRESS."""
         raw = sockaddr(address)
-        return iphlpapi.SOCKET_ADDRESS(self.put(raw), len(raw))
+        return netioapi.SOCKET_ADDRESS(self.put(raw), len(raw))
 
 
 def sockaddr(address: str, port: int = 0) -> bytes:
@@ -162,7 +162,7 @@ def sockaddr(address: str, port: int = 0) -> bytes:
 
 def adapters(cards: list[Card], base: int) -> bytes:
     """The whole answer, as it would lie at `base`: the adapters first, then what they point to."""
-    size = ctypes.sizeof(iphlpapi.IP_ADAPTER_ADDRESSES_LH)
+    size = ctypes.sizeof(netioapi.IP_ADAPTER_ADDRESSES_LH)
     pool = Pool(base)
     pool.put(bytes(size * len(cards)))
     for number, card in enumerate(cards):
@@ -173,7 +173,7 @@ def adapters(cards: list[Card], base: int) -> bytes:
 
 
 def _adapter(card: Card, pool: Pool) -> Any:
-    one = iphlpapi.IP_ADAPTER_ADDRESSES_LH()
+    one = netioapi.IP_ADAPTER_ADDRESSES_LH()
     one.Length, one.IfIndex, one.Ipv6IfIndex = ctypes.sizeof(one), card.index, card.index
     one.AdapterName = pool.put(card.guid.encode() + b"\0")
     one.Description, one.FriendlyName = pool.text(card.description), pool.text(card.name)
@@ -185,27 +185,27 @@ def _adapter(card: Card, pool: Pool) -> Any:
     one.TransmitLinkSpeed = one.ReceiveLinkSpeed = card.speed
     unicast = []
     for address, prefix in card.addresses:
-        made = iphlpapi.IP_ADAPTER_UNICAST_ADDRESS_LH(Address=pool.place(address))
+        made = netioapi.IP_ADAPTER_UNICAST_ADDRESS_LH(Address=pool.place(address))
         made.OnLinkPrefixLength = prefix
         unicast.append(made)
-    one.FirstUnicastAddress = pool.chain(iphlpapi.IP_ADAPTER_UNICAST_ADDRESS_LH, unicast)
-    kind = iphlpapi.IP_ADAPTER_DNS_SERVER_ADDRESS_XP
+    one.FirstUnicastAddress = pool.chain(netioapi.IP_ADAPTER_UNICAST_ADDRESS_LH, unicast)
+    kind = netioapi.IP_ADAPTER_DNS_SERVER_ADDRESS_XP
     one.FirstDnsServerAddress = pool.chain(kind, [kind(Address=pool.place(text)) for text in card.servers])
-    gate = iphlpapi.IP_ADAPTER_GATEWAY_ADDRESS_LH
+    gate = netioapi.IP_ADAPTER_GATEWAY_ADDRESS_LH
     one.FirstGatewayAddress = pool.chain(gate, [gate(Address=pool.place(text)) for text in card.gateways])
-    one.FirstDnsSuffix = pool.chain(iphlpapi.IP_ADAPTER_DNS_SUFFIX, [_suffix(text) for text in card.suffixes])
+    one.FirstDnsSuffix = pool.chain(netioapi.IP_ADAPTER_DNS_SUFFIX, [_suffix(text) for text in card.suffixes])
     return one
 
 
 def _suffix(text: str) -> Any:
-    made = iphlpapi.IP_ADAPTER_DNS_SUFFIX()
+    made = netioapi.IP_ADAPTER_DNS_SUFFIX()
     made.String[: len(text)] = [ord(letter) for letter in text]
     return made
 
 
 def route(destination: str, prefix: int, gateway: str, interface: int, metric: int = 0) -> Any:
     """One MIB_IPFORWARD_ROW2."""
-    made = iphlpapi.MIB_IPFORWARD_ROW2(InterfaceIndex=interface, Metric=metric)
+    made = netioapi.MIB_IPFORWARD_ROW2(InterfaceIndex=interface, Metric=metric)
     for into, address in ((made.DestinationPrefix.Prefix, destination), (made.NextHop, gateway)):
         raw = sockaddr(address)
         ctypes.memmove(ctypes.addressof(into), raw, len(raw))

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hostscope.platforms.windows.native import iphlpapi
+from hostscope.platforms.windows.native import iphlpapi, netioapi
 from hostscope.platforms.windows.native.iphlpapi import AF_INET, AF_INET6
 from hostscope.platforms.windows.parse_network import (
     ROWS,
@@ -111,7 +111,7 @@ def test_adapters() -> None:
 
 def test_a_list_that_leads_in_a_circle_ends() -> None:
     raw = bytearray(adapters([CARD], BASE))
-    at = iphlpapi.IP_ADAPTER_ADDRESSES_LH.Next.offset
+    at = netioapi.IP_ADAPTER_ADDRESSES_LH.Next.offset
     raw[at : at + 8] = BASE.to_bytes(8, "little")
     assert 1 < len(parse_adapters(bytes(raw), BASE)) <= 4096
 
@@ -155,7 +155,7 @@ def test_owner_modules() -> None:
 
 
 def test_routes() -> None:
-    row = iphlpapi.MIB_IPFORWARD_ROW2(InterfaceIndex=4, Metric=25)
+    row = netioapi.MIB_IPFORWARD_ROW2(InterfaceIndex=4, Metric=25)
     ctypes.memmove(ctypes.addressof(row.DestinationPrefix.Prefix), sockaddr("192.0.2.0"), 16)
     row.DestinationPrefix.PrefixLength = 24
     ctypes.memmove(ctypes.addressof(row.NextHop), sockaddr("0.0.0.0"), 16)
@@ -165,4 +165,4 @@ def test_routes() -> None:
     ctypes.memmove(ctypes.addressof(row.NextHop), sockaddr("192.0.2.1"), 16)
     through = parse_route(row)
     assert through is not None and through.gateway is not None and through.gateway.text == "192.0.2.1"
-    assert parse_route(iphlpapi.MIB_IPFORWARD_ROW2()) is None
+    assert parse_route(netioapi.MIB_IPFORWARD_ROW2()) is None

@@ -17,7 +17,7 @@ from hostscope.model.capture import CaptureRequest
 from hostscope.platforms.tally import Tally
 from hostscope.platforms.windows import capture, raw_socket
 from hostscope.platforms.windows.capture import Capture, addresses_of
-from hostscope.platforms.windows.native import iphlpapi, winsock
+from hostscope.platforms.windows.native import netioapi, winsock
 from hostscope.platforms.windows.native.library import set_last_error
 from hostscope.platforms.windows.parse_network import Address
 from hostscope.platforms.windows.parse_packets import ipv6_header, parse_destination, protocol_of
@@ -123,7 +123,7 @@ def wires(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[Wire]]:
     monkeypatch.setattr(raw_socket, "_made", lambda six: Wire(*_asked(six)))
     monkeypatch.setattr(capture, "WAIT_S", 0.001)
     stack = Stack([LAN, LOOPBACK, DOWN, BARE])
-    script(monkeypatch, iphlpapi.iphlpapi, GetAdaptersAddresses=stack.ask_adapters)
+    script(monkeypatch, netioapi.iphlpapi, GetAdaptersAddresses=stack.ask_adapters)
     yield Wire.made
     for one in Wire.made:
         one._inner.close()

@@ -12,7 +12,7 @@ from hostscope.model.interface import Interface, InterfaceAddress, Route
 from hostscope.platforms.tally import Tally
 from hostscope.platforms.windows import dns_registry
 from hostscope.platforms.windows.interfaces import Interfaces
-from hostscope.platforms.windows.native import iphlpapi, registry
+from hostscope.platforms.windows.native import iphlpapi, netioapi, registry
 from hostscope.platforms.windows.resolvers import Resolvers
 from tests.unit.platforms.windows.scripted import script
 from tests.unit.platforms.windows.scripted_network import Card, Stack, route
@@ -41,7 +41,7 @@ def stack(monkeypatch: pytest.MonkeyPatch) -> Stack:
         "GetAdaptersAddresses": made.ask_adapters, "GetIfEntry2": made.ask_interface,
         "GetIpForwardTable2": made.ask_routes, "FreeMibTable": made.free,
     }  # fmt: skip
-    script(monkeypatch, iphlpapi.iphlpapi, **functions)
+    script(monkeypatch, netioapi.iphlpapi, **functions)
     return made
 
 
@@ -113,12 +113,12 @@ def test_routes_that_are_refused_or_not_there(stack: Stack) -> None:
 
 def test_no_adapters_at_all(keys: Keys, monkeypatch: pytest.MonkeyPatch) -> None:
     none = {"GetAdaptersAddresses": lambda *_: iphlpapi.ERROR_NO_DATA, "GetIpForwardTable2": lambda *_: 232}
-    script(monkeypatch, iphlpapi.iphlpapi, **none)
+    script(monkeypatch, netioapi.iphlpapi, **none)
     assert not interfaces() and not list(Resolvers().resolvers(Tally()))
 
 
 def test_adapters_that_may_not_be_listed(monkeypatch: pytest.MonkeyPatch) -> None:
-    script(monkeypatch, iphlpapi.iphlpapi, GetAdaptersAddresses=lambda *_: 1000)
+    script(monkeypatch, netioapi.iphlpapi, GetAdaptersAddresses=lambda *_: 1000)
     with pytest.raises(NativeError, match="1000"):
         interfaces()
 

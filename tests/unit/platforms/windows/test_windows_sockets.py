@@ -12,7 +12,7 @@ from hostscope.model.socket import FAMILIES, Endpoint, Socket, SocketRequest
 from hostscope.platforms.tally import Tally
 from hostscope.platforms.windows import sockets
 from hostscope.platforms.windows.clock import Boot
-from hostscope.platforms.windows.native import iphlpapi, ntdll
+from hostscope.platforms.windows.native import iphlpapi, netioapi, ntdll
 from hostscope.platforms.windows.sockets import Sockets
 from tests.unit.platforms.windows.scripted import BOOTED, Program, System, script
 from tests.unit.platforms.windows.scripted_network import Card, Pool, Stack, Tables, tcp, udp
@@ -152,7 +152,7 @@ def test_owners_of_ports(scripted: Script) -> None:
 
 def test_link_local_sockets_have_their_interface(scripted: Script, monkeypatch: pytest.MonkeyPatch) -> None:
     scripted(udp(("fe80::1", 546), 70, scope=12), udp(("fe80::1", 546), 70, scope=13), udp(("::1", 1), 70, scope=4096))
-    script(monkeypatch, iphlpapi.iphlpapi, GetAdaptersAddresses=Stack([Card("Ethernet", 12)]).ask_adapters)
+    script(monkeypatch, netioapi.iphlpapi, GetAdaptersAddresses=Stack([Card("Ethernet", 12)]).ask_adapters)
     known, unknown, loopback = sweep()
     assert known.interface == "Ethernet" and unknown.interface is None and loopback.interface is None
     assert [gap.field for gap in unknown.gaps] == ["state", "remote", "interface"]
