@@ -30,7 +30,6 @@ from hostscope.platforms.windows.native.netioapi import (
     IP_ADAPTER_DNS_SUFFIX,
     IP_ADAPTER_GATEWAY_ADDRESS_LH,
     IP_ADAPTER_UNICAST_ADDRESS_LH,
-    MIB_IF_ROW2,
     MIB_IPFORWARD_ROW2,
     SOCKADDR_INET,
 )
@@ -69,8 +68,6 @@ _COUNT = struct.Struct("<I")
 _MOST_LINKED = 4096
 """Of one list, which might lead in a circle."""
 _MOST_TEXT = 2048
-FAMILIES = {AF_INET: socket.AF_INET, AF_INET6: socket.AF_INET6}
-"""Windows' numbers -> this system's."""
 
 
 class Entry(NamedTuple):
@@ -352,8 +349,3 @@ def parse_route(row: MIB_IPFORWARD_ROW2) -> Route | None:
 
 def _inet(address: SOCKADDR_INET, prefix: int) -> Address | None:
     return parse_sockaddr(bytes(address), prefix)
-
-
-def interface_alias(row: MIB_IF_ROW2) -> str:
-    """The name that people see."""
-    return wide_text(bytes(row.Alias))
