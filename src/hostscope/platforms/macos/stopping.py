@@ -12,13 +12,13 @@ from hostscope.platforms.base import Privileges, Snapshot
 from hostscope.platforms.macos import tasks
 from hostscope.platforms.macos.clock import Boot
 from hostscope.platforms.macos.memory import Memory
-from hostscope.platforms.macos.native import mach, sysctls
+from hostscope.platforms.macos.native import mach
 from hostscope.platforms.macos.native.mach import KernFailure
 from hostscope.platforms.macos.raised import raised
+from hostscope.platforms.macos.system import architecture
 
 STATES = {1: "running", 2: "stopped", 3: "sleeping", 4: "disk-sleep", 5: "stopped"}
 """TH_STATE_*: waiting is 3, uninterruptible 4, halted 5."""
-_ARM = b"arm64"
 
 
 @contextmanager
@@ -103,22 +103,22 @@ def threads_of(task: int, pid: int, asked_ns: int) -> tuple[ThreadState, ...]:
     Raises:
         Gone, NativeError
     """
-    architecture = _architecture()
+    processor = architecture()  # a translated process shows the registers of its translation
     try:
         ports = mach.threads(task)
     except KernFailure as failed:
         raise tasks.translated(failed, pid) from None
     try:
-        return tuple(_thread(port, architecture, asked_ns) for port in ports)
+        return tuple(_thread(port, processor, asked_ns) for port in ports)
     finally:
         for port in ports:
             mach.release(port)
 
 
-def _thread(port: int, architecture: str, asked_ns: int) -> ThreadState:
+def _thread(port: int, processor: str, asked_ns: int) -> ThreadState:
     try:
         tid, details = mach.thread_id(port), mach.thread_details(port)
-        _, state = mach.registers(port, architecture)
+        _, state = mach.registers(port, processor)
     except KernFailure as failed:
         return ThreadState(0, "", b"", asked_mono_ns=asked_ns, unread=f"it ended meanwhile ({failed})")
     return ThreadState(
@@ -130,8 +130,3 @@ def _thread(port: int, architecture: str, asked_ns: int) -> ThreadState:
         user_ns=int(details.pth_user_time),
         system_ns=int(details.pth_system_time),
     )
-
-
-def _architecture() -> str:
-    """Of the kernel. A translated process's registers are those of the translation."""
-    return "arm64" if sysctls.read_name("hw.machine").startswith(_ARM) else "x86_64"

@@ -29,7 +29,7 @@ class System:
             system="macos",
             os_name=_os_name(gaps),
             kernel=_text("kern.osrelease"),
-            architecture=_architecture(),
+            architecture=architecture(),
             boot_id=boot.boot_id,
             booted_at_ns=boot.at_ns,
             cpus=_number("hw.activecpu"),
@@ -54,8 +54,12 @@ def _os_name(gaps: list[Gap]) -> str | None:
     return f"{NAME} {version} ({build})" if version and build else f"{NAME} {version}" if version else None
 
 
-def _architecture() -> str:
-    """Of the processor: to a translated program (Rosetta) hw.machine says x86_64, hw.optional.arm64 the truth."""
+def architecture() -> str:
+    """Of the processor: to a translated program (Rosetta) hw.machine says x86_64, hw.optional.arm64 the truth.
+
+    Raises:
+        Denied, NativeError
+    """
     try:
         if any(sysctls.read_name("hw.optional.arm64")):
             return "arm64"
