@@ -75,6 +75,26 @@ def test_every_process_on_request() -> None:
         assert row.signature or row.kernel is not False or row.gaps or row.exe is None
 
 
+@pytest.mark.root
+def test_threads_that_hash_never_have_raised_privileges() -> None:
+    """A sweep raises some; what is begun in its midst would keep them."""
+    code = (
+        "import os\n"
+        "from hostscope import open_session\n"
+        "from hostscope.model.request import ProcessRequest\n"
+        "with open_session(lower=True) as session:\n"
+        "    rows = session.processes(ProcessRequest(fields=frozenset({'signature'}))).rows()\n"
+        "    assert any(row.signature for row in rows)\n"
+        "    for task in os.listdir('/proc/self/task'):\n"
+        "        status = open(f'/proc/self/task/{task}/status').read()\n"
+        "        print(status.split('CapEff:')[1].split()[0])\n"
+    )
+    done = subprocess.run([sys.executable, "-W", "ignore", "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert len(done.stdout.splitlines()) > 1
+    assert len(set(done.stdout.split())) == 1, "every thread has what the main thread has now"
+
+
 def test_as_typed() -> None:
     command = [sys.executable, "-m", "hostscope", "verify", "/bin/sh", str(os.getpid()), "--format", "ndjson"]
     done = subprocess.run(command, capture_output=True, text=True, check=False)

@@ -69,8 +69,8 @@ def verify_appended(content: Content, trust: Trust) -> SignedPart | None:
 
 
 def take_all(content: Content, size: int) -> bytes:
-    """So many bytes from the start, at most 1 GiB: no kernel module is longer."""
-    if size > 1 << 30:
+    """So many bytes from the start, at most 256 MiB: no kernel module is longer."""
+    if size > 1 << 28:
         raise ValueError("a module of an implausible size")
     return content.read(0, size)
 

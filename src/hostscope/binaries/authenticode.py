@@ -313,13 +313,13 @@ def _countersigner(counter: Any, one: Any) -> x509.Certificate | None:
     return None
 
 
-def _catalogued(name: str, raw: bytes, digests: _Digests, trust: Trust) -> Iterator[SignedPart]:
+def _catalogued(name: str, raw: bytes, digests: "_Digests | _Flat", trust: Trust) -> Iterator[SignedPart]:
     """The signature of a catalogue that lists this file; nothing when it does not."""
     authenticode, _ = _signify()
     try:
         catalog = authenticode.CertificateTrustList.from_envelope(raw)
         algorithm = catalog.subject_algorithm().name
-        subject = catalog.find_subject(digests.image(algorithm))
+        subject = catalog.find_subject(digests.image(algorithm))  # by the digest that it is listed with
         if subject is None or subject.indirect_data is None:
             return
         listed = subject.indirect_data.digest == digests.image(subject.indirect_data.digest_algorithm().name)
@@ -330,6 +330,30 @@ def _catalogued(name: str, raw: bytes, digests: _Digests, trust: Trust) -> Itera
         yield _described(name, "catalog", catalog, chains, flaws, digest, algorithm, None)
     except Exception as failed:  # as in _entry
         yield SignedPart(name, "invalid", "catalog", flaws=(_unreadable(failed),))
+
+
+class _Flat:
+    """Digests of a file that is no PE file: of all its bytes."""
+
+    def __init__(self, content: Content) -> None:
+        self._content = content
+
+    def image(self, algorithm: str) -> bytes:
+        """Of everything."""
+        digest = hashlib.new(algorithm, usedforsecurity=False)
+        for at in range(0, self._content.size, READ_BYTES):
+            digest.update(self._content.read(at, READ_BYTES))
+        return digest.digest()
+
+
+def verify_listed(content: Content, trust: Trust, catalogs: Mapping[str, bytes]) -> tuple[SignedPart, ...]:
+    """What catalogues say of a file without a signature of its own: a script, a driver's .inf."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        flat = _Flat(content)
+        return tuple(
+            part for name, raw in catalogs.items() for part in _catalogued(f"catalog {name}", raw, flat, trust)
+        )
 
 
 def verify_catalog(raw: bytes, trust: Trust) -> SignedPart:

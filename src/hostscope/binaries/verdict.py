@@ -46,8 +46,17 @@ def judge(
         return _elf(path, content, trust)
     if _may_be_catalog(head, path):
         return _catalog(path, content, trust)
+    return _other(path, content, trust, catalogs)
+
+
+def _other(path: str, content: Content, trust: Trust, catalogs: Mapping[str, bytes] | None) -> Signature:
     appended = verify_appended(content, trust)
-    return conclude(path, "other", content.size, (appended,) if appended else (), trust)
+    parts = (appended,) if appended else ()
+    if catalogs:
+        from hostscope.binaries.authenticode import verify_listed
+
+        parts += verify_listed(content, trust, catalogs)
+    return conclude(path, "other", content.size, parts, trust)
 
 
 def _macho(path: str, content: Content, trust: Trust, beside: Mapping[int, bytes] | None) -> Signature:

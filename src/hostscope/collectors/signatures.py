@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from msgspec import Struct
 from msgspec.structs import replace
 
+from hostscope.binaries.hands import start
 from hostscope.binaries.ima import judge_seal
 from hostscope.binaries.trust import Trust
 from hostscope.binaries.verdict import ADDITIVE, conclude, judge
@@ -139,6 +140,7 @@ class Signatures:
         self._trust = trust or Trust()
         self._catalogs = catalogs or {}
         self._known: dict[tuple[State, str, bool], Signature] = {}
+        start()  # before a sweep raises privileges, which threads would inherit
 
     def of_path(self, path: str) -> Signature:
         """The verdict on a file, or on a bundle's folder.

@@ -28,21 +28,22 @@ def image(pages: int = 3, overlay: bytes = b"", wide: bool = True) -> bytes:
     return bytes(headers) + hashlib.shake_128(b"pe").digest(size) + overlay
 
 
-def sign(folder: Path, raw: bytes, *options: str, signer: Identity | None = None) -> bytes:
+def sign(folder: Path, raw: bytes, *options: str, signer: Identity | None = None, suffix: str = "exe") -> bytes:
     """The file with a signature of the leaf, or of another signer."""
     known = plain()
     one = signer or known.leaf
     (folder / "chain.pem").write_bytes(one.pem + known.issuer.pem + known.root.pem)
     (folder / "key.pem").write_bytes(one.key_pem)
-    (folder / "in.exe").write_bytes(raw)
-    (folder / "out.exe").unlink(missing_ok=True)
+    given, made = folder / f"in.{suffix}", folder / f"out.{suffix}"
+    given.write_bytes(raw)
+    made.unlink(missing_ok=True)
     assert OSSLSIGNCODE
     command = [OSSLSIGNCODE, "sign", "-certs", "chain.pem", "-key", "key.pem", "-h", "sha256", *options]
     done = subprocess.run(
-        [*command, "-in", "in.exe", "-out", "out.exe"], cwd=folder, capture_output=True, text=True, check=False
+        [*command, "-in", given.name, "-out", made.name], cwd=folder, capture_output=True, text=True, check=False
     )
     assert done.returncode == 0, done.stdout + done.stderr
-    return (folder / "out.exe").read_bytes()
+    return made.read_bytes()
 
 
 def accepted(folder: Path, raw: bytes, root: bytes) -> bool:

@@ -1,19 +1,22 @@
 """Authenticode with certificates of our own; every verdict is compared with osslsigncode's."""
 
+import hashlib
 import struct
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
+from asn1crypto import core
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
 from hostscope.binaries.content import Held
-from hostscope.binaries.pe import parse_pe
+from hostscope.binaries.pe import covered, parse_pe
 from hostscope.binaries.trust import Trust
 from hostscope.binaries.verdict import judge
 from hostscope.model.signature import Signature, Timestamp
 
+from .macho_builder import tlv
 from .pe_builder import OSSLSIGNCODE, accepted, image, sign
 from .pki import NOW, issue, pki, plain
 
@@ -166,6 +169,52 @@ def test_what_no_digest_covers_is_told(tmp_path: Path) -> None:
 def test_an_overlay_that_is_signed_is_told(tmp_path: Path) -> None:
     found = verdict(sign(tmp_path, image(overlay=b"x" * 64)))
     assert (found.status, codes(found)) == ("valid", {"overlay"})
+
+
+PE_DATA = tlv(0x30, b"\x03\x01\x00" + tlv(0xA0, tlv(0xA2, b"\x80\x00")))
+LINK = tlv(0xA2, b"\x80\x00")
+PE_IMAGE, FLAT = ("1.3.6.1.4.1.311.2.1.15", PE_DATA), ("1.3.6.1.4.1.311.2.1.25", LINK)
+
+
+def oid(dotted: str) -> bytes:
+    return bytes(core.ObjectIdentifier(dotted).dump())
+
+
+def catalog(tmp_path: Path, *members: tuple[tuple[str, bytes], bytes]) -> bytes:
+    """A catalogue of members given as (kind, SHA-256), signed by osslsigncode."""
+    subjects = b""
+    for (kind, value), digest in members:
+        algorithm = tlv(0x30, oid("2.16.840.1.101.3.4.2.1") + b"\x05\x00")
+        indirect = tlv(0x30, tlv(0x30, oid(kind) + value) + tlv(0x30, algorithm + tlv(4, digest)))
+        attribute = tlv(0x30, oid("1.3.6.1.4.1.311.2.1.4") + tlv(0x31, indirect))
+        subjects += tlv(0x30, tlv(4, digest) + tlv(0x31, attribute))
+    listed = tlv(0x30, oid("1.3.6.1.4.1.311.12.1.1")) + tlv(4, bytes(16)) + tlv(0x17, b"260101000000Z")
+    listed += tlv(0x30, oid("1.3.6.1.4.1.311.12.1.3") + b"\x05\x00") + tlv(0x30, subjects)
+    content = tlv(0x30, oid("1.3.6.1.4.1.311.10.1") + tlv(0xA0, tlv(0x30, listed)))
+    message = tlv(0x30, b"\x02\x01\x01" + b"\x31\x00" + content + b"\x31\x00")
+    whole = tlv(0x30, oid("1.2.840.113549.1.7.2") + tlv(0xA0, message))
+    return sign(tmp_path, whole, suffix="cat")
+
+
+@needs_signer
+def test_a_catalogue_vouches_for_what_it_lists(tmp_path: Path) -> None:
+    """A PE file by the digest of its image, anything else by that of all its bytes."""
+    plain_image, script = image(), b"Write-Host hello"
+    pe = parse_pe(Held(plain_image))
+    digest = hashlib.sha256()
+    for start, end in covered(Held(plain_image), pe):
+        digest.update(plain_image[start:end])
+    raw = catalog(tmp_path, (PE_IMAGE, digest.digest()), (FLAT, hashlib.sha256(script).digest()))
+    trust = Trust(extra_roots=(pki().root.certificate,))
+    for content in (plain_image, script):
+        found = judge("x", Held(content), trust, {"x.cat": raw})
+        assert (found.status, found.method, found.signer) == ("valid", "catalog", "Test Publisher"), found
+        assert judge("x", Held(content), Trust(), {"x.cat": raw}).status == "untrusted"
+        assert judge("x", Held(flipped(content, len(content) - 1)), trust, {"x.cat": raw}).status == "unsigned"
+        broken = flipped(raw, raw.find(hashlib.sha256(script).digest()) - 60)
+        assert judge("x", Held(content), trust, {"x.cat": broken}).status in ("invalid", "unsigned")
+    itself = judge("x.cat", Held(raw), trust)
+    assert (itself.format, itself.status) == ("catalog", "valid")
 
 
 def test_a_table_outside_the_file_is_malformed() -> None:

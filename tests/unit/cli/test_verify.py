@@ -108,3 +108,13 @@ def test_a_name_that_is_no_text_is_shown(hostscope: Run, tmp_path: Path) -> None
     done = hostscope("verify", os.fsdecode(name))
     assert done.code == 0
     assert "\x1b" not in done.out and "\\xff" in done.out
+
+
+def test_a_recording_says_that_it_has_no_signatures(hostscope: Run, recording: Path) -> None:
+    """Files are not in a recording: a gap, never a verdict on this host's own."""
+    done = hostscope("ps", "--replay", str(recording), "--fields", "signature,exe", "--format", "json", "--limit", "3")
+    row = next(row for row in json.loads(done.out)["rows"] if row["exe"])
+    assert row["signature"] is None
+    assert [(gap["field"], gap["reason"]) for gap in row["gaps"] if gap["field"] == "signature"] == [
+        ("signature", "unsupported")
+    ]
