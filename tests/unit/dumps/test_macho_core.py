@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from hostscope.collectors.analysis import AnalysisRequest, analyze
 from hostscope.dumps.core_file import open_core
 from hostscope.dumps.formats import MACHO, has_registers, image_for
 from hostscope.dumps.macho_core import parse_macho_core, regions_of
@@ -131,3 +132,12 @@ def test_macholib_reads_it(tmp_path: Path) -> None:
     commands = [command.cmd for command, _, _ in header.commands]
     assert (header.header.filetype, commands) == (4, [0x19, 0x19, 0x19, 0x4])
     assert [segment.fileoff % PAGE for _, segment, _ in header.commands[:3]] == [0, 0, 0]
+
+
+def test_analyze_takes_it(tmp_path: Path) -> None:
+    path = tmp_path / "x.core"
+    written(path=path)
+    found = analyze(str(path), AnalysisRequest())
+    assert (found.image, found.architecture, len(found.regions)) == ("macho-core", "arm64", 3)
+    assert [thread.instruction for thread in found.threads] == [32]
+    assert "no manifest" in found.notes[0]
