@@ -72,7 +72,7 @@ lock:
 	sed -n '/^numpy/d; s/^\([a-z][^ ]*==[^ ]*\).*/\1/p' requirements-dev.lock | $(COMPILE_WINDOWS) tests/windows/rig/packages.in --constraint - --output-file tests/windows/rig/packages.lock
 
 clean:
-	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage
+	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage .coverage.*
 
 $(BIN)/python:
 	@$(PYTHON) -c 'import sys; sys.exit("hostscope needs Python 3.11 or later; set PYTHON=" if sys.version_info < (3, 11) else 0)'
