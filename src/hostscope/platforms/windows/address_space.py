@@ -84,12 +84,12 @@ class AddressSpace:
 
     def _rest(self, address: int, into: memoryview) -> int:
         """What there is up to the first page that cannot be read, found by halving."""
-        done, step = 0, len(into)
+        done, step = 0, -(-len(into) // PAGE_BYTES) * PAGE_BYTES
         while step >= PAGE_BYTES and done < len(into):
             size = min(step - (address + done) % PAGE_BYTES, len(into) - done)
             count = memory.read_into(self._process, address + done, into[done : done + size])
             done += count
-            step = step if count == size else step // 2
+            step = step if count == size else step // 2 // PAGE_BYTES * PAGE_BYTES
         return done
 
     def _check_alive(self, code: int) -> None:

@@ -1,0 +1,246 @@
+"""Reading memory, identity and standing still, on scripted answers: what Wine cannot show, failures among it."""
+
+import ctypes
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+
+import pytest
+
+from hostscope.errors import Denied, Gone, Mismatch, Unsupported
+from hostscope.model.memory import Region
+from hostscope.platforms.windows import identity, still
+from hostscope.platforms.windows.address_space import AddressSpace
+from hostscope.platforms.windows.clock import Boot
+from hostscope.platforms.windows.native import control, handles, memory, snapshots
+from hostscope.platforms.windows.native.library import set_last_error
+
+PAGE = 4096
+BOOT = Boot("here", 0)
+KEY = BOOT.key(77, 4711)
+
+
+class Privileges:
+    """Notes what was raised, and what then can be opened."""
+
+    def __init__(self) -> None:
+        self.raised: list[tuple[str, ...]] = []
+
+    def using(self, names: tuple[str, ...], why: str) -> AbstractContextManager[None]:
+        self.raised.append(names)
+        return nullcontext()
+
+
+class Kernel:
+    """One process: its creation time, whether it has ended, and pages by number."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.created, self.ended, self.opens = 4711, False, [99]
+        self.pages: dict[int, bytes] = {}
+        self.code, self.closed, self.reads = 299, 0, 0
+        self.calls: list[str] = []
+        for library in (handles.kernel32, control.kernel32):
+            monkeypatch.setitem(vars(library), "CloseHandle", self._close)
+        monkeypatch.setitem(vars(handles.kernel32), "OpenProcess", self._open)
+        monkeypatch.setitem(vars(control.kernel32), "GetProcessTimes", self._times)
+        monkeypatch.setitem(vars(control.kernel32), "WaitForSingleObject", self._wait)
+        monkeypatch.setitem(vars(memory.kernel32), "ReadProcessMemory", self._read)
+        monkeypatch.setitem(vars(control.ntdll), "NtSuspendProcess", self._call("suspend"))
+        monkeypatch.setitem(vars(control.ntdll), "NtResumeProcess", self._call("resume"))
+
+    def _open(self, access: int, inherit: bool, pid: int) -> int:
+        handle = self.opens.pop(0) if len(self.opens) > 1 else self.opens[0]
+        set_last_error(5 if not handle else 0)
+        return handle
+
+    def _close(self, handle: int) -> int:
+        self.closed += 1
+        return 1
+
+    def _times(self, handle: int, created: object, *others: object) -> int:
+        into = created._obj  # type: ignore[attr-defined]
+        into.dwLowDateTime, into.dwHighDateTime = self.created & 0xFFFF_FFFF, self.created >> 32
+        return 1
+
+    def _wait(self, handle: int, timeout: int) -> int:
+        return 0 if self.ended else 258
+
+    def _read(self, handle: int, address: int, into: int, size: int, count: object) -> int:
+        """As Windows does: all, or ERROR_PARTIAL_COPY with nothing."""
+        self.reads += 1
+        numbers = range(address // PAGE, (address + size - 1) // PAGE + 1)
+        if self.ended or any(number not in self.pages for number in numbers):
+            set_last_error(self.code)
+            return 0
+        whole = b"".join(self.pages[number] for number in numbers)
+        ctypes.memmove(into, whole[address % PAGE : address % PAGE + size], size)
+        count._obj.value = size  # type: ignore[attr-defined]
+        return 1
+
+    def _call(self, name: str):  # type: ignore[no-untyped-def]
+        def call(handle: int) -> int:
+            self.calls.append(name)
+            return 0
+
+        return call
+
+
+@pytest.fixture
+def kernel(monkeypatch: pytest.MonkeyPatch) -> Kernel:
+    return Kernel(monkeypatch)
+
+
+# Reading -------------------------------------------------------------------------------------------------------
+
+
+def test_a_read_ends_before_the_first_page_that_cannot_be_read(kernel: Kernel) -> None:
+    kernel.pages = {number: bytes([number]) * PAGE for number in range(1, 40)}
+    space = AddressSpace(99, 77)
+    for start, size, expected in (
+        (PAGE, 39 * PAGE, 39 * PAGE),
+        (PAGE, 64 * PAGE, 39 * PAGE),
+        (PAGE + 100, 64 * PAGE, 39 * PAGE - 100),
+        (39 * PAGE + 4095, 5000, 1),
+        (40 * PAGE, PAGE, 0),
+    ):
+        found = space.read_bytes(start, size)
+        assert len(found) == expected, (start, size)
+        assert found == b"".join(kernel.pages.values())[start - PAGE : start - PAGE + expected]
+
+
+def test_few_calls_find_the_end(kernel: Kernel) -> None:
+    kernel.pages = {number: bytes(PAGE) for number in range(200)}
+    assert AddressSpace(99, 77).read(0, memoryview(bytearray(256 * PAGE))) == 200 * PAGE
+    assert kernel.reads <= 16
+
+
+def test_a_process_that_ends_and_one_that_is_protected(kernel: Kernel) -> None:
+    space = AddressSpace(99, 77)
+    kernel.code = 5
+    with pytest.raises(Denied):
+        space.read_bytes(PAGE, 10)
+    kernel.ended = True
+    with pytest.raises(Gone):
+        space.read_bytes(PAGE, 10)
+
+
+def test_guards_and_reservations_are_not_read(kernel: Kernel) -> None:
+    space = AddressSpace(99, 77)
+    common = (0, PAGE, "rw-p", 0, "", 0, None)
+    assert list(space.resident(Region(*common, guard=True))) == []
+    assert list(space.resident(Region(*common, state="reserved"))) == []
+    assert list(space.resident(Region(*common))) == [(0, PAGE)]
+
+
+def test_of_files_from_servers_only_what_is_in_memory(kernel: Kernel, monkeypatch: pytest.MonkeyPatch) -> None:
+    def answer(process: int, pages: object, size: int) -> int:
+        for index, page in enumerate(pages._obj):  # type: ignore[attr-defined]
+            page.VirtualAttributes = index % 3 != 2
+        return 1
+
+    monkeypatch.setitem(vars(memory.psapi), "QueryWorkingSetEx", answer)
+    region = Region(0, 6 * PAGE, "r--p", 0, "", 0, "\\\\server\\x.dll", served_by="network", kind="image")
+    assert list(AddressSpace(99, 77).resident(region)) == [(0, 2 * PAGE), (3 * PAGE, 5 * PAGE)]
+
+
+# Identity ------------------------------------------------------------------------------------------------------
+
+
+def held(kernel: Kernel, key=KEY, privileges: Privileges | None = None) -> Iterator[int]:  # type: ignore[no-untyped-def]
+    with identity.hold(BOOT, privileges or Privileges(), key, 0, "a test") as handle:  # type: ignore[arg-type]
+        yield handle
+
+
+def test_a_handle_is_compared_and_closed(kernel: Kernel) -> None:
+    assert list(held(kernel)) == [99] and kernel.closed == 1
+    kernel.created += 1
+    with pytest.raises(Mismatch):
+        list(held(kernel))
+    kernel.created, kernel.ended = 4711, True
+    with pytest.raises(Gone):
+        list(held(kernel))
+    assert kernel.closed == 3
+    with pytest.raises(Mismatch, match="another boot"):
+        list(held(kernel, Boot("there", 0).key(77, 4711)))
+
+
+def test_the_debug_privilege_is_for_what_cannot_be_opened_without(kernel: Kernel) -> None:
+    privileges = Privileges()
+    list(held(kernel, privileges=privileges))
+    assert privileges.raised == []
+    kernel.opens = [0, 98]
+    assert list(held(kernel, privileges=privileges)) == [98]
+    assert privileges.raised == [("SeDebugPrivilege",)]
+    kernel.opens = [0, 0]
+    with pytest.raises(Denied):
+        list(held(kernel, privileges=privileges))
+
+
+# Standing still ------------------------------------------------------------------------------------------------
+
+
+@contextmanager
+def without_threads(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    monkeypatch.setattr(still, "_entries", lambda pid: [])
+    yield
+
+
+def missing(*arguments: object) -> int:
+    raise Unsupported("there is no such function here")
+
+
+def test_suspended_by_counting_where_there_is_no_object(kernel: Kernel, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(vars(control.ntdll), "NtCreateProcessStateChange", missing)
+    frozen = still.freeze(BOOT, Privileges(), KEY)  # type: ignore[arg-type]
+    with without_threads(monkeypatch), pytest.raises(ValueError, match="inside"), frozen:
+        assert kernel.calls == ["suspend"]
+        raise ValueError("inside")
+    assert kernel.calls == ["suspend", "resume"]
+
+
+def test_suspended_by_an_object_that_ends_with_us(kernel: Kernel, monkeypatch: pytest.MonkeyPatch) -> None:
+    changes: list[int] = []
+
+    def create(into: object, *arguments: object) -> int:
+        into._obj.value = 55  # type: ignore[attr-defined]
+        return 0
+
+    def change(handle: int, process: int, state: int, *arguments: object) -> int:
+        changes.append(state)
+        return 0
+
+    monkeypatch.setitem(vars(control.ntdll), "NtCreateProcessStateChange", create)
+    monkeypatch.setitem(vars(control.ntdll), "NtChangeProcessState", change)
+    with without_threads(monkeypatch), still.freeze(BOOT, Privileges(), KEY):  # type: ignore[arg-type]
+        assert changes == [0]
+    assert changes == [0, 1] and kernel.calls == [] and kernel.closed == 2
+
+
+def test_a_snapshot_is_read_while_the_process_runs_on(kernel: Kernel, monkeypatch: pytest.MonkeyPatch) -> None:
+    freed: list[int] = []
+
+    def capture(process: int, flags: int, context: int, into: object) -> int:
+        assert kernel.calls == ["suspend"] and flags == snapshots.PSS_CAPTURE_VA_CLONE
+        into._obj.value = 500  # type: ignore[attr-defined]
+        return 0
+
+    def query(snapshot: int, kind: int, into: object, size: int) -> int:
+        into._obj.VaCloneHandle = 501  # type: ignore[attr-defined]
+        return 0
+
+    monkeypatch.setitem(vars(control.ntdll), "NtCreateProcessStateChange", missing)
+    monkeypatch.setitem(vars(snapshots.kernel32), "PssCaptureSnapshot", capture)
+    monkeypatch.setitem(vars(snapshots.kernel32), "PssQuerySnapshot", query)
+    monkeypatch.setitem(vars(snapshots.kernel32), "GetCurrentProcess", lambda: -1)
+    monkeypatch.setitem(vars(snapshots.kernel32), "PssFreeSnapshot", lambda ours, one: freed.append(one))
+    monkeypatch.setattr(still, "read_regions", lambda clone: (Region(clone, clone + 1, "r--p", 0, "", 0, None),))
+    kernel.pages = {1: b"x" * PAGE}
+    with without_threads(monkeypatch), still.snapshot(BOOT, Privileges(), KEY) as copy:  # type: ignore[arg-type]
+        assert kernel.calls == ["suspend", "resume"], "it runs on while its copy is read"
+        assert copy.regions[0].start == 501
+        assert copy.space.read_bytes(PAGE, 4) == b"xxxx"
+        assert "PssCaptureSnapshot" in copy.space.method
+    assert freed == [500]
+    monkeypatch.setitem(vars(snapshots.kernel32), "PssCaptureSnapshot", missing)
+    with without_threads(monkeypatch), pytest.raises(Unsupported), still.snapshot(BOOT, Privileges(), KEY):  # type: ignore[arg-type]
+        pass
+    assert kernel.calls == ["suspend", "resume"] * 2
