@@ -51,7 +51,7 @@ def judge(
 
 def _other(path: str, content: Content, trust: Trust, catalogs: Mapping[str, bytes] | None) -> Signature:
     appended = verify_appended(content, trust)
-    parts = (appended,) if appended else ()
+    parts: tuple[SignedPart, ...] = (appended,) if appended else ()
     if catalogs:
         from hostscope.binaries.authenticode import verify_listed
 
