@@ -1,4 +1,4 @@
-"""Dumps on Windows beside a plain loop of ReadProcessMemory; in Wine: scripts/wine-python -m tests.bench.windows_memory."""
+"""Dumps on Windows beside a plain loop of ReadProcessMemory: scripts/wine-python -m tests.bench.windows_memory."""
 
 import ctypes
 import os
