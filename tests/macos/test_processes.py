@@ -442,3 +442,24 @@ def make_bundle(folder: Path) -> Path:
     info = {"CFBundleIdentifier": "com.example.some", "CFBundleName": "Some", "LSUIElement": "1"}
     (contents / "Info.plist").write_bytes(plistlib.dumps(info, fmt=plistlib.FMT_BINARY))
     return contents / "MacOS" / "Some"
+
+
+def test_sockets_of_one_process(darwin: Darwin, processes: Processes) -> None:
+    import ctypes
+
+    from hostscope.platforms.macos.native import descriptors
+
+    info = descriptors.socket_info()
+    info.soi_family, info.soi_kind, info.soi_protocol, info.soi_type, info.soi_so = 2, 2, 6, 1, 0x1234
+    info.soi_proto.pri_tcp.tcpsi_ini.insi_vflag, info.soi_proto.pri_tcp.tcpsi_ini.insi_lport = 1, 0x5000
+    info.soi_proto.pri_tcp.tcpsi_state = 1
+    darwin.add(5, fds=[{"fd": 9, "type": 2, "socket": ctypes.addressof(info)}])
+    darwin.add(6, fds=[{"fd": 3, "type": 2, "socket": ctypes.addressof(info)}])
+    found = processes.detail(processes.read(5, ALL).key, frozenset({"sockets"}))
+    assert found.sockets is not None
+    (socket,) = found.sockets
+    assert (socket.protocol, socket.state, socket.local.port if socket.local else 0) == ("tcp", "listen", 80)
+    assert [(owner.key.pid, owner.name, owner.fd) for owner in socket.owners or ()] == [(5, "program", 9)]
+    darwin.fail("PIDINFO", errnos.EPERM, pid=5, detail=libproc.PROC_PIDLISTFDS)
+    refused = processes.detail(found.sockets[0].owners[0].key, frozenset({"sockets"}))  # type: ignore[index]
+    assert refused.sockets is None and refused.gaps[0].reason is Reason.DENIED

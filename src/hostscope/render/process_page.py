@@ -9,6 +9,7 @@ from hostscope.model.gap import Gap
 from hostscope.model.inspection import ProcessInspection
 from hostscope.model.process import Account, Executable, Io, Process, UnixIds
 from hostscope.render.columns import render_command
+from hostscope.render.macos_facts import macos_facts
 from hostscope.render.page import Fact, describe, facts, grid, missing, section
 from hostscope.render.socket_columns import render_protocol
 from hostscope.render.table import PLAIN, Style
@@ -31,6 +32,7 @@ def render_process(inspection: ProcessInspection, style: Style = PLAIN) -> str:
         section("Capabilities", facts(_capabilities(process)), style),
         section("Namespaces", facts(_namespaces(process)), style),
         section("Windows", facts(windows_facts(process)), style),
+        section("macOS", facts(macos_facts(process)), style),
         section("Container and service", facts(_isolation(inspection)), style),
         section("Resources", facts(_resources(process)), style),
         *(section(title, lines(inspection), style) for title, lines in HOLDINGS.items()),
@@ -223,8 +225,9 @@ def _resources(process: Process) -> Iterable[Fact]:
 def _io(io: Io) -> Iterator[Fact]:
     """What reached storage; where that is not counted, what calls read and wrote."""
     if io.read_bytes is not None and io.written_bytes is not None:
-        yield "storage", f"read {render_bytes(io.read_bytes)}, written {render_bytes(io.written_bytes)}"
-    else:
+        sizes = {"read": io.read_bytes, "written": io.written_bytes}
+        yield "storage", ", ".join(f"{name} {render_bytes(size)}" for name, size in sizes.items() if size is not None)
+    elif io.read_call_bytes is not None and io.written_call_bytes is not None:
         yield "calls", f"read {render_bytes(io.read_call_bytes)}, wrote {render_bytes(io.written_call_bytes)}"
 
 

@@ -3,16 +3,21 @@
 import os
 import struct
 from collections.abc import Callable
+from functools import partial
 from typing import Any
+
+from msgspec.structs import replace
 
 from hostscope.errors import Unsupported
 from hostscope.model.detail import MemoryMap, OpenFile, ProcessDetail, Thread, Variable
 from hostscope.model.gap import Gap, Reason
-from hostscope.platforms.macos import translate
-from hostscope.platforms.macos.clock import Boot
+from hostscope.model.key import ProcessKey
+from hostscope.model.socket import FAMILIES, Socket, SocketRequest
+from hostscope.platforms.macos import process_list, translate
 from hostscope.platforms.macos.native import errnos, libproc
 from hostscope.platforms.macos.parse_detail import parse_pipe, parse_region, parse_thread, parse_vnode
 from hostscope.platforms.macos.questions import Questions
+from hostscope.platforms.tally import Tally
 
 FDS, THREADS = libproc.PROC_PIDLISTFDS, libproc.PROC_PIDLISTTHREADS
 KINDS = {
@@ -35,18 +40,17 @@ OTHER_NAMES = {
 MOST_REGIONS = 1 << 17
 
 
-def read_detail(pid: int, parts: frozenset[str], boot: Boot) -> ProcessDetail:
+def read_detail(key: ProcessKey, parts: frozenset[str]) -> ProcessDetail:
     """The asked parts; one that is refused is None with its gap."""
     gaps: list[Gap] = []
     readers: dict[str, Callable[[int, list[Gap]], Any]] = {
         "open_files": _open_files,
         "maps": _maps,
-        "threads": lambda pid, gaps: _threads(pid, boot),
+        "threads": _threads,
+        "sockets": partial(_sockets, key),
         "environment": _environment,
     }
-    found = {part: _part(part, reader, pid, gaps) for part, reader in readers.items() if part in parts}
-    if "sockets" in parts:
-        gaps.append(Gap("sockets", Reason.UNSUPPORTED, "hostscope net PID tells them"))
+    found = {part: _part(part, reader, key.pid, gaps) for part, reader in readers.items() if part in parts}
     return ProcessDetail(**found, gaps=tuple(gaps))
 
 
@@ -83,7 +87,7 @@ def _open_file(pid: int, fd: int, kind: int) -> OpenFile | None:
     return OpenFile(fd, KINDS.get(kind, "other"), OTHER_NAMES.get(kind, f"type {kind}"), None, None, None)
 
 
-def _threads(pid: int, boot: Boot) -> tuple[Thread, ...]:
+def _threads(pid: int, gaps: list[Gap]) -> tuple[Thread, ...]:
     """Handles are addresses in the process; the kernel tells neither number nor start by this call."""
     raw, _ = libproc.read_list(pid, THREADS, 8)
     question = libproc.Question(libproc.PROC_PIDTHREADINFO, libproc.proc_threadinfo)
@@ -94,6 +98,22 @@ def _threads(pid: int, boot: Boot) -> tuple[Thread, ...]:
         except OSError as failed:
             if failed.errno != errnos.ESRCH:
                 raise
+    return tuple(found)
+
+
+def _sockets(key: ProcessKey, pid: int, gaps: list[Gap]) -> tuple[Socket, ...] | None:
+    """One for each socket, with this holder and its lowest descriptor only."""
+    from hostscope.platforms.macos.names import Accounts
+    from hostscope.platforms.macos.owners import Owner
+    from hostscope.platforms.macos.sockets import Sockets
+
+    tally, only = Tally(), {pid: Owner(key, process_list.read_one(pid).name)}
+    rows = Sockets(lambda: only, Accounts().user).sweep(SocketRequest(families=FAMILIES), tally)
+    held = [(holder.fd or 0, row, holder) for row in rows for holder in row.owners or ()]
+    found = [replace(row, owners=(holder,)) for _, row, holder in sorted(held, key=lambda one: one[0])]
+    if tally.denied or tally.failed:
+        gaps.append(Gap("sockets", Reason.DENIED if tally.denied else Reason.UNAVAILABLE, translate.ROOT_HINT))
+        return None
     return tuple(found)
 
 

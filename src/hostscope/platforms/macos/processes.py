@@ -119,7 +119,7 @@ class Processes:
 
         self._check(key)
         with self._privileges.using(READ_OTHERS, f"read process {key.pid}"):
-            found = read_detail(key.pid, parts, self._boot)
+            found = read_detail(key, parts)
         self._check(key)
         return found
 
