@@ -463,3 +463,14 @@ def test_sockets_of_one_process(darwin: Darwin, processes: Processes) -> None:
     darwin.fail("PIDINFO", errnos.EPERM, pid=5, detail=libproc.PROC_PIDLISTFDS)
     refused = processes.detail(found.sockets[0].owners[0].key, frozenset({"sockets"}))  # type: ignore[index]
     assert refused.sockets is None and refused.gaps[0].reason is Reason.DENIED
+
+
+def test_ten_thousand(darwin: Darwin, processes: Processes) -> None:
+    """All of them, each asked once and looked at twice; what it costs is measured in tests/bench/macos.py."""
+    for pid in range(1, 10_001):
+        darwin.add(pid, path=b"/bin/p%d" % (pid % 9))
+    rows, tally = swept(processes, ProcessRequest())
+    assert len(rows) == tally.seen == 10_000 and not tally.vanished and not tally.failed
+    assert darwin.calls("PIDINFO", libproc.PROC_PIDTASKALLINFO) == 20_000
+    assert darwin.calls("PIDPATH") == darwin.calls("SYSCTL", 49) == 10_000
+    assert darwin.calls("SYSCTL", 14) == 2

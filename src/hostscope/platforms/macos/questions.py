@@ -12,10 +12,7 @@ from hostscope.platforms.macos.native.csops import (
 )
 from hostscope.platforms.macos.parse_signing import parse_entitlements, parse_string
 
-_COALITION_BYTES, _UNIQUE_AT = 40, 16
 _DESCRIPTOR_BYTES = 8
-RESOURCE = 0
-"""Type of coalition."""
 
 
 class Questions:
