@@ -123,30 +123,8 @@ def sign(
 ) -> bytes:
     """A signed message in DER; detached unless `attached` names the type of the content it holds."""
     content_type = attached or "data"
-    signed = [
-        cms.CMSAttribute({"type": "content_type", "values": [content_type]}),
-        cms.CMSAttribute({"type": "message_digest", "values": [hashlib.sha256(content).digest()]}),
-        *(cms.CMSAttribute({"type": name, "values": values}) for name, values in attributes),
-    ]
-    if at:
-        signed.append(cms.CMSAttribute({"type": "signing_time", "values": [cms.Time({"utc_time": core.UTCTime(at)})]}))
-    signed_attributes = cms.CMSAttributes(signed)
-    signature = signer.key.sign(signed_attributes.dump(), padding.PKCS1v15(), hashes.SHA256())
-    leaf = asn1_x509.Certificate.load(signer.der)
-    info: dict[str, Any] = {
-        "version": "v1",
-        "sid": cms.SignerIdentifier(
-            {
-                "issuer_and_serial_number": cms.IssuerAndSerialNumber(
-                    {"issuer": leaf.issuer, "serial_number": leaf.serial_number}
-                )
-            }
-        ),
-        "digest_algorithm": algos.DigestAlgorithm({"algorithm": "sha256"}),
-        "signed_attrs": signed_attributes,
-        "signature_algorithm": algos.SignedDigestAlgorithm({"algorithm": "rsassa_pkcs1v15"}),
-        "signature": signature,
-    }
+    info = signer_info(content, signer, attributes, at, content_type)
+    signature = info["signature"]
     if stamp:
         token = time_stamp(signature, *stamp)
         values = [cms.ContentInfo.load(token)]
@@ -162,6 +140,40 @@ def sign(
         }
     )
     return bytes(cms.ContentInfo({"content_type": "signed_data", "content": data}).dump())
+
+
+def signer_info(
+    content: bytes,
+    signer: Identity,
+    attributes: tuple[tuple[str, Any], ...] = (),
+    at: datetime | None = NOW,
+    content_type: str = "data",
+) -> dict[str, Any]:
+    """The fields of a SignerInfo over a content."""
+    signed = [
+        cms.CMSAttribute({"type": "content_type", "values": [content_type]}),
+        cms.CMSAttribute({"type": "message_digest", "values": [hashlib.sha256(content).digest()]}),
+        *(cms.CMSAttribute({"type": name, "values": values}) for name, values in attributes),
+    ]
+    if at:
+        signed.append(cms.CMSAttribute({"type": "signing_time", "values": [cms.Time({"utc_time": core.UTCTime(at)})]}))
+    signed_attributes = cms.CMSAttributes(signed)
+    signature = signer.key.sign(signed_attributes.dump(), padding.PKCS1v15(), hashes.SHA256())
+    leaf = asn1_x509.Certificate.load(signer.der)
+    return {
+        "version": "v1",
+        "sid": cms.SignerIdentifier(
+            {
+                "issuer_and_serial_number": cms.IssuerAndSerialNumber(
+                    {"issuer": leaf.issuer, "serial_number": leaf.serial_number}
+                )
+            }
+        ),
+        "digest_algorithm": algos.DigestAlgorithm({"algorithm": "sha256"}),
+        "signed_attrs": signed_attributes,
+        "signature_algorithm": algos.SignedDigestAlgorithm({"algorithm": "rsassa_pkcs1v15"}),
+        "signature": signature,
+    }
 
 
 def time_stamp(signature: bytes, authority: Identity, at: datetime) -> bytes:

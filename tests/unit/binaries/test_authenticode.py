@@ -2,12 +2,12 @@
 
 import hashlib
 import struct
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
-from asn1crypto import core
+from asn1crypto import cms, core, parser
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
 from hostscope.binaries.content import Held
@@ -18,7 +18,7 @@ from hostscope.model.signature import Signature, Timestamp
 
 from .macho_builder import tlv
 from .pe_builder import OSSLSIGNCODE, accepted, image, sign
-from .pki import NOW, issue, pki, plain
+from .pki import NOW, issue, pki, plain, signer_info
 
 needs_signer = pytest.mark.skipif(OSSLSIGNCODE is None, reason="osslsigncode is not installed")
 
@@ -98,6 +98,55 @@ def test_a_time_stamp_of_an_authority_outlives_the_certificate(tmp_path: Path) -
     assert found.signed_at_ns == int(then.timestamp()) * 10**9
     assert found.parts[0].timestamp == Timestamp(found.signed_at_ns, "rfc3161", "Test Time Stamps")
     assert verdict(sign(tmp_path, image(), signer=old)).status == "untrusted"
+
+
+def inside(raw: bytes) -> list[bytes]:
+    """The encoded values in an encoded value."""
+    found, body = list[bytes](), parser.parse(raw)[4]
+    while body:
+        _, _, _, head, content, _ = parser.parse(body)
+        found.append(head + content)
+        body = body[len(head) + len(content) :]
+    return found
+
+
+def countersigned(raw: bytes, at: datetime, over: bytes | None = None) -> bytes:
+    """The old way (PKCS #9): an authority signs the signature, and says when in an attribute of its own.
+
+    Spliced in, because encoding what is signed anew might change it.
+    """
+    start, _ = table(raw)
+    (length,) = struct.unpack_from("<I", raw, start)
+    kind, wrapped = inside(raw[start + 8 : start + length])
+    version, algorithms, content, certificates, signers = inside(inside(wrapped)[0])
+    (signer,) = inside(signers)
+    signature = core.OctetString.load(inside(signer)[-1]).native
+    counter = cms.SignerInfo(signer_info(over or signature, plain().authority, at=at)).dump()
+    attribute = tlv(0x30, oid("1.2.840.113549.1.9.6") + tlv(0x31, counter))
+    signer = tlv(0x30, b"".join(inside(signer)) + tlv(0xA1, attribute))
+    certificates = tlv(0xA0, b"".join(inside(certificates)) + plain().authority.der)
+    signed = tlv(0x30, version + algorithms + content + certificates + tlv(0x31, signer))
+    body = tlv(0x30, kind + tlv(0xA0, signed))
+    entry = struct.pack("<IHH", len(body) + 8, 0x200, 2) + body
+    entry += bytes(-len(entry) % 8)
+    place = parse_pe(Held(raw)).entry_at
+    assert place
+    changed = bytearray(raw[:start] + entry)
+    struct.pack_into("<II", changed, place, start, len(entry))
+    return bytes(changed)
+
+
+@needs_signer
+def test_an_old_countersignature_outlives_the_certificate(tmp_path: Path) -> None:
+    old = issue("Old", plain().issuer, usage=ExtendedKeyUsageOID.CODE_SIGNING, days=(-20, -10))
+    raw, then = sign(tmp_path, image(), signer=old), NOW - timedelta(days=15)
+    found = verdict(countersigned(raw, then))
+    assert found.status == "valid", found
+    at_ns = int(then.timestamp()) * 10**9
+    assert found.parts[0].timestamp == Timestamp(at_ns, "countersignature", "Test Time Stamps")
+    assert verdict(countersigned(raw, NOW)).status == "untrusted", "too late"
+    other = verdict(countersigned(raw, then, over=b"another signature"))
+    assert (other.status, codes(other)) == ("invalid", {"timestamp"})
 
 
 @needs_signer
