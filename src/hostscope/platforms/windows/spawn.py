@@ -3,14 +3,13 @@
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
-from ctypes import byref, create_unicode_buffer, sizeof
 
 from hostscope.errors import NativeError, UsageError
 from hostscope.model.key import ProcessKey
 from hostscope.platforms.windows import translate
 from hostscope.platforms.windows.clock import Boot
 from hostscope.platforms.windows.native import control, threads
-from hostscope.platforms.windows.native.library import failed
+from hostscope.platforms.windows.native.library import SystemRefused
 
 ABANDONED = 1
 """Exit code of a program that was never let run."""
@@ -32,7 +31,8 @@ class Spawned:
         """Lets the program start; from now on it outlives us."""
         if not self._released:
             self._released = True
-            _limit(self._job, 0)
+            if self._job:
+                control.limit_job(self._job, 0)
             try:
                 threads.resume(self._thread)
             except OSError as refused:
@@ -77,31 +77,19 @@ def spawn(boot: Boot, argv: tuple[str, ...], spawned_keys: set[ProcessKey]) -> I
 
 
 def _create(argv: tuple[str, ...]) -> control.PROCESS_INFORMATION:
-    line = create_unicode_buffer(subprocess.list2cmdline(argv))
-    startup, made = control.STARTUPINFOW(cb=sizeof(control.STARTUPINFOW)), control.PROCESS_INFORMATION()
-    create, flags = control.kernel32.CreateProcessW, control.CREATE_SUSPENDED
-    if not create(None, line, None, None, True, flags, None, None, byref(startup), byref(made)):
-        refused = failed("CreateProcessW")
+    try:
+        return control.create_suspended(subprocess.list2cmdline(argv))
+    except SystemRefused as refused:
         if refused.winerror in _NOT_FOUND:
             raise UsageError(f"there is no program {argv[0]!r}") from refused
         raise NativeError("CreateProcessW", refused.winerror, refused.strerror or "") from refused
-    return made
 
 
 def _job(process: int) -> int | None:
     """A job that ends the program with us; None where it cannot be put into one."""
     job: int | None = control.kernel32.CreateJobObjectW(None, None)
-    if job and _limit(job, control.JOB_OBJECT_LIMIT_KILL_ON_JOB_CLOSE):
+    if job and control.limit_job(job, control.JOB_OBJECT_LIMIT_KILL_ON_JOB_CLOSE):
         if control.kernel32.AssignProcessToJobObject(job, process):
             return job
         control.kernel32.CloseHandle(job)
     return None
-
-
-def _limit(job: int | None, flags: int) -> bool:
-    if not job:
-        return False
-    limits = control.JOBOBJECT_EXTENDED_LIMIT_INFORMATION()
-    limits.BasicLimitInformation.LimitFlags = flags
-    kind = control.JobObjectExtendedLimitInformation
-    return bool(control.kernel32.SetInformationJobObject(job, kind, byref(limits), sizeof(limits)))

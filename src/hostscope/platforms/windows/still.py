@@ -9,7 +9,6 @@ import platform
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from ctypes import byref
 
 from hostscope.errors import Gone, Unsupported
 from hostscope.model.key import ProcessKey
@@ -21,8 +20,6 @@ from hostscope.platforms.windows.clock import Boot
 from hostscope.platforms.windows.identity import hold
 from hostscope.platforms.windows.memory import READ, read_regions
 from hostscope.platforms.windows.native import control, handles, snapshots, threads
-from hostscope.platforms.windows.native.library import failed_status
-from hostscope.platforms.windows.native.types import HANDLE
 from hostscope.platforms.windows.parse_context import FORMS, WOW64, ContextForm
 from hostscope.platforms.windows.parse_processes import ThreadEntry
 from hostscope.platforms.windows.process_list import read_processes
@@ -90,7 +87,7 @@ def _of(copy: int, pid: int, states: tuple[ThreadState, ...]) -> Snapshot:
 def _stopped(process: int, pid: int) -> Iterator[None]:
     """By an object that lets it run on with us, else by counting."""
     try:
-        change = _state_change(process)
+        change = control.begin_state_change(process)
     except (Unsupported, OSError):
         change = None
     try:
@@ -119,20 +116,12 @@ def _let_run(process: int) -> None:
             raise
 
 
-def _state_change(process: int) -> int:
-    found = HANDLE()
-    status = control.ntdll.NtCreateProcessStateChange(
-        byref(found), control.PROCESS_STATE_CHANGE_ALL_ACCESS, None, process, 0
-    )
-    if status < 0:
-        raise failed_status("NtCreateProcessStateChange", status)
-    return found.value or 0
-
-
 def _change(change: int, process: int, state: int) -> None:
-    status = control.ntdll.NtChangeProcessState(change, process, state, None, 0, 0)
-    if status < 0 and not control.has_ended(process):
-        raise failed_status("NtChangeProcessState", status)
+    try:
+        control.change_state(change, process, state)
+    except OSError:
+        if not control.has_ended(process):
+            raise
 
 
 def _close(change: int | None) -> None:

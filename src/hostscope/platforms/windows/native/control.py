@@ -1,6 +1,6 @@
 """What acts on processes (kernel32, ntdll): ending, suspending, waiting; and what identifies one through its handle."""
 
-from ctypes import Structure, byref
+from ctypes import Structure, byref, create_unicode_buffer, sizeof
 
 from hostscope.platforms.windows.native.library import Library, failed, failed_status
 from hostscope.platforms.windows.native.types import (
@@ -205,3 +205,46 @@ def terminate(process: int, code: int) -> None:
     """Ends a process. Raises OSError."""
     if not kernel32.TerminateProcess(process, code):
         raise failed("TerminateProcess")
+
+
+def begin_state_change(process: int) -> int:
+    """An object by which a process can be suspended, until its handle is closed.
+
+    Raises:
+        Unsupported: Windows before 11. OSError
+    """
+    found = HANDLE()
+    access = PROCESS_STATE_CHANGE_ALL_ACCESS
+    status = ntdll.NtCreateProcessStateChange(byref(found), access, None, process, 0)
+    if status < 0:
+        raise failed_status("NtCreateProcessStateChange", status)
+    return found.value or 0
+
+
+def change_state(change: int, process: int, state: int) -> None:
+    """Suspends or resumes the process of such an object. Raises OSError."""
+    status = ntdll.NtChangeProcessState(change, process, state, None, 0, 0)
+    if status < 0:
+        raise failed_status("NtChangeProcessState", status)
+
+
+def create_suspended(line: str) -> PROCESS_INFORMATION:
+    """Starts a program by its command line, before its first instruction; the handles are the caller's.
+
+    Raises:
+        SystemRefused
+    """
+    text = create_unicode_buffer(line)
+    startup, made = STARTUPINFOW(cb=sizeof(STARTUPINFOW)), PROCESS_INFORMATION()
+    create = kernel32.CreateProcessW
+    if not create(None, text, None, None, True, CREATE_SUSPENDED, None, None, byref(startup), byref(made)):
+        raise failed("CreateProcessW")
+    return made
+
+
+def limit_job(job: int, flags: int) -> bool:
+    """Sets what becomes of a job's processes; whether it could."""
+    limits = JOBOBJECT_EXTENDED_LIMIT_INFORMATION()
+    limits.BasicLimitInformation.LimitFlags = flags
+    size = sizeof(limits)
+    return bool(kernel32.SetInformationJobObject(job, JobObjectExtendedLimitInformation, byref(limits), size))
