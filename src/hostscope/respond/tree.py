@@ -116,7 +116,11 @@ class Gathering:
         known = {key.pid: key for key in self.subjects if key not in self.failed}
         ours = [row for row in rows if row.key.pid in known and known[row.key.pid].same(row.key)]
         still = STILL | {"disk-sleep"} if late else STILL
-        return all(self._state(row, known[row.key.pid]) in still for row in ours)
+        return all(self._is_still(row, known[row.key.pid], still) for row in ours)
+
+    def _is_still(self, row: Process, key: ProcessKey, still: frozenset[str]) -> bool:
+        """Where the system tells no states, that it took our telling has to do."""
+        return (row.state is None and key in self.stopped) or self._state(row, key) in still
 
     def _state(self, row: Process, key: ProcessKey) -> str | None:
         return state_of(self._host, self._control, key, row.state)
