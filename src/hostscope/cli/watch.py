@@ -31,6 +31,7 @@ Kinds: {", ".join(KINDS)}; on Windows {", ".join(KINDS_OF["windows"])}.
   credentials          users, groups and sessions; with --capabilities also capabilities
   ptrace, module       who traces whom; kernel modules that are loaded
   image, thread        programs and libraries that are loaded; threads that begin and end (Windows)
+  security             settings of Defender, UAC and LSA protection that are changed (Windows)
   socket               TCP, SCTP and DCCP: connect, accept, listen, close. An accepted connection is told of when it
                        is made, with the process that listens
 A target is a pid, a key, :PORT, or a name, also of processes that come later; all that they start is shown with them.
@@ -38,7 +39,7 @@ A target is a pid, a key, :PORT, or a name, also of processes that come later; a
 \b
 As root events come from the kernel (--method ring-buffer, else proc-connector), and none is lost without a LOST line.
 Others see what differs between two looks (--method polling). On Windows events come from a tracing session
-(--method etw), which takes an administrator.
+(--method etw), which takes an administrator; security settings are told of whatever the method.
 
 \b
 Examples: hostscope watch

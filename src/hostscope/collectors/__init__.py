@@ -23,6 +23,7 @@ PARTS: dict[str, str] = {
     "capture_files": "capture files, one after the other, and the last packets in memory",
     "analysis": "what a dump tells",
     "events": "what happens to processes",
+    "joined_events": "two streams of events as one",
     "lifecycle": "what changed between two looks",
     "bundles": "signed bundles of macOS in a folder",
     "open_file": "a file of this host, read in place",

@@ -7,11 +7,13 @@ from collections.abc import Callable, Iterator
 from msgspec.structs import replace
 
 from hostscope.collectors import lifecycle
+from hostscope.collectors.joined_events import joined
 from hostscope.errors import Denied, Unsupported, UsageError
 from hostscope.model.answer import Answer
 from hostscope.model.event import (
     EVERYTHING,
     SCHEMAS,
+    SETTINGS,
     Body,
     CoverageChange,
     Event,
@@ -21,6 +23,7 @@ from hostscope.model.event import (
     ProcessExec,
     ProcessStart,
     PtraceAttach,
+    SecurityChange,
     kinds_of,
 )
 from hostscope.model.key import ProcessKey
@@ -52,11 +55,35 @@ def collect(
     if EVERYTHING in request.kinds:
         request = replace(request, kinds=frozenset(kinds_of(host.name)))
     tally = Tally()
-    events = _events(host, request, stop, tally)
+    events = _all(host, request, stop, tally)
     if keys or names:
         followed = Followed(keys, names)
         events = (event for event in events if followed.admits(event))
     return Answer(events, tally.coverage)
+
+
+def _all(host: Host, request: EventRequest, stop: threading.Event, tally: Tally) -> Iterator[Event]:
+    """Settings have a source of their own, so that they are seen whatever the method for processes is."""
+    settings, others = request.kinds & SETTINGS & set(kinds_of(host.name)), request.kinds - SETTINGS
+    if not settings or not others:
+        return _events(host, request, stop, tally)
+    apart = Tally()
+    beside = _settings(host, replace(request, kinds=settings, method=None, capabilities=False), stop, apart, tally)
+    main = _events(host, replace(request, kinds=request.kinds - settings), stop, tally)
+    tally.notes += apart.notes
+    tally.hidden = tally.hidden or apart.hidden
+    return joined(main, beside, stop, tally) if beside else main
+
+
+def _settings(
+    host: Host, request: EventRequest, stop: threading.Event, tally: Tally, told: Tally
+) -> Iterator[Event] | None:
+    try:
+        return host.events.watch(request, stop, tally)
+    except (Denied, Unsupported) as failed:
+        told.hidden = "some kinds of events cannot be watched"
+        told.note(f"{', '.join(sorted(request.kinds))} cannot be watched: {failed}")
+        return None
 
 
 def _events(host: Host, request: EventRequest, stop: threading.Event, tally: Tally) -> Iterator[Event]:
@@ -141,7 +168,7 @@ class Followed:
     def admits(self, event: Event) -> bool:
         """Whether an event is of a followed process; takes in its children."""
         body, key = event.body, event.key
-        if isinstance(body, (Loss, CoverageChange)):
+        if isinstance(body, (Loss, CoverageChange, SecurityChange)):
             return True
         if key is not None and key in self._keys:
             return True

@@ -207,6 +207,18 @@ class MemoryChange(Struct, frozen=True, tag="memory"):
     """``w-to-x executable-anonymous writable-executable``."""
 
 
+class SecurityChange(Struct, frozen=True, tag="security"):
+    """A setting that protects the host was changed (Windows); `Event.at_ns` is when that was seen."""
+
+    key: str
+    """Of the registry."""
+    value: str
+    before: str | None
+    """None: there was none."""
+    after: str | None
+    """None: it was removed."""
+
+
 Body = (
     Loss
     | CoverageChange
@@ -223,11 +235,14 @@ Body = (
     | ImageLoad
     | ThreadChange
     | MemoryChange
+    | SecurityChange
 )
 
 
 KINDS = ("start", "exec", "exit", "credentials", "ptrace", "module", "socket")
-KINDS_OF = {"windows": ("start", "exec", "exit", "image", "thread")}
+KINDS_OF = {"windows": ("start", "exec", "exit", "image", "thread", "security")}
+SETTINGS = frozenset({"security"})
+"""Kinds that tell of the host and not of processes: they have a source of their own, beside whatever method."""
 EVERYTHING = "all"
 
 
@@ -252,6 +267,7 @@ SCHEMAS: dict[type, str] = {
     ImageLoad: "hostscope.image_load/1",
     ThreadChange: "hostscope.thread_change/1",
     MemoryChange: "hostscope.memory_change/1",
+    SecurityChange: "hostscope.security_change/1",
 }
 """Of each body."""
 
@@ -266,7 +282,7 @@ class EventRequest(Struct, frozen=True):
     buffer_bytes: int | None = None
     """Room for events that nobody took yet: a power of two; None is the system's default."""
     method: str | None = None
-    """Linux: ``ring-buffer``, ``proc-connector`` or ``polling``; Windows: ``etw`` or ``polling``."""
+    """``polling``, or Linux: ``ring-buffer proc-connector``; Windows: ``etw registry``; macOS: ``eslogger kqueue``."""
     interval_s: float = 1.0
     """Between two looks, where polling is the method."""
 

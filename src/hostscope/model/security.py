@@ -62,20 +62,6 @@ class Defender(Struct, frozen=True, gc=False):
     """Paths, extensions and processes that it is told to leave alone."""
 
 
-class SecurityChange(Struct, frozen=True, gc=False):
-    """A security setting that was changed while it was watched (Windows)."""
-
-    at_ns: int
-    """When it was seen."""
-    key: str
-    """Of the registry."""
-    value: str
-    before: str | None
-    """None: there was none."""
-    after: str | None
-    """None: it was removed."""
-
-
 class HostSecurity(Struct, frozen=True):
     """What holds for every process of the host."""
 

@@ -19,6 +19,7 @@ from hostscope.model.event import (
     ProcessExit,
     ProcessStart,
     PtraceAttach,
+    SecurityChange,
     ServiceChange,
     SocketEvent,
     SystemCall,
@@ -164,6 +165,11 @@ def _memory(event: Event, body: MemoryChange) -> str:
     return _line(event, body.what, body.name, f"{where}  {change}{_remarks(body.flags)}")
 
 
+def _security(event: Event, body: SecurityChange) -> str:
+    before, after = ("(not set)" if value is None else value for value in (body.before, body.after))
+    return f"{'security':<11} {body.key}\\{body.value}: {before} -> {after}"
+
+
 def _remarks(flags: tuple[str, ...]) -> str:
     return f"  [{', '.join(flags)}]" if flags else ""
 
@@ -197,4 +203,5 @@ _BODIES: dict[type, Callable[[Event, Any], str]] = {
     ImageLoad: _image,
     ThreadChange: _thread,
     MemoryChange: _memory,
+    SecurityChange: _security,
 }

@@ -4,7 +4,8 @@ import threading
 from collections.abc import Callable, Iterator
 
 from hostscope.errors import HostError
-from hostscope.model.security import Antivirus, Defender, SecurityChange
+from hostscope.model.event import SecurityChange
+from hostscope.model.security import Antivirus, Defender
 from hostscope.platforms.windows import registry
 from hostscope.platforms.windows.clock import filetime_ns
 from hostscope.platforms.windows.native import wscapi
@@ -37,6 +38,7 @@ WATCHED: dict[str, tuple[str, ...]] = {
     f"{SERVICES}\\WinDefend": ("Start", "LaunchProtected", "ImagePath"),
     r"HKLM\SYSTEM\CurrentControlSet\Control\Lsa": ("RunAsPPL", "LsaCfgFlags"),
     r"HKLM\SOFTWARE\Microsoft\Windows\CurrentVersion\Policies\System": ("EnableLUA", "ConsentPromptBehaviorAdmin"),
+    **{f"{place}\\Exclusions\\{kind}": registry.EVERY for place in (DEFENDER, POLICIES) for kind in EXCLUSIONS},
 }  # fmt: skip
 """Values that malware switches protection off with, by key."""
 
@@ -106,9 +108,9 @@ def read_health() -> str | None:
     return None if found is None else HEALTH.get(found, f"health {found}")
 
 
-def watch_keys(stop: threading.Event) -> Iterator[SecurityChange]:
+def watch_keys(stop: threading.Event, refused: registry.Refused | None = None) -> Iterator[SecurityChange]:
     """Changes of the settings in `WATCHED` until `stop`; see `registry.watch_values`."""
-    return registry.watch_values(WATCHED, stop)
+    return registry.watch_values(WATCHED, stop, refused)
 
 
 def state_of(state: int) -> tuple[bool, bool]:

@@ -1,5 +1,6 @@
 """What happens to processes: from the kernel's provider of a tracing session of ours (ETW).
 
+Settings that protect the host are watched in the registry, by themselves.
 Comparing lists (polling) is the last way and needs nothing of Windows: see `hostscope.collectors.events`.
 """
 
@@ -8,12 +9,13 @@ from collections.abc import Iterator
 from contextlib import ExitStack
 from itertools import chain
 
-from hostscope.errors import Error, UsageError
-from hostscope.model.event import Event, EventRequest, Loss, kinds_of
+from hostscope.errors import Denied, Error, UsageError
+from hostscope.model.event import SETTINGS, Event, EventRequest, Loss, kinds_of
 from hostscope.model.key import ProcessKey
 from hostscope.model.request import ProcessRequest
 from hostscope.platforms import base
 from hostscope.platforms.tally import Tally
+from hostscope.platforms.windows import antivirus, translate
 from hostscope.platforms.windows.clock import Boot, filetime_ns, read_boot
 from hostscope.platforms.windows.etw import EtwSession, Provider, open_session
 from hostscope.platforms.windows.event_bodies import Bodies
@@ -27,8 +29,8 @@ from hostscope.platforms.windows.parse_etw_process import (
     parse_process_event,
 )
 
-METHOD = "etw"
-METHODS = (METHOD,)
+METHOD, REGISTRY = "etw", "registry"
+METHODS = (METHOD, REGISTRY)
 KEYWORDS = {
     "start": KEYWORD_PROCESS,
     "exec": KEYWORD_PROCESS,
@@ -55,7 +57,7 @@ class Events:
         Needs: an administrator.
         """
         check(request)
-        events = self._stream(request, stop, tally)
+        events = _settings(stop, tally) if request.kinds == SETTINGS else self._stream(request, stop, tally)
         return chain((next(events),), events)
 
     def _stream(self, request: EventRequest, stop: threading.Event, tally: Tally) -> Iterator[Event]:
@@ -86,6 +88,25 @@ class Events:
         return process.argv if process.key.same(key) else None
 
 
+def _settings(stop: threading.Event, tally: Tally) -> Iterator[Event]:
+    """Changes of settings that protect the host. Raises `Denied` when every key is closed to us."""
+    closed: list[str] = []
+
+    def refused(key: str, failed: OSError) -> None:
+        closed.append(key)
+        tally.hidden = "some settings cannot be watched"
+        tally.note(f"{key} is not watched: {translate.error('the registry', failed)}")
+
+    tally.method = REGISTRY
+    changes = antivirus.watch_keys(stop, refused)
+    if len(closed) == len(antivirus.WATCHED):
+        raise Denied("the security settings: access denied", "their keys in the registry are closed to you")
+    numbering = Numbering(REGISTRY, tally)
+    yield numbering.coverage()
+    for change in changes:
+        yield numbering.event(Happening(0, None, change))
+
+
 def _follow(session: EtwSession, bodies: Bodies, numbering: Numbering, tally: Tally) -> Iterator[Event]:
     lost = 0
     for batch in session.batches():
@@ -112,3 +133,7 @@ def check(request: EventRequest) -> None:
         raise UsageError(f"there is no kind {', '.join(unknown)} here", f"kinds: {', '.join(known)}")
     if request.method is not None and request.method not in METHODS:
         raise UsageError(f"there is no method {request.method!r}", f"methods here: {', '.join(METHODS)}, polling")
+    if request.method == (METHOD if request.kinds <= SETTINGS else REGISTRY):
+        raise UsageError(f"{request.method} has no events of kind {', '.join(sorted(request.kinds))}")
+    if request.kinds & SETTINGS and request.kinds - SETTINGS:
+        raise UsageError("security is watched apart from other kinds")

@@ -2,11 +2,11 @@
 
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from typing import Any
 
-from hostscope.model.security import SecurityChange
+from hostscope.model.event import SecurityChange
 from hostscope.platforms.windows.native import registry as native
 from hostscope.platforms.windows.native.waiting import opened_event, wait_any
 from hostscope.platforms.windows.parse_registry import Value, from_wide, parse_value
@@ -15,6 +15,10 @@ WAIT_MS = 200
 """How soon a watch sees that it is to stop."""
 LOOK_S = 2.0
 """How often a watch looks without having been told."""
+EVERY: tuple[str, ...] = ()
+"""Instead of names: every value that a key has."""
+Refused = Callable[[str, OSError], None]
+"""Told of a key that cannot be watched, or not any more."""
 
 
 def read_values(key: str, names: tuple[str, ...]) -> dict[str, Value]:
@@ -72,36 +76,44 @@ def value_names(key: str) -> tuple[str, ...]:
         raise
 
 
-def watch_values(watched: Mapping[str, tuple[str, ...]], stop: threading.Event) -> Iterator[SecurityChange]:
-    """Changes of the named values of these keys until `stop`, from this call on.
+def watch_values(
+    watched: Mapping[str, tuple[str, ...]], stop: threading.Event, refused: Refused | None = None
+) -> Iterator[SecurityChange]:
+    """Changes of the named values of these keys (or `EVERY`) until `stop`, from this call on.
 
     A key that is not there yet is watched through the nearest one above it: making it is a change.
 
+    Args:
+        refused: told of keys that are closed to us; the others are watched. Without it one of them ends the watch.
+
     Raises:
-        SystemRefused: 5 when a key is closed to us.
+        SystemRefused: 5 when a key is closed to us, and nobody is told of it.
 
     Source: RegNotifyChangeKeyValue, and a look of our own every `LOOK_S`: Wine does not tell that a key was deleted.
     Races: the next change is asked for before the values are read, so none is missed; a value that changes twice in
     between shows the last change only.
     """
-    watching = _changes(watched, stop)
+    watching = _changes(watched, stop, refused)
     next(watching)  # the first is no change: it says that the watch has begun
     return watching
 
 
-def _changes(watched: Mapping[str, tuple[str, ...]], stop: threading.Event) -> Iterator[Any]:
+def _changes(watched: Mapping[str, tuple[str, ...]], stop: threading.Event, refused: Refused | None) -> Iterator[Any]:
     with ExitStack() as stack:
         found = [_Watched(key, names, stack.enter_context(opened_event())) for key, names in watched.items()]
         for one in found:
             stack.callback(one.close)
-            one.begin()
+        found = [one for one in found if one.tries(one.begin, refused) is not None]
         yield None
         looked_s = time.monotonic()
-        while not stop.is_set():
+        while found and not stop.is_set():
             place = wait_any([one.event for one in found], WAIT_MS)
             due = time.monotonic() - looked_s >= LOOK_S
-            for one in found if due else found[place : place + 1] if place is not None else ():
-                yield from one.changes()
+            for one in list(found) if due else found[place : place + 1] if place is not None else ():
+                changes = one.tries(one.changes, refused)
+                if changes is None:
+                    found.remove(one)
+                yield from changes or ()
             looked_s = time.monotonic() if due else looked_s
 
 
@@ -114,19 +126,32 @@ class _Watched:
         self._values: dict[str, str] = {}
         self._open = ExitStack()
 
-    def begin(self) -> None:
+    def tries(self, look: Callable[[], list[SecurityChange]], refused: Refused | None) -> list[SecurityChange] | None:
+        """What a look sees; None when the key is closed to us, which `refused` is told."""
+        try:
+            return look()
+        except OSError as failed:
+            if refused is None:
+                raise
+            refused(self._path, failed)
+            return None
+
+    def begin(self) -> list[SecurityChange]:
         """Asks for the first change, and then reads what there is."""
         self._ask()
         self._values = self._read()
+        return []
 
-    def changes(self) -> Iterator[SecurityChange]:
+    def changes(self) -> list[SecurityChange]:
         """What is different now."""
         self._ask()
         now, before = self._read(), self._values
-        self._values, at_ns = now, time.time_ns()
-        for name in self._names:
-            if now.get(name) != before.get(name):
-                yield SecurityChange(at_ns, self._path, name, before.get(name), now.get(name))
+        self._values = now
+        return [
+            SecurityChange(self._path, name, before.get(name), now.get(name))
+            for name in self._names or sorted(before.keys() | now.keys())
+            if now.get(name) != before.get(name)
+        ]
 
     def close(self) -> None:
         """Watches no more."""
@@ -138,7 +163,8 @@ class _Watched:
         native.notify(self._open.enter_context(_nearest(self._path)), self.event)
 
     def _read(self) -> dict[str, str]:
-        return {name: _shown(value) for name, value in read_values(self._path, self._names).items()}
+        names = self._names or value_names(self._path)
+        return {name: text for name in names if (text := _read_shown(self._path, name)) is not None}
 
 
 @contextmanager
@@ -156,6 +182,15 @@ def _nearest(path: str) -> Iterator[int]:
                     raise
                 path = above
         yield key
+
+
+def _read_shown(path: str, name: str) -> str | None:
+    """A value as text; one that is not what its type says must not blind the watch, for anybody may write such."""
+    try:
+        value = read_values(path, (name,)).get(name)
+    except ValueError as malformed:
+        return f"malformed ({malformed})"
+    return None if value is None else _shown(value)
 
 
 def _shown(value: Value) -> str:

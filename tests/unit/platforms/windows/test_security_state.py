@@ -8,14 +8,19 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from hostscope.errors import Denied, UsageError
+from hostscope.model.event import CoverageChange, Event, EventRequest, SecurityChange
 from hostscope.model.gap import Reason
 from hostscope.model.security import Antivirus, HostSecurity
+from hostscope.platforms.tally import Tally
 from hostscope.platforms.windows import antivirus, registry, security
+from hostscope.platforms.windows.events import Events
 from hostscope.platforms.windows.native import handles, waiting, wscapi
 from hostscope.platforms.windows.native import registry as native
 from hostscope.platforms.windows.native.library import SystemRefused
 from hostscope.platforms.windows.parse_registry import parse_value
 from hostscope.platforms.windows.security import CI_ENABLED, CI_TEST_SIGNING, LSA, UAC, Security
+from hostscope.render.events import render_event
 from tests.unit.platforms.windows.scripted import script
 from tests.unit.platforms.windows.scripted_security import CodeIntegrity, Registry
 
@@ -264,3 +269,66 @@ def test_a_key_that_is_closed_ends_a_watch_with_an_error(keys: Registry, monkeyp
 
 def test_the_record_has_every_field_on_every_system() -> None:
     assert HostSecurity().gaps == ()
+
+
+def watched(monkeypatch: pytest.MonkeyPatch, keys: Registry, change: Callable[[], object]) -> tuple[list[Event], Tally]:
+    notifier, stop, tally = Notifier(monkeypatch, keys), threading.Event(), Tally()
+    monkeypatch.setattr(registry, "LOOK_S", 0.0)
+
+    def step() -> int:
+        change()
+        stop.set()
+        return waiting.WAIT_TIMEOUT
+
+    notifier.steps = [step]
+    found = list(Events().watch(EventRequest(frozenset({"security"})), stop, tally))
+    assert notifier._events == 0
+    return found, tally
+
+
+def test_changes_are_events(keys: Registry, monkeypatch: pytest.MonkeyPatch) -> None:
+    def change() -> None:
+        keys.keys[LSA]["RunAsPPL"] = 0
+        keys.keys[f"{DEFENDER}\\Exclusions\\Paths"]["C:\\Users\\Public"] = 0
+        del keys.keys[f"{DEFENDER}\\Exclusions\\Paths"]["C:\\Temp"]
+
+    found, tally = watched(monkeypatch, keys, change)
+    assert isinstance(found[0].body, CoverageChange) and {one.source for one in found} == {"registry"}
+    assert [one.body for one in found[1:]] == [
+        SecurityChange(LSA, "RunAsPPL", "1", "0"),
+        SecurityChange(f"{DEFENDER}\\Exclusions\\Paths", "C:\\Temp", "0", None),
+        SecurityChange(f"{DEFENDER}\\Exclusions\\Paths", "C:\\Users\\Public", None, "0"),
+    ]
+    assert (tally.method, tally.rows, tally.hidden) == ("registry", 3, None)
+    assert render_event(found[1]).endswith(f"{LSA}\\RunAsPPL: 1 -> 0\n")
+
+
+def test_keys_that_are_closed_leave_the_others(keys: Registry, monkeypatch: pytest.MonkeyPatch) -> None:
+    keys.refusals[f"{DEFENDER}\\Exclusions\\Paths"] = 5
+
+    def change() -> None:
+        keys.refusals[UAC] = 5  # one more, while it is watched
+        keys.keys[LSA]["RunAsPPL"] = 0
+
+    found, tally = watched(monkeypatch, keys, change)
+    assert [one.body for one in found[1:]] == [SecurityChange(LSA, "RunAsPPL", "1", "0")]
+    assert tally.hidden and len(tally.notes) == 2 and "access denied" in tally.notes[0]
+    keys.refusals.update(dict.fromkeys(antivirus.WATCHED, 5))
+    with pytest.raises(Denied):
+        watched(monkeypatch, keys, change)
+
+
+def test_a_value_of_no_form_does_not_blind_the_watch(keys: Registry, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(native, "read_value", lambda key, name: (4, b"\1") if name == "RunAsPPL" else None)
+    found, _ = watched(monkeypatch, keys, lambda: monkeypatch.setattr(native, "read_value", lambda key, name: None))
+    (change,) = (one.body for one in found[1:])
+    assert isinstance(change, SecurityChange) and change.after is None and "malformed" in (change.before or "")
+
+
+@pytest.mark.parametrize("request_", [
+    EventRequest(frozenset({"security"}), method="etw"), EventRequest(frozenset({"start"}), method="registry"),
+    EventRequest(frozenset({"start", "security"})),
+])  # fmt: skip
+def test_settings_have_a_method_of_their_own(request_: EventRequest) -> None:
+    with pytest.raises(UsageError):
+        Events().watch(request_, threading.Event(), Tally())
