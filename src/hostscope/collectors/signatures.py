@@ -30,8 +30,9 @@ from hostscope.platforms.tally import Tally
 
 SETTLED_NS = 2_000_000_000
 """A file that changed less than this ago is not remembered, as for digests: a second change may not show."""
-_HAS_CHANGE_TIME = os.name == "posix"
-"""Elsewhere st_ctime is when a file was made: a change that sets the time of its writing back would not show."""
+_HAS_CHANGE_TIME = not hasattr(os.stat_result, "st_file_attributes")
+"""Where files have attributes (Windows), st_ctime is when they were made: a change that sets the time of its writing
+back would not show."""
 MOST_REMEMBERED = 4096
 MOST_CATALOG_BYTES = 64 << 20
 READ_BYTES = 1 << 20

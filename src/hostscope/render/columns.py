@@ -246,6 +246,7 @@ ALIASES: dict[str, str] = {
 """What people type who know `ps`."""
 
 _GROUPS: dict[str, str] = {
+    "signature": "signature",
     "linux.capabilities": "security", "linux.no_new_privs": "security", "linux.seccomp": "security",
     "linux.lsm_label": "lsm", "linux.login_uid": "security", "linux.audit_session": "security",
     "linux.namespaces": "namespaces", "linux.inner_pid": "namespaces", "linux.cgroup": "cgroup",
