@@ -34,6 +34,8 @@ FILES = {
 """The file of each Protocol."""
 GIVEN = {"Meter", "PacketSource", "AddressSpace", "Spawned"}
 """Protocols of what those give while it is open: each folder has its own classes for them."""
+NOT_OF_THE_HOST = {"Control", "Console", "Autostart"}
+"""What acts, and what belongs to the program."""
 SHARED = {"host", "parse", "translate"}
 """Files that every folder has besides: the wiring, pure parsers, errors."""
 OPENERS = {"linux": "() -> Host", "windows": "() -> Host", "macos": "() -> Host", "replay": "(path: str) -> Host"}
@@ -88,7 +90,7 @@ def test_host_has_every_protocol_but_control_and_console() -> None:
         for node in host.body
         if isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name)
     }
-    expected = {file: protocol for protocol, file in FILES.items() if protocol not in ("Control", "Console", "Autostart")}
+    expected = {file: protocol for protocol, file in FILES.items() if protocol not in NOT_OF_THE_HOST}
     assert {name: kind for name, kind in fields.items() if name not in ("name", "gaps")} == expected
 
 

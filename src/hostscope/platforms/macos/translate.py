@@ -1,6 +1,6 @@
-"""macOS' error numbers, told apart; and the answer of what is not built yet."""
+"""macOS' error numbers, told apart."""
 
-from hostscope.errors import Denied, Error, Gone, NativeError, Unsupported
+from hostscope.errors import Denied, Error, Gone, NativeError
 from hostscope.model.gap import Gap, Reason
 from hostscope.platforms.macos.native import errnos
 
@@ -35,8 +35,3 @@ def gap(field: str, failed: OSError) -> Gap:
     if failed.errno in CUT_OFF:
         return Gap(field, Reason.TRUNCATED, failed.strerror)
     return Gap(field, Reason.UNAVAILABLE, failed.strerror)
-
-
-def not_built(what: str) -> Unsupported:
-    """The error of a method that has no code yet."""
-    return Unsupported(f"{what} on macOS is not built yet", "docs/capabilities.md says what works where")

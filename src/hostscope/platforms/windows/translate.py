@@ -1,6 +1,6 @@
-"""Windows' error codes, told apart; and the answer of what is not built yet."""
+"""Windows' error codes, told apart."""
 
-from hostscope.errors import Denied, Error, Gone, NativeError, Unsupported
+from hostscope.errors import Denied, Error, Gone, NativeError
 from hostscope.model.gap import Gap, Reason
 
 ERROR_INVALID_FUNCTION = 1
@@ -64,11 +64,6 @@ def gap(field: str, failed: OSError) -> Gap:
     if code in LACKING:
         return Gap(field, Reason.UNSUPPORTED, failed.strerror)
     return Gap(field, Reason.UNAVAILABLE, failed.strerror)
-
-
-def not_built(what: str) -> Unsupported:
-    """The error of a method that has no code yet."""
-    return Unsupported(f"{what} on Windows is not built yet", "docs/capabilities.md says what works where")
 
 
 def _code(failed: OSError) -> int:

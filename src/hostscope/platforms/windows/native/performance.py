@@ -27,7 +27,10 @@ PROCESSOR_ARCHITECTURE_ARM = 5
 PROCESSOR_ARCHITECTURE_AMD64 = 9
 PROCESSOR_ARCHITECTURE_ARM64 = 12
 ComputerNamePhysicalDnsHostname = 5
-NOT_IN_HEADERS = {"SystemPageFileInformation": "phnt ntexapi.h; live under Wine"}
+NOT_IN_HEADERS = {
+    "SystemPageFileInformation": "phnt ntexapi.h",
+    "RtlGetVersion": "wdm.h of the Windows driver kit, since Windows 2000; live under Wine",
+}
 _NAME_UNITS = 256
 
 
