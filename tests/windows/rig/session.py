@@ -14,7 +14,8 @@ from contextlib import contextmanager
 
 from tests.windows.rig.places import REPOSITORY, Rig, seen_inside
 
-HOLD = "import sys; print('held', flush=True); sys.stdin.read()"
+HOLD = "import ctypes, sys; ctypes.windll.user32.GetDesktopWindow(); print('held', flush=True); sys.stdin.read()"
+"""Asks for the desktop, because the first who does starts explorer.exe, which keeps the pipes of who started it."""
 TIMED_OUT = 124
 
 
