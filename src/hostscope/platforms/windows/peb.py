@@ -1,7 +1,6 @@
 """Arguments, working directory and environment of a process, as it keeps them itself."""
 
-from ctypes import addressof, byref, c_char
-from typing import Any, Protocol
+from typing import Protocol
 
 from hostscope.errors import Unsupported
 from hostscope.model.detail import Variable
@@ -9,8 +8,8 @@ from hostscope.model.gap import Gap, Reason
 from hostscope.model.text import decode_utf16
 from hostscope.platforms.windows import translate
 from hostscope.platforms.windows.native import memory, ntdll
-from hostscope.platforms.windows.native.library import SystemRefused, failed_status, last_error, set_last_error
-from hostscope.platforms.windows.native.types import ULONG, ULONG_PTR
+from hostscope.platforms.windows.native.library import SystemRefused, last_error, set_last_error
+from hostscope.platforms.windows.native.types import ULONG_PTR
 from hostscope.platforms.windows.parse import (
     Span,
     has_end_of_environment,
@@ -45,16 +44,8 @@ def command_line(process: int) -> str:
 
     Source: NtQueryInformationProcess(ProcessCommandLineInformation). Cost: one call, two for long ones.
     """
-    size, needed = _COMMAND_LINE_BYTES, ULONG()
-    while True:
-        buffer: Any = (c_char * size)()
-        kind = ntdll.ProcessCommandLineInformation
-        status = ntdll.ntdll.NtQueryInformationProcess(process, kind, buffer, size, byref(needed)) & 0xFFFFFFFF
-        if not status:
-            return parse_own_string(buffer.raw, addressof(buffer))
-        if status not in ntdll.TOO_SMALL or size >= _MOST_BYTES:
-            raise failed_status("NtQueryInformationProcess", status)
-        size = min(max(needed.value, size * 2), _MOST_BYTES)
+    kind = ntdll.ProcessCommandLineInformation
+    return parse_own_string(*ntdll.query_process_text(process, kind, _COMMAND_LINE_BYTES, _MOST_BYTES))
 
 
 class Block:

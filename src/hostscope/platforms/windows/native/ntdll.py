@@ -227,6 +227,26 @@ def query_process(process: int, kind: int, into: Any) -> None:
         raise failed_status("NtQueryInformationProcess", status)
 
 
+def query_process_text(process: int, kind: int, first: int, most: int) -> tuple[bytes, int]:
+    """A class of process information as long as its text: its bytes, and the address that they had.
+
+    Args:
+        first: bytes to try first; it grows up to `most`.
+
+    Raises:
+        OSError: with the NTSTATUS.
+    """
+    size, needed = first, ULONG()
+    while True:
+        buffer: Any = (ctypes.c_char * size)()
+        status = ntdll.NtQueryInformationProcess(process, kind, buffer, size, ctypes.byref(needed)) & 0xFFFFFFFF
+        if not status:
+            return buffer.raw, ctypes.addressof(buffer)
+        if status not in TOO_SMALL or size >= most:
+            raise failed_status("NtQueryInformationProcess", status)
+        size = min(max(needed.value, size * 2), most)
+
+
 def image_of(pid: int) -> str:
     """The file that a process was made of, by its device, without opening the process; virtual ones give a bare name.
 
