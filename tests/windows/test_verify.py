@@ -1,5 +1,6 @@
 """`verify` on Windows' Python: CPython's own signed files, and the catalogue that comes with some builds of it."""
 
+import os
 import sys
 from pathlib import Path
 
@@ -7,6 +8,7 @@ import pytest
 
 from hostscope import open_session
 from hostscope.collectors.signatures import VerifyRequest
+from hostscope.model.request import ProcessRequest
 from hostscope.model.signature import Signature
 
 HOME = Path(sys.base_prefix)
@@ -53,3 +55,22 @@ def test_a_catalogue_vouches_for_what_it_lists(tmp_path: Path) -> None:
     raw[len(raw) // 2] ^= 1
     (tmp_path / "python.cat").write_bytes(raw)
     assert one(tmp_path / "python.cat").status != "valid"
+
+
+def test_modules_of_a_process() -> None:
+    signed(HOME / "python.exe")
+    with open_session() as session:
+        found = session.inspect(str(os.getpid()), signatures=True)
+    assert found.process.signature and found.process.signature.signer == "Python Software Foundation"
+    judged = {module.name.lower(): module.signature for module in found.detail.modules or ()}
+    ours, theirs = judged["python.exe"], judged["ntdll.dll"]
+    assert ours and ours.status == "valid"
+    assert theirs and theirs.format == "pe"
+
+
+def test_code_of_services() -> None:
+    with open_session() as session:
+        rows = session.snapshot("services", ProcessRequest(fields=frozenset({"signature"}))).rows()
+    judged = [row for row in rows if row.signature]
+    assert judged and all(row.scm and row.signature.path in (row.scm.library, row.scm.program) for row in judged)
+    assert all(row.signature or any(gap.field == "signature" for gap in row.gaps) for row in rows)

@@ -21,15 +21,16 @@ Example: hostscope inspect 1"""
 
 @click.command("inspect", epilog=EPILOG)
 @click.argument("target")
+@click.option("--signatures", is_flag=True, help="Judge its program and its modules; reads these files.")
 @options("page_format", "output", "method", "replay", "strict", "reveal", "verbose")
-def command(target: str, **given: Any) -> int:
+def command(target: str, signatures: bool, **given: Any) -> int:
     """Show everything about one process, and why it runs."""
     choices = Choices(**given)
     with (
         open_session(choices.replay, choices.reveal, lower=True) as session,
         progress("looking at the process", choices),
     ):
-        inspection = session.inspect(target, choices.method)
+        inspection = session.inspect(target, choices.method, signatures)
     with open_output(choices.output, session.overriding) as sink:
         if choices.format == "json":
             sink.write(encode_json({"schema": PROCESS_SCHEMA, "inspection": inspection}), b"\n")

@@ -18,11 +18,16 @@ from hostscope.session import open_session
 
 
 @click.command("services", epilog="Example: hostscope services --filter 'state == \"failed\"'")
+@click.option("--signatures", is_flag=True, help="Judge the files with their code (Windows); reads these files.")
 @options(*ROWS, *WATCHING, *COMMON)
-def command(**given: Any) -> int:
+def command(signatures: bool, **given: Any) -> int:
     """List the units of the service manager; with --watch, each change of a unit's state as it happens."""
     choices = Choices(**given)
-    return _watch(choices) if choices.watch else show_table("services", choices)
+    if not choices.watch:
+        return show_table("services", choices, frozenset({"signature"} if signatures else ()))
+    if signatures:
+        raise UsageError("--watch shows changes of state", "leave --signatures out")
+    return _watch(choices)
 
 
 def _watch(choices: Choices) -> int:

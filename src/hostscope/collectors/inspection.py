@@ -4,12 +4,12 @@ from collections.abc import Iterator
 
 from msgspec.structs import replace
 
-from hostscope.collectors.digests import Digests
+from hostscope.collectors.digests import Digests, is_host_path
 from hostscope.collectors.errors import attempt
 from hostscope.collectors.lineage import ancestors, ancestry, find_parents
 from hostscope.collectors.targets import find_one
 from hostscope.model.detail import ProcessDetail
-from hostscope.model.gap import Gap
+from hostscope.model.gap import Gap, Reason
 from hostscope.model.inspection import HostInspection, ProcessInspection
 from hostscope.model.key import ProcessKey
 from hostscope.model.process import Process
@@ -22,8 +22,11 @@ PARTS = frozenset({"open_files", "maps", "threads", "sockets", "environment", "m
 _LINEAGE = frozenset({"state", "exe", "argv", "owner"})
 
 
-def inspect(host: Host, target: str, method: str | None = None) -> ProcessInspection:
+def inspect(host: Host, target: str, method: str | None = None, signatures: bool = False) -> ProcessInspection:
     """One process, everything about it, and why it runs.
+
+    Args:
+        signatures: who vouches for its program and each of its modules, too: reads all of these files.
 
     Raises:
         UsageError: no target, or several processes are called so.
@@ -35,8 +38,28 @@ def inspect(host: Host, target: str, method: str | None = None) -> ProcessInspec
     process = replace(process, ancestry=ancestry(process, _links(process, chain)))
     detail = attempt("detail", gaps, lambda: host.processes.detail(process.key, PARTS)) or ProcessDetail()
     unit = attempt("unit", gaps, lambda: _unit(host, process))
+    if signatures:
+        process, detail = _signed(host, process, detail)
     why = tuple(_reasons(process, chain, unit))
     return ProcessInspection(process, detail, chain, unit, why, tuple(gaps))
+
+
+def _signed(host: Host, process: Process, detail: ProcessDetail) -> tuple[Process, ProcessDetail]:
+    from hostscope.collectors.signatures import Signatures  # brings cryptography along
+
+    signatures, gaps = Signatures(host), list[Gap]()
+    process = signatures.fill(process)
+    if detail.modules is None:
+        return process, detail
+    if not is_host_path(process):
+        gap = Gap("modules.signature", Reason.UNSUPPORTED, "the paths are of another root file system")
+        return process, replace(detail, gaps=(*detail.gaps, gap))
+    known = {
+        path: attempt("modules.signature", gaps, lambda path=path: signatures.of_host(path))  # type: ignore[misc]
+        for path in dict.fromkeys(module.path for module in detail.modules)
+    }
+    modules = tuple(replace(module, signature=known[module.path]) for module in detail.modules)
+    return process, replace(detail, modules=modules, gaps=(*detail.gaps, *dict.fromkeys(gaps)))
 
 
 def inspect_host(host: Host) -> HostInspection:

@@ -17,7 +17,7 @@ from hostscope.collectors.digests import NEEDS, is_host_path
 from hostscope.collectors.errors import attempt, gap_for, reason_of
 from hostscope.collectors.open_file import FileContent, State, open_content
 from hostscope.collectors.targets import find
-from hostscope.errors import Denied, Error, Gone, Mismatch, UsageError
+from hostscope.errors import Denied, Error, Gone, Mismatch, Unsupported, UsageError
 from hostscope.model.answer import Answer
 from hostscope.model.gap import Gap
 from hostscope.model.package import FileOwner
@@ -34,6 +34,7 @@ _HAS_CHANGE_TIME = not hasattr(os.stat_result, "st_file_attributes")
 """Where files have attributes (Windows), st_ctime is when they were made: a change that sets the time of its writing
 back would not show."""
 MOST_REMEMBERED = 4096
+RECORDING = "replay"
 MOST_CATALOG_BYTES = 64 << 20
 READ_BYTES = 1 << 20
 NOT_CHECKED = "revocation is not checked: lists of revoked certificates are on the network, which is never asked"
@@ -153,6 +154,16 @@ class Signatures:
             return judge_bundle(path, self._trust)
         with open_content(path) as content:
             return self._judged(content, path, host_path=True)
+
+    def of_host(self, path: str) -> Signature:
+        """The verdict on a file by the path that the host itself names it by; raises as `of_path`.
+
+        Raises:
+            Unsupported: in a recording: a file that is called so here is another one.
+        """
+        if self._host.name == RECORDING:
+            raise Unsupported("files are not in a recording")
+        return self.of_path(path)
 
     def of_process(self, process: Process) -> Signature:
         """The verdict on the image that a process runs, deleted or replaced as its file may be.

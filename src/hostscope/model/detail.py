@@ -3,6 +3,7 @@
 from msgspec import Struct
 
 from hostscope.model.gap import Gap
+from hostscope.model.signature import Signature
 from hostscope.model.socket import Socket
 
 
@@ -49,6 +50,8 @@ class Module(Struct, frozen=True):
     size_bytes: int
     entry_point: int | None = None
     """Address of its first instruction; None where it has none or the system does not tell."""
+    signature: Signature | None = None
+    """Who vouches for the file at `path` as it is now, which is not its code in memory. Only when it is asked for."""
 
 
 class Window(Struct, frozen=True):

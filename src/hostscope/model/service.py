@@ -3,6 +3,7 @@
 from msgspec import Struct
 
 from hostscope.model.gap import Gap
+from hostscope.model.signature import Signature
 
 SCHEMA = "hostscope.service/1"
 
@@ -40,6 +41,11 @@ class ScmEntry(Struct, frozen=True, gc=False):
     """``ignore normal severe critical``: what the system does when it does not start."""
     exit_code: int | None = None
     """Error code that it ended with; its own one where it gave one."""
+    program: str | None = None
+    """The file that `command` starts, or of its driver, by its drive. Of a command without quotes as much as ends in
+    ``.exe``: what Windows would run may be another file, where a shorter path exists too."""
+    library: str | None = None
+    """The file with its code, where `program` only hosts it (ServiceDll of svchost.exe's services)."""
 
 
 class ServiceState(Struct, frozen=True):
@@ -66,4 +72,6 @@ class ServiceState(Struct, frozen=True):
     """The uid whose manager runs it; None for the system's."""
     scm: ScmEntry | None = None
     """Windows only."""
+    signature: Signature | None = None
+    """Who vouches for its code: `scm.library`, else `scm.program`. Only when it is asked for."""
     gaps: tuple[Gap, ...] = ()

@@ -2,15 +2,15 @@
 
 from typing import Any
 
-from hostscope.model import container, host, service
+from hostscope.model import container, host
 from hostscope.model.container import Container
 from hostscope.model.host import Ability, Finding, HostCounters, NamedCounter
-from hostscope.model.service import ServiceState
 from hostscope.render.column import Column
 from hostscope.render.dns_columns import RESOLVERS
 from hostscope.render.interface_columns import INTERFACES
 from hostscope.render.layout import Layout
 from hostscope.render.process_layout import PROCESSES
+from hostscope.render.service_columns import SERVICES
 from hostscope.render.socket_columns import SOCKETS
 from hostscope.render.traffic_columns import PROCESS_TRAFFIC
 
@@ -29,28 +29,6 @@ CONTAINERS = Layout(
         Column("full_id", "FULL ID", "text", "id", None, "whole id", lambda c: c.id),
     ),
     ("id", "name", "runtime", "pod", "source", "image"),
-)
-
-SERVICES = Layout(
-    "services",
-    service.SCHEMA,
-    ServiceState,
-    (
-        Column("name", "UNIT", "text", "name", None, "name of the unit", lambda s: s.name),
-        Column("type", "TYPE", "text", "type", None, "service, socket, timer, ...", lambda s: s.type),
-        Column("state", "STATE", "text", "state", None, "active, inactive, failed, ...", lambda s: s.state),
-        Column("substate", "SUBSTATE", "text", "substate", None, "the manager's finer state", lambda s: s.substate),
-        Column("start_mode", "START", "text", "start_mode", None, "enabled, disabled, ...", lambda s: s.start_mode),
-        Column("pid", "PID", "int", "main_pid", None, "main process", lambda s: s.main_pid),
-        Column("slice", "SLICE", "text", "slice", None, "slice", lambda s: s.slice),
-        Column("manager", "MANAGER", "text", "manager", None, "whose unit it is", lambda s: s.manager),
-        Column(
-            "user", "USER", "int", "user", None, "uid whose manager runs it; none for the system's", lambda s: s.user
-        ),
-        Column("path", "PATH", "text", "path", None, "where it is defined", lambda s: s.path),
-        Column("description", "DESCRIPTION", "text", "description", None, "description", lambda s: s.description),
-    ),
-    ("name", "user", "state", "substate", "start_mode", "pid", "description"),
 )
 
 FINDINGS = Layout(

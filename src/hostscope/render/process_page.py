@@ -8,6 +8,7 @@ from hostscope.model.detail import Thread
 from hostscope.model.gap import Gap
 from hostscope.model.inspection import ProcessInspection
 from hostscope.model.process import Account, Executable, Io, Process, UnixIds
+from hostscope.model.signature import WORST, Signature
 from hostscope.render.columns import render_command
 from hostscope.render.macos_facts import macos_facts
 from hostscope.render.page import Fact, describe, facts, grid, missing, section
@@ -84,6 +85,8 @@ def _executable(process: Process) -> Iterable[Fact]:
     if exe:
         yield "warning", _image_warning(exe)
         yield "file", None if exe.inode is None else f"inode {exe.inode} of device {exe.device}"
+    if found := process.signature:
+        yield "signature", f"{found.status}{f' by {found.signer}' if found.signer else ''}: {found.reason}"
     if digest is None:
         yield missing(gaps, "digest", "SHA-256")
         return
@@ -285,7 +288,16 @@ def _begun(thread: Thread) -> str:
 def _modules(inspection: ProcessInspection) -> list[str]:
     modules = inspection.detail.modules or ()
     rows = [(f"{m.base:#x}", render_bytes(m.size_bytes), m.path) for m in modules]
-    return grid(("BASE", "SIZE", "FILE"), rows, MOST_ROWS)
+    if not any(m.signature for m in modules):
+        return grid(("BASE", "SIZE", "FILE"), rows, MOST_ROWS)
+    judged = [(*row[:2], *_verdict(m.signature), row[2]) for row, m in zip(rows, modules, strict=True)]
+    judged.sort(key=lambda row: WORST.index(row[2]) if row[2] in WORST else 0)
+    return grid(("BASE", "SIZE", "SIGNATURE", "SIGNER", "FILE"), judged, MOST_ROWS)
+
+
+def _verdict(signature: Signature | None) -> tuple[str, str]:
+    """Status and signer."""
+    return ("?", "?") if signature is None else (signature.status, signature.signer or "-")
 
 
 def _windows(inspection: ProcessInspection) -> list[str]:

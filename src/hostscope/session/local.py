@@ -131,11 +131,11 @@ class LocalSession(NetworkVerbs, ResponseVerbs):
         request = ProcessRequest(fields=frozenset())
         return frozenset(process.key for target in targets for process in find(self._host, target, request))
 
-    def inspect(self, target: str | int, method: str | None = None) -> ProcessInspection:
+    def inspect(self, target: str | int, method: str | None = None, signatures: bool = False) -> ProcessInspection:
         """See `Session.inspect`."""
         from hostscope.collectors import inspection
 
-        return self._exit.inspection(inspection.inspect(self._host, str(target), method))
+        return self._exit.inspection(inspection.inspect(self._host, str(target), method, signatures))
 
     def host(self) -> HostInspection:
         """See `Session.host`."""

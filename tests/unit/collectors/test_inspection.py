@@ -1,17 +1,56 @@
 """Everything about one process, with reasons, and gaps where something fails."""
 
+import dataclasses
+from pathlib import Path
+
+from msgspec.structs import replace
+
 from hostscope.collectors.inspection import inspect, inspect_host
 from hostscope.errors import Denied
 from hostscope.model.container import Container
-from hostscope.model.detail import ProcessDetail, Thread
+from hostscope.model.detail import Module, ProcessDetail, Thread
 from hostscope.model.gap import Gap, Reason
 from hostscope.model.linux import LinuxContext
-from hostscope.model.process import Session
+from hostscope.model.process import Executable, Session
 from hostscope.model.service import Service, ServiceState
+from hostscope.render.process_page import render_process
 from tests.fake import Answers, host, key, process
 
 UNIT = ServiceState("web.service", "systemd", start_mode="enabled", main_pid=20)
 WEB = process(20, "web", 5, service=Service("web.service", "systemd"), container=Container("docker", "c0ffee" * 4))
+
+
+def test_modules_are_judged_on_request(tmp_path: Path) -> None:
+    script = tmp_path / "plugin.so"
+    script.write_bytes(b"#!/bin/sh\n")
+    modules = tuple(Module(Path(path).name, path, 0, 1) for path in (str(script), str(script), "/no/such/file.so"))
+    image = replace(process(1), exe=Executable(str(script)))
+    box = host(image, details={1: ProcessDetail(modules=modules)}, answers=Answers(images={1: str(script)}))
+    found = inspect(box, "1", signatures=True)
+    assert found.process.signature and found.process.signature.path == str(script)
+    judged = [module.signature and module.signature.status for module in found.detail.modules or ()]
+    assert judged == ["unsigned", "unsigned", None]
+    assert [(gap.field, gap.reason) for gap in found.detail.gaps] == [("modules.signature", Reason.UNAVAILABLE)]
+    page = render_process(found)
+    assert "unsigned" in page.partition("\nModules\n")[2] and "SIGNATURE" in page and "\n  signature" in page
+    quick = inspect(box, "1")
+    assert quick.process.signature is None and quick.detail.modules == modules
+    assert "SIGNATURE" not in render_process(quick)
+
+
+def test_files_of_a_recording_are_not_looked_for_here(tmp_path: Path) -> None:
+    (tmp_path / "x").write_bytes(b"another file")
+    modules = (Module("x", str(tmp_path / "x"), 0, 1),)
+    box = dataclasses.replace(host(process(1), details={1: ProcessDetail(modules=modules)}), name="replay")
+    found = inspect(box, "1", signatures=True)
+    assert found.detail.modules == modules
+    assert found.detail.gaps[0].reason is Reason.UNSUPPORTED
+
+
+def test_modules_of_another_root_are_not_looked_for_here() -> None:
+    box = host(replace(process(1), root="/srv/chroot"), details={1: ProcessDetail(modules=(Module("x", "/x", 0, 1),))})
+    (gap,) = inspect(box, "1", signatures=True).detail.gaps
+    assert (gap.field, gap.reason) == ("modules.signature", Reason.UNSUPPORTED)
 
 
 def test_says_why_it_runs() -> None:

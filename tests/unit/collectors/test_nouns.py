@@ -1,13 +1,16 @@
 """The small tables: counters, containers, services, abilities."""
 
+import dataclasses
 import threading
+from pathlib import Path
 
 from hostscope.collectors import abilities, containers, counters, services
 from hostscope.model.container import Container
 from hostscope.model.event import Event, ServiceChange
 from hostscope.model.gap import Gap, Reason
 from hostscope.model.host import Ability
-from hostscope.model.service import ServiceState
+from hostscope.model.request import ProcessRequest
+from hostscope.model.service import ScmEntry, ServiceState
 from tests.fake import COUNTERS, Answers, host
 
 
@@ -31,6 +34,26 @@ def test_containers_services_and_abilities_are_counted() -> None:
     assert [row.name for row in answer] == ["a.service", "b.service"]
     assert answer.coverage.gaps[0].field == "start_mode"
     assert abilities.collect(box).coverage.rows == 1
+
+
+def test_the_code_of_services_is_judged_on_request(tmp_path: Path) -> None:
+    code = tmp_path / "code.dll"
+    code.write_bytes(b"not signed")
+    entries = (
+        ScmEntry("share-process", program="/no/such/svchost.exe", library=str(code)),
+        ScmEntry("share-process", program="/no/such/svchost.exe", library=str(code)),
+        ScmEntry("own-process", program="/no/such/svchost.exe"), ScmEntry("own-process"), None,
+    )  # fmt: skip
+    box = host(answers=Answers(services=[ServiceState(str(n), "scm", scm=one) for n, one in enumerate(entries)]))
+    answer = services.collect(box, ProcessRequest(fields=frozenset({"signature"})))
+    rows = answer.rows()
+    assert [row.signature and row.signature.status for row in rows] == ["unsigned", "unsigned", None, None, None]
+    assert [gap.field for row in rows for gap in row.gaps] == ["signature"]
+    assert [count.rows for count in answer.coverage.gaps] == [1]
+    assert not any(row.signature for row in services.collect(box))
+    recorded = dataclasses.replace(box, name="replay")
+    refused = services.collect(recorded, ProcessRequest(fields=frozenset({"signature"}))).rows()
+    assert {gap.reason for row in refused for gap in row.gaps} == {Reason.UNSUPPORTED}
 
 
 def test_changes_end_when_told() -> None:

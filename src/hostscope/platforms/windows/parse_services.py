@@ -3,6 +3,7 @@
 Its structures point into the very buffer that they stand in: a pointer is a place there, or nonsense.
 """
 
+import re
 import struct
 from collections.abc import Iterator
 from uuid import UUID
@@ -44,6 +45,8 @@ TRIGGERS = {
     20: "custom-event",
     30: "aggregate",
 }
+_PROGRAM = re.compile(r"(.*?\.(?:exe|com|sys|dll|bat|cmd))(?:\s|$)", re.IGNORECASE | re.DOTALL)
+_ROOTS = ("\\systemroot\\", "%systemroot%\\", "%windir%\\")
 _STATUS = struct.Struct("<9I")
 _ENTRY = struct.Struct("<QQ9I4x")
 _CONFIG = struct.Struct("<III4xQQI4xQQQ")
@@ -155,6 +158,32 @@ def _trigger(raw: memoryview, address: int, at: int) -> str:
     place = _place(raw, address, subtype, 16)
     what = f" {{{UUID(bytes_le=bytes(raw[place : place + 16]))}}}" if place is not None else ""
     return f"{does} on {TRIGGERS.get(kind, str(kind))}{what}"
+
+
+def program_of(command: str, root: str) -> str | None:
+    r"""The file that a service's command starts, or of a driver; None for an empty one.
+
+    Args:
+        root: such as ``C:\Windows``; drivers are named below it (``system32\drivers\x.sys``, ``\SystemRoot\…``).
+    """
+    text = command.strip()
+    if text.startswith('"'):
+        text = text[1:].partition('"')[0]
+    elif found := _PROGRAM.match(text):
+        text = found[1]
+    else:
+        text = text.partition(" ")[0]
+    return expanded(text, root) if text else None
+
+
+def expanded(path: str, root: str) -> str:
+    """A path of the registry by its drive."""
+    if path[:4] in ("\\??\\", "\\\\?\\"):
+        return path[4:]
+    for prefix in _ROOTS:
+        if path.lower().startswith(prefix):
+            return f"{root}\\{path[len(prefix) :]}"
+    return f"{root}\\{path}" if path.lower().startswith("system32\\") else path
 
 
 def text_at(raw: memoryview, address: int, pointer: int) -> str | None:

@@ -10,22 +10,28 @@ from hostscope.errors import Error, Gone, Unavailable
 from hostscope.model.event import Event
 from hostscope.model.gap import Gap
 from hostscope.model.service import ScmEntry, ServiceState
-from hostscope.platforms.windows import translate
+from hostscope.platforms.windows import registry, translate
 from hostscope.platforms.windows.attempts import as_gap, attempt, value_of
+from hostscope.platforms.windows.native import folders
 from hostscope.platforms.windows.native import services as native
 from hostscope.platforms.windows.parse_services import (
     Config,
     Listed,
     Status,
+    expanded,
     parse_config,
     parse_delayed,
     parse_description,
     parse_list,
     parse_status,
     parse_triggers,
+    program_of,
 )
 
 MANAGER = "scm"
+HOST = "\\svchost.exe"
+KEYS = r"HKLM\SYSTEM\CurrentControlSet\Services"
+LIBRARY = "ServiceDll"
 STATE_OF = {
     "running": "active",
     "paused": "active",
@@ -51,8 +57,9 @@ class Services:
         Raises:
             Denied, NativeError, Unavailable
 
-        Source: EnumServicesStatusExW, QueryServiceConfigW, QueryServiceConfig2W (description, delay, triggers).
-        Cost: a call for about 300 services, and six for each of them.
+        Source: EnumServicesStatusExW, QueryServiceConfigW, QueryServiceConfig2W (description, delay, triggers); the
+        registry for libraries of service hosts.
+        Cost: a call for about 300 services, and six for each of them; three more for those in service hosts.
         """
         with translated(), native.opened_manager() as manager:
             for listed in list_all(manager):
@@ -147,6 +154,7 @@ def _configured(state: ServiceState, service: int) -> ServiceState:
     config, gaps = parse_config(*native.read_config(service)), list[Gap]()
     found = attempt("description", _description, service)
     entry = _driver(state, config) if state.type == "driver" else _service(state, config, service, gaps)
+    entry = _with_program(state.name, entry, gaps)
     return replace(
         state,
         description=value_of(found, gaps) or state.description,
@@ -176,6 +184,24 @@ def _service(state: ServiceState, config: Config, service: int, gaps: list[Gap])
         delayed=value_of(attempt("scm.delayed", _delayed, service), gaps),
         triggers=value_of(attempt("scm.triggers", _triggers, service), gaps),
     )
+
+
+def _with_program(name: str, entry: ScmEntry, gaps: list[Gap]) -> ScmEntry:
+    """Drivers without a path are in the folder of drivers."""
+    root = value_of(attempt("scm.program", folders.system_root), gaps)
+    if root is None:
+        return entry
+    driver = f"{root}\\System32\\drivers\\{name}.sys" if "driver" in entry.kind else None
+    program = program_of(entry.command or "", root) or driver
+    if program is None or not program.lower().endswith(HOST):
+        return replace(entry, program=program)
+    library = value_of(attempt("scm.library", lambda: _library(name)), gaps)
+    return replace(entry, program=program, library=expanded(library, root) if library else None)
+
+
+def _library(name: str) -> str | None:
+    """ServiceDll stands in the service's parameters; of some services in its own key."""
+    return registry.read_text(f"{KEYS}\\{name}\\Parameters", LIBRARY) or registry.read_text(f"{KEYS}\\{name}", LIBRARY)
 
 
 def _description(service: int) -> str | None:

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from hostscope.errors import Denied, Gone, Unavailable
 from hostscope.model.event import CoverageChange, Loss, ServiceChange
 from hostscope.model.gap import Reason
+from hostscope.platforms.windows.native import folders
 from hostscope.platforms.windows.native import services as native
 from hostscope.platforms.windows.native.library import set_last_error
 from hostscope.platforms.windows.parse_services import (
@@ -22,9 +23,11 @@ from hostscope.platforms.windows.parse_services import (
     parse_list,
     parse_status,
     parse_triggers,
+    program_of,
 )
-from hostscope.platforms.windows.services import Services, services_by_pid
+from hostscope.platforms.windows.services import KEYS, Services, services_by_pid
 from tests.unit.platforms.windows.scripted import script
+from tests.unit.platforms.windows.scripted_security import Registry
 
 RUNNING, STOPPED, START_PENDING = 4, 1, 2
 OWN, SHARE, DRIVER = 0x10, 0x20, 0x01
@@ -45,6 +48,9 @@ class Manager:
         scripted = {name: getattr(self, name) for name in native.SIGNATURES if hasattr(self, name)}
         script(patch, native.advapi32, **scripted)
         script(patch, native.kernel32, SleepEx=self.SleepEx)
+        script(patch, folders.kernel32, GetSystemWindowsDirectoryW=self.GetSystemWindowsDirectoryW)
+        self.commands: dict[str, str | None] = {}
+        """Of services that have another one than all others."""
 
     def add(self, name: str, state: int = RUNNING, kind: int = OWN, pid: int = 7, code: int = 0, own: int = 0) -> None:
         self.services[name] = {
@@ -55,6 +61,11 @@ class Manager:
     def refuse(self, code: int) -> int:
         set_last_error(code)
         return 0
+
+    def GetSystemWindowsDirectoryW(self, buffer: Any, units: int) -> int:
+        raw = r"C:\Windows".encode("utf-16-le")
+        ctypes.memmove(buffer, raw, len(raw))
+        return len(raw) // 2
 
     def OpenSCManagerW(self, *_: object) -> int:
         return self.refuse(self.refused["OpenSCManagerW"]) if "OpenSCManagerW" in self.refused else 1
@@ -95,7 +106,8 @@ class Manager:
             return self.refuse(native.ERROR_INSUFFICIENT_BUFFER)
         texts, config = Texts(buffer, size), native.QUERY_SERVICE_CONFIGW.from_buffer(buffer)
         config.dwStartType, config.dwErrorControl = 2, 1
-        config.lpBinaryPathName = texts.add(r"C:\x.exe -k group")
+        command = self.commands.get(self.handles[service], r"C:\x.exe -k group")
+        config.lpBinaryPathName = texts.add(command) if command is not None else 0
         config.lpServiceStartName = texts.add("LocalSystem")
         config.lpLoadOrderGroup = texts.add("")
         config.lpDependencies = texts.add("RpcSs\0+TDI\0")
@@ -176,6 +188,55 @@ def test_services_with_their_configuration(manager: Manager) -> None:
     assert disk.type == "driver" and disk.scm and disk.scm.account is None and disk.main_pid is None
     assert (broken.state, broken.scm and broken.scm.exit_code) == ("failed", 42)
     assert not spooler.gaps
+
+
+def test_programs_and_libraries(manager: Manager, monkeypatch: pytest.MonkeyPatch) -> None:
+    keys = Registry(monkeypatch, {
+        f"{KEYS}\\Hosted\\Parameters": {"ServiceDll": r"%SystemRoot%\System32\hosted.dll"},
+        f"{KEYS}\\Older": {"ServiceDll": r"C:\older.dll"},
+    })  # fmt: skip
+    manager.add("disk", kind=DRIVER, pid=0)
+    for name in ("Hosted", "Older", "Shut", "Own"):
+        manager.add(name)
+    host = r"C:\Windows\system32\svchost.exe -k netsvcs -p"
+    manager.commands = {"disk": None, "Hosted": host, "Older": host, "Shut": host, "Own": r'"C:\A B\x.exe" -s'}
+    keys.refusals[f"{KEYS}\\Shut\\Parameters"] = 5
+    rows = {row.name: row for row in Services().services()}
+    found = {name: (row.scm.program, row.scm.library) for name, row in rows.items() if row.scm}
+    assert found == {
+        "disk": (r"C:\Windows\System32\drivers\disk.sys", None),
+        "Hosted": (r"C:\Windows\system32\svchost.exe", r"C:\Windows\System32\hosted.dll"),
+        "Older": (r"C:\Windows\system32\svchost.exe", r"C:\older.dll"),
+        "Shut": (r"C:\Windows\system32\svchost.exe", None),
+        "Own": (r"C:\A B\x.exe", None),
+    }
+    assert [(gap.field, gap.reason) for gap in rows["Shut"].gaps] == [("scm.library", Reason.DENIED)]
+    assert not any(row.gaps for name, row in rows.items() if name != "Shut")
+
+
+COMMANDS = {
+    r'"C:\Program Files\A\a.exe" --service': r"C:\Program Files\A\a.exe",
+    r"C:\Program Files\A\a.exe --service": r"C:\Program Files\A\a.exe",
+    r"c:\a.EXE": r"c:\a.EXE",
+    r"\SystemRoot\System32\drivers\x.sys": r"C:\Windows\System32\drivers\x.sys",
+    r"system32\DRIVERS\x.sys": r"C:\Windows\system32\DRIVERS\x.sys",
+    r"%windir%\x.exe -a": r"C:\Windows\x.exe",
+    r"\??\D:\x.sys": r"D:\x.sys",
+    "program argument": "program",
+    '"': None,
+    "  ": None,
+}
+
+
+@pytest.mark.parametrize(("command", "program"), COMMANDS.items())
+def test_the_program_of_a_command(command: str, program: str | None) -> None:
+    assert program_of(command, r"C:\Windows") == program
+
+
+@given(st.text(), st.text())
+def test_any_command_has_a_program_or_none(command: str, root: str) -> None:
+    found = program_of(command, root)
+    assert found is None or isinstance(found, str)
 
 
 def test_one_service_and_none(manager: Manager) -> None:

@@ -1,0 +1,70 @@
+"""Columns of services."""
+
+from operator import attrgetter
+
+from hostscope.model.service import SCHEMA, ServiceState
+from hostscope.render.column import Column, Kind
+from hostscope.render.layout import Layout
+
+_SCM: tuple[tuple[str, Kind, str], ...] = (
+    ("kind", "text", "own-process, share-process, kernel-driver, ..."),
+    ("command", "text", "path of its program with arguments, or of its driver"),
+    ("account", "text", "whose rights it has"),
+    ("group", "text", "load order group"),
+    ("delayed", "bool", "starts some time after the others"),
+    ("triggers", "list", "what starts or stops it"),
+    ("dependencies", "list", "what has to run before it"),
+    ("error_control", "text", "what the system does when it does not start"),
+    ("exit_code", "int", "error code that it ended with"),
+    ("program", "text", "file of its program or driver"),
+    ("library", "text", "file with its code, where the program only hosts it"),
+)
+"""Fields of `ScmEntry` by name, with kind and meaning."""
+
+
+def _of_scm(name: str, kind: Kind, doc: str) -> Column[ServiceState]:
+    get = attrgetter(name)
+    title = name.replace("_", " ").upper()
+    return Column(name, title, kind, f"scm.{name}", None, f"{doc} (Windows)", lambda s: get(s.scm) if s.scm else None)
+
+
+SERVICES = Layout(
+    "services",
+    SCHEMA,
+    ServiceState,
+    (
+        Column("name", "UNIT", "text", "name", None, "name of the unit", lambda s: s.name),
+        Column("type", "TYPE", "text", "type", None, "service, socket, timer, ...", lambda s: s.type),
+        Column("state", "STATE", "text", "state", None, "active, inactive, failed, ...", lambda s: s.state),
+        Column("substate", "SUBSTATE", "text", "substate", None, "the manager's finer state", lambda s: s.substate),
+        Column("start_mode", "START", "text", "start_mode", None, "enabled, disabled, ...", lambda s: s.start_mode),
+        Column("pid", "PID", "int", "main_pid", None, "main process", lambda s: s.main_pid),
+        Column("slice", "SLICE", "text", "slice", None, "slice", lambda s: s.slice),
+        Column("manager", "MANAGER", "text", "manager", None, "whose unit it is", lambda s: s.manager),
+        Column(
+            "user", "USER", "int", "user", None, "uid whose manager runs it; none for the system's", lambda s: s.user
+        ),
+        Column("path", "PATH", "text", "path", None, "where it is defined", lambda s: s.path),
+        Column("description", "DESCRIPTION", "text", "description", None, "description", lambda s: s.description),
+        *(_of_scm(*column) for column in _SCM),
+        Column(
+            "signature",
+            "SIGNATURE",
+            "text",
+            "signature",
+            "signature",
+            "of its code (Windows): valid, invalid, ...",
+            lambda s: s.signature.status if s.signature else None,
+        ),
+        Column(
+            "signer",
+            "SIGNER",
+            "text",
+            "signature",
+            "signature",
+            "who signed its code",
+            lambda s: s.signature.signer if s.signature else None,
+        ),
+    ),
+    ("name", "user", "state", "substate", "start_mode", "pid", "description"),
+)
