@@ -3,6 +3,7 @@
 import json
 import os
 import pty
+import signal
 import subprocess
 import sys
 import time
@@ -61,6 +62,7 @@ def test_a_person_is_asked(trail: Path, answer: bytes, code: int) -> None:
     with child(*python(ANSWERS)) as target:
         pid, terminal = pty.fork()
         if pid == 0:
+            signal.signal(signal.SIGINT, signal.SIG_DFL)  # ignored in what a shell started in the background
             os.execv(sys.executable, [*HOSTSCOPE, "kill", "--grace", "5", str(target.pid)])
         shown = b""
         deadline = time.monotonic() + 60
