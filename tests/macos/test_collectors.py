@@ -4,16 +4,20 @@
 # ruff: noqa: F401, F811
 
 import struct
+import threading
 import time
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from hostscope.collectors import interfaces, sockets
+from hostscope.collectors import capture, interfaces, sockets
 from hostscope.collectors.traffic import watch
+from hostscope.model.capture import CaptureOutput, CaptureRequest
 from hostscope.model.socket import SocketRequest
 from hostscope.model.traffic import Counts, TrafficRequest
 from hostscope.platforms.macos.host import open_host
+from hostscope.platforms.macos.packet_device import PacketDevice
 from tests.macos.scripted import Darwin
 from tests.macos.test_network import (
     LOCAL,
@@ -26,8 +30,9 @@ from tests.macos.test_network import (
     devices,
     kernel,
     links,
+    tap,
 )
-from tests.unit.platforms.macos.network_bytes import bpf_packet, ntstat_update, pcb, pcblist
+from tests.unit.platforms.macos.network_bytes import bpf_packet, ntstat_update, pcb, pcblist, pktap_v1
 
 
 @pytest.fixture
@@ -64,6 +69,36 @@ def test_traffic_of_captured_packets_has_its_process(devices: Devices, curl: Dar
             flows = watching.look().flows
         (flow,) = flows
         assert (flow.name, flow.wire, flow.interface) == ("curl", Counts(54, 0, 1, 0), "en0")
+
+
+def test_a_file_of_packets_names_the_processes_that_pktap_named(
+    kernel: Kernel,
+    devices: Devices,
+    tap: list[Any],
+    darwin: Darwin,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Nobody holds the socket, and no counter knows it: only the kernel's own word does."""
+    darwin.value("net.inet.tcp.pcblist_n", pcblist())
+    darwin.value("net.inet.udp.pcblist_n", pcblist())
+    darwin.add(100, comm=b"curl")
+    for name in ("kern.hostname", "kern.osrelease", "hw.machine"):
+        darwin.value(name, b"here\0")
+    for name in ("hw.activecpu", "hw.memsize"):
+        darwin.value(name, bytes(8))
+    begin = PacketDevice.begin
+
+    def begun(device: PacketDevice, *asked: Any) -> None:
+        begin(device, *asked)
+        devices.give(bpf_packet(pktap_v1(1, 100, b"curl", b"en0", 2) + _frame(), int(time.time()), 1))
+
+    monkeypatch.setattr(PacketDevice, "begin", begun)
+    path = tmp_path / "out.pcapng"
+    output = CaptureOutput(str(path), max_packets=1)
+    last = capture.record(open_host(), CaptureRequest(interfaces=("pktap",)), output, threading.Event()).rows()[-1]
+    assert (last.packets, last.named_packets) == (1, 1)
+    assert b"192.168.1.5:50000 = curl[100]" in path.read_bytes()
 
 
 def _frame() -> bytes:

@@ -22,7 +22,7 @@ from hostscope.platforms.macos import interfaces, network_statistics, packet_dev
 from hostscope.platforms.macos.capture import Capture
 from hostscope.platforms.macos.clock import read_boot
 from hostscope.platforms.macos.interfaces import WHERE, Interfaces
-from hostscope.platforms.macos.native import bpf, errnos, kernel_control, pcap, routes
+from hostscope.platforms.macos.native import bpf, errnos, kernel_control, pcap, pktap, routes
 from hostscope.platforms.macos.owners import owners_of
 from hostscope.platforms.macos.parse_dnsinfo import Configured
 from hostscope.platforms.macos.resolvers import Resolvers
@@ -325,7 +325,7 @@ def test_statistics_that_cannot_be_opened(
 
 
 def test_traffic_knows_its_methods(links: Darwin) -> None:
-    with pytest.raises(UsageError, match="no method"), measure(method="accounting"):
+    with pytest.raises(UsageError, match="no method"), measure(method="wire"):
         pass
     with pytest.raises(UsageError, match="no interface"), measure(interfaces=("en9",)):
         pass
@@ -374,6 +374,10 @@ def devices(links: Darwin, monkeypatch: pytest.MonkeyPatch) -> Iterator[Devices]
     made.close()
 
 
+def capture() -> Capture:
+    return Capture(owners_of(read_boot()))
+
+
 def taken(source: Any, stop: threading.Event) -> list[Any]:
     """Batches until the first empty one, after which the capture is ended."""
     found = []
@@ -387,7 +391,7 @@ def taken(source: Any, stop: threading.Event) -> list[Any]:
 
 def test_packets_of_an_interface(devices: Devices) -> None:
     tally = Tally()
-    with Capture().open(CaptureRequest(interfaces=("en0",), snap_bytes=100, promiscuous=True), tally) as source:
+    with capture().open(CaptureRequest(interfaces=("en0",), snap_bytes=100, promiscuous=True), tally) as source:
         devices.give(bpf_packet(b"first!", 10, 1), bpf_packet(b"second", 11, 2))
         (batch,) = taken(source, threading.Event())
         assert [bytes(batch.data[at : at + 6]) for at in batch.offsets] == [b"first!", b"second"]
@@ -402,20 +406,70 @@ def test_packets_of_an_interface(devices: Devices) -> None:
 
 
 def test_all_interfaces_that_are_up(devices: Devices) -> None:
-    with Capture().open(CaptureRequest(), Tally()) as source:
+    with capture().open(CaptureRequest(), Tally()) as source:
         assert [one.name for one in source.interfaces] == ["lo0", "en0"]
 
 
-def test_pktap_is_made_and_taken_away(devices: Devices, monkeypatch: pytest.MonkeyPatch) -> None:
-    life: list[str] = []
-    monkeypatch.setattr(bpf, "create_interface", lambda fd, kind: life.append("made") or "pktap7")
-    monkeypatch.setattr(bpf, "destroy_interface", lambda fd, name: life.append(name))
-    with Capture().open(CaptureRequest(interfaces=("pktap",)), Tally()) as source:
-        devices.give(bpf_packet(pktap_v1(1, 5, b"curl", b"en0", 2) + b"frame", 1, 1))
-        (batch,) = taken(source, threading.Event())
-        assert (batch.link, bytes(batch.data[batch.offsets[0] :][:5])) == (1, b"frame")
-    assert life == ["made", "pktap7"]
-    assert (hex(bpf.BIOCSDLT), bpf.DLT_PKTAP) in devices.asked
+@pytest.fixture
+def tap(devices: Devices, monkeypatch: pytest.MonkeyPatch) -> list[Any]:
+    """What was done to the interface that PKTAP makes, beside what was asked of devices."""
+    life = devices.asked
+    monkeypatch.setattr(bpf, "create_interface", lambda fd, kind: life.append(("made", kind)) or "pktap7")
+    monkeypatch.setattr(bpf, "destroy_interface", lambda fd, name: life.append(("destroyed", name)))
+    monkeypatch.setattr(pktap, "want_headers", lambda fd: life.append(("wanted", None)))
+    monkeypatch.setattr(pktap, "show_every_interface", lambda fd, name: life.append(("shown", name)))
+    devices.link = pktap.DLT_PKTAP
+    return life
+
+
+def test_pktap_is_made_and_taken_away(devices: Devices, tap: list[Any]) -> None:
+    with capture().open(CaptureRequest(interfaces=("pktap",)), Tally()) as source:
+        assert [(one.name, one.link) for one in source.interfaces] == [
+            ("pktap7", 258), ("lo0", 0), ("en0", 1), ("en5", 1),
+        ]  # fmt: skip
+    names = [name for name, _ in tap]
+    assert [names.index(one) for one in ("made", "shown", "wanted", "bind", "destroyed")] == sorted(
+        names.index(one) for one in ("made", "shown", "wanted", "bind", "destroyed")
+    )
+    assert ("filter", ((6, 0, 0, 262_144 + 192),)) in tap
+
+
+def test_packets_of_pktap_have_interface_direction_and_process(darwin: Darwin, devices: Devices, tap: Any) -> None:
+    darwin.add(5, comm=b"curl")
+    darwin.add(6, comm=b"nsurlsessiond")
+    with capture().open(CaptureRequest(interfaces=("pktap",), snap_bytes=5), Tally()) as source:
+        devices.give(
+            bpf_packet(pktap_v1(1, 5, b"curl", b"en0", 2) + b"frame, cut", 1, 1),
+            bpf_packet(pktap_v1(1, 6, b"nsurlsessiond", b"en0", 1, effective=5) + b"frame", 1, 2),
+            bpf_packet(pktap_v1(0, 77, b"gone", b"lo0", 1) + b"looped", 1, 3),
+            bpf_packet(pktap_v1(1, 5, b"other", b"en0", 2) + b"reused", 1, 4),
+            bpf_packet(pktap_v1(1, 5, b"curl", b"en9", 2) + b"later", 1, 5),
+        )
+        ours, looped, reused = taken(source, threading.Event())
+        counted = {one.interface: (one.received, one.dropped) for one in source.counts()}
+    assert [bytes(ours.data[at : at + size]) for at, size in zip(ours.offsets, ours.captured, strict=True)] == [
+        b"frame", b"frame",
+    ]  # fmt: skip
+    assert (ours.lengths.tolist(), ours.flags.tolist(), ours.link, ours.lost) == ([10, 5], [2, 1], 1, 2)
+    assert [owner and owner.key.pid for owner in ours.owners] == [5, 5]
+    assert [source.interfaces[batch.interface[0]].name for batch in (ours, looped, reused)] == ["en0", "lo0", "en0"]
+    assert (looped.owners, reused.owners) == ((None,), (None,))
+    assert counted == {"pktap7": (3, 3), "lo0": (1, 0), "en0": (3, 0), "en5": (0, 0)}
+
+
+def test_a_filter_before_pktap_is_refused(devices: Devices, tap: list[Any]) -> None:
+    with (
+        pytest.raises(UsageError, match="pktap"),
+        capture().open(CaptureRequest(interfaces=("pktap",), bpf="tcp"), Tally()),
+    ):
+        pass
+    assert tap[-1] == ("destroyed", "pktap7")
+
+
+def test_a_kernel_without_headers_of_pktap(devices: Devices, tap: list[Any]) -> None:
+    devices.link = bpf.DLT_RAW
+    with pytest.raises(Unsupported), capture().open(CaptureRequest(interfaces=("pktap",)), Tally()):
+        pass
 
 
 def test_an_interface_that_goes_away_ends_the_capture(devices: Devices, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -424,7 +478,7 @@ def test_an_interface_that_goes_away_ends_the_capture(devices: Devices, monkeypa
     def gone(device: Any) -> bytes:
         raise errnos.error(errnos.ENXIO, "gone")
 
-    with Capture().open(CaptureRequest(interfaces=("en0",)), tally) as source:
+    with capture().open(CaptureRequest(interfaces=("en0",)), tally) as source:
         monkeypatch.setattr(packet_device.PacketDevice, "read", gone)
         assert all(len(batch) == 0 for batch in source.batches(threading.Event()))
     assert "went away" in tally.notes[0]
@@ -437,7 +491,7 @@ def test_devices_that_cannot_be_opened(
     links: Darwin, monkeypatch: pytest.MonkeyPatch, code: int, error: type[Exception]
 ) -> None:
     monkeypatch.setattr(bpf, "open_device", raising(code))
-    with pytest.raises(error), Capture().open(CaptureRequest(interfaces=("en0",)), Tally()):
+    with pytest.raises(error), capture().open(CaptureRequest(interfaces=("en0",)), Tally()):
         pass
 
 
@@ -445,7 +499,7 @@ def test_a_device_is_closed_when_it_cannot_be_bound(devices: Devices, monkeypatc
     closed: list[int] = []
     monkeypatch.setattr(bpf, "bind", raising(errnos.ENXIO))
     monkeypatch.setattr(packet_device.os, "close", closed.append)
-    with pytest.raises(UsageError, match="no interface"), Capture().open(CaptureRequest(interfaces=("en0",)), Tally()):
+    with pytest.raises(UsageError, match="no interface"), capture().open(CaptureRequest(interfaces=("en0",)), Tally()):
         pass
     assert len(closed) == 1
     monkeypatch.undo()
@@ -454,18 +508,18 @@ def test_a_device_is_closed_when_it_cannot_be_bound(devices: Devices, monkeypatc
 
 @pytest.mark.parametrize("name", ["en9", "en5"])
 def test_interfaces_that_are_not_there_or_down(links: Darwin, name: str) -> None:
-    with pytest.raises(UsageError), Capture().open(CaptureRequest(interfaces=(name,)), Tally()):
+    with pytest.raises(UsageError), capture().open(CaptureRequest(interfaces=(name,)), Tally()):
         pass
 
 
 def test_there_are_no_namespaces(links: Darwin) -> None:
-    with pytest.raises(Unsupported), Capture().open(CaptureRequest(namespace="1"), Tally()):
+    with pytest.raises(Unsupported), capture().open(CaptureRequest(namespace="1"), Tally()):
         pass
 
 
 def test_a_filter_is_libpcaps(devices: Devices, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(pcap, "compile_filter", lambda text, link, snap: ((6, 0, 0, link),))
-    with Capture().open(CaptureRequest(interfaces=("en0",), bpf="tcp"), Tally()):
+    with capture().open(CaptureRequest(interfaces=("en0",), bpf="tcp"), Tally()):
         assert ("filter", ((6, 0, 0, 1),)) in devices.asked
     assert captures.LISTING
 

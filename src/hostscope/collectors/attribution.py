@@ -1,7 +1,8 @@
 """Whose packets: the processes at the ends of flows.
 
-Three sources, the best first: what counts traffic in the kernel, which still knows sockets and processes that have
-ended; listings of all sockets, for those that nobody has used; and a reason why there is none.
+Four sources, the best first: what the capturing kernel itself wrote beside packets; what counts traffic in the kernel,
+which still knows sockets and processes that have ended; listings of all sockets, for those that nobody has used; and a
+reason why there is none.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -22,6 +23,7 @@ from hostscope.collectors.held_ends import (
     Found,
     HeldEnds,
     Places,
+    Use,
     is_to_many,
     plain,
     use_of_socket,
@@ -54,6 +56,7 @@ _COUNT_SHARE, _LIST_SHARE = 5, 8
 """What takes long is repeated the less often: at most this part of the time is spent on it."""
 _RAW = "raw"
 _MOST_PEOPLE = 8192
+_MOST_TOLD = 65_536
 _ABOUT_PROCESS = ProcessRequest(fields=frozenset({"argv", "owner", "cgroup"}))
 _NOBODY = "no process holds the socket any more, or none ever had it"
 _NOT_ONE = {
@@ -145,8 +148,19 @@ class Owners:
         """`net_ns` is where packets are seen: a loopback address is another one in each network namespace."""
         self.addresses = Addresses(host, tally, net_ns, clock)
         self._tally = tally
+        self._net_ns, self._told = net_ns, HeldEnds(net_ns)
         self._counters = _Counters(meter, tally, net_ns, clock)
         self._listings = _Listings(host, tally, net_ns, clock)
+
+    def tell(self, question: Question, owner: SocketOwner, sends: bool) -> None:
+        """Takes what the capturing kernel said of a packet: it is this process's, at its source or destination."""
+        source, destination = plain(question.source), plain(question.destination)
+        local, remote = (source, destination) if sends else (destination, source)
+        if self._told.count >= _MOST_TOLD:
+            self._told = HeldEnds(self._net_ns)
+        at_ns = question.at_ns
+        use = Use(question.protocol, local, remote, (owner,), None, self._net_ns, owner.key, at_ns, at_ns)
+        self._told.add(owner.key, use)
 
     def prepare(self) -> None:
         """Lists all sockets, so that those which close now are known later."""
@@ -225,7 +239,7 @@ class Owners:
     ) -> "Iterator[tuple[Found, bool]]":
         """What may be, the best first, and whether it is for sure."""
         counted, listings = self._counters.ends, self._listings.looks
-        for ends in (counted, *(look.ends for look in listings)):
+        for ends in (self._told, counted, *(look.ends for look in listings)):
             if found := ends.connected(protocol, local, remote, at_ns, places):
                 yield found, True
         if not self.addresses.is_local(local.address) and not is_to_many(local.address):

@@ -49,6 +49,8 @@ _MOST_PEOPLE = 4096
 _DNS, _TCP, _UDP = 53, 6, 17
 _WITH_PORTS = frozenset({6, 17, 33, 132, 136})
 _SYN, _SYN_ACK = 0x02, 0x12
+_DIRECTIONS, _INBOUND, _OUTBOUND = 3, 1, 2
+"""Of pcapng's epb_flags."""
 
 
 @dataclass(slots=True)
@@ -111,6 +113,7 @@ class PacketNotes:
         self._learn(batch, out, update.look)
         ids, first, index = np.unique(update.ids, return_index=True, return_inverse=True)
         flows = ids.tolist()
+        self._tell(batch, out, update.ids)
         self._ask(batch, out, flows, first, self._reopened(out, update.ids))
         waits = frozenset(flow for flow in flows if flow in self._pending and flow not in self._known)
         return Marked(tuple(flows), index.astype(np.int64).reshape(-1), waits)
@@ -175,6 +178,18 @@ class PacketNotes:
                     known = self.names.setdefault(address, [])
                     if asked.name not in known and len(known) < _MOST_OF_ONE:
                         known.append(asked.name)
+
+    def _tell(self, batch: PacketBatch, out: Decoded, ids: I64) -> None:
+        """Passes on whose packets are where the capture says so: of each flow and direction the last of this batch."""
+        if batch.owners is None or batch.flags is None:
+            return
+        sent = (batch.flags & _DIRECTIONS).astype(np.int64)
+        known = np.array([owner is not None for owner in batch.owners], np.bool_) & (ids != 0)
+        rows = np.flatnonzero(known & ((sent == _INBOUND) | (sent == _OUTBOUND)))[::-1]
+        rows = rows[np.unique(ids[rows] * 4 + sent[rows], return_index=True)[1]]
+        for row, question in zip(rows.tolist(), _questions(batch, out, rows), strict=True):
+            if (owner := batch.owners[row]) is not None:
+                self._owners.tell(question, owner, sends=bool(sent[row] == _OUTBOUND))
 
     def _reopened(self, out: Decoded, ids: I64) -> frozenset[int]:
         """TCP flows that begin in this batch, or begin anew: the same ends may be another process's then."""

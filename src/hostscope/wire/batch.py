@@ -7,6 +7,8 @@ import numpy as np
 from msgspec import Struct
 from numpy.typing import NDArray
 
+from hostscope.model.socket import SocketOwner
+
 U8: TypeAlias = NDArray[np.uint8]
 U16: TypeAlias = NDArray[np.uint16]
 U32: TypeAlias = NDArray[np.uint32]
@@ -60,6 +62,8 @@ class PacketBatch(Struct, frozen=True, eq=False):
     """Direction and reception of each packet, as pcapng's epb_flags has them; None where it was not told."""
     lost: int = 0
     """Packets that the capture dropped just before the first one."""
+    owners: tuple[SocketOwner | None, ...] | None = None
+    """Whose each packet is, where what captured says so itself; by `flags` who sent it, or who received it."""
 
     def __len__(self) -> int:
         return len(self.offsets)
@@ -91,18 +95,20 @@ class PacketBatch(Struct, frozen=True, eq=False):
         span = slice(start, stop)
         vlan = None if self.vlan is None else self.vlan[span]
         flags, lost = None if self.flags is None else self.flags[span], 0 if start else self.lost
+        owners = None if self.owners is None else self.owners[span]
         return type(self)(
             self.data, self.offsets[span], self.captured[span], self.lengths[span], self.at_ns[span],
-            self.interface[span], self.link, vlan, flags, lost,
+            self.interface[span], self.link, vlan, flags, lost, owners,
         )  # fmt: skip
 
     def take(self, index: I64) -> Self:
         """These packets, over the same buffer."""
         vlan = None if self.vlan is None else self.vlan.take(index)
         flags = None if self.flags is None else self.flags.take(index)
+        owners = None if self.owners is None else tuple(self.owners[place] for place in index.tolist())
         return type(self)(
             self.data, self.offsets.take(index), self.captured.take(index), self.lengths.take(index),
-            self.at_ns.take(index), self.interface.take(index), self.link, vlan, flags,
+            self.at_ns.take(index), self.interface.take(index), self.link, vlan, flags, owners=owners,
         )  # fmt: skip
 
     def packet(self, index: int) -> bytes:

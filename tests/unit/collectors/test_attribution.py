@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from msgspec.structs import replace as changed
 
+from hostscope.collectors import attribution
 from hostscope.collectors.attribution import DENIED_NOTE, UNCOUNTED, FlowOwners, Owners, People, Question, counting
 from hostscope.collectors.held_ends import CountedEnds, plain
 from hostscope.errors import Denied, Unavailable
@@ -92,6 +93,30 @@ def test_a_connection_is_its_sockets_holder_in_either_direction() -> None:
 
 def test_a_socket_that_closed_long_ago_has_its_process_from_the_counters() -> None:
     assert asked(owners_of(flows=(flow(5, CLIENT, SERVER),)), FORTH) == [(["p5"], [], None, None)]
+
+
+def test_what_the_capturing_kernel_said_comes_first() -> None:
+    """For a client's packet it names the sender, for the answer the receiver: the same end."""
+    back = Question("tcp", SERVER, CLIENT, AT)
+    for question, sends in ((FORTH, True), (back, False)):
+        owners = owners_of(sock(6, CLIENT, SERVER))
+        owners.tell(question, SocketOwner(key(5), "p5"), sends)
+        assert asked(owners, FORTH, back) == [(["p5"], [], None, None), ([], ["p5"], None, None)]
+
+
+def test_of_datagrams_it_is_believed_for_a_moment() -> None:
+    owners = owners_of()
+    owners.tell(Question("udp", CLIENT, SERVER, AT), SocketOwner(key(5), "p5"), True)
+    soon, late = (Question("udp", CLIENT, SERVER, AT + later) for later in (S // 2, 60 * S))
+    assert [one[0] for one in asked(owners, soon, late)] == [["p5"], []]
+
+
+def test_what_was_said_is_kept_for_so_many_flows(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(attribution, "_MOST_TOLD", 2)
+    owners = owners_of()
+    for port in range(5):
+        owners.tell(Question("tcp", Endpoint("10.0.0.1", port), SERVER, AT), SocketOwner(key(5), "p5"), True)
+    assert owners._told.count <= 2
 
 
 def test_both_ends_of_loopback_have_owners_from_different_sources() -> None:

@@ -3,20 +3,19 @@
 import select
 import socket
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING
 
-from msgspec.structs import replace
-
 from hostscope.errors import NativeError, Unsupported, UsageError
-from hostscope.model.capture import CaptureCounts, CaptureInterface, CaptureRequest
+from hostscope.model.capture import CaptureCounts, CaptureRequest
 from hostscope.platforms.base import PacketSource, Privileges
 from hostscope.platforms.macos.interfaces import UP, read_links
-from hostscope.platforms.macos.native import bpf, errnos
-from hostscope.platforms.macos.packet_device import PacketDevice, Program, accept_all, tried
-from hostscope.platforms.macos.parse_bpf import batch_of
-from hostscope.platforms.macos.parse_pktap import unwrapped
+from hostscope.platforms.macos.native import bpf, errnos, pktap
+from hostscope.platforms.macos.owners import Owners
+from hostscope.platforms.macos.packet_channels import HEADER_BYTES, Channel, TapChannel
+from hostscope.platforms.macos.packet_device import PacketDevice, Program, Result, accept_all, tried
+from hostscope.platforms.macos.packet_owners import PacketOwners
 from hostscope.platforms.macos.raised import raised
 from hostscope.platforms.tally import Tally
 
@@ -26,17 +25,17 @@ if TYPE_CHECKING:
 PKTAP = "pktap"
 """An interface of the kernel's that shows the packets of all others, and whose each one is."""
 LISTING = "hostscope interfaces lists all of them"
-LINK_TYPES = {bpf.DLT_RAW: 101}
-"""DLT_* that files call otherwise (LINKTYPE_*)."""
 MOST_SNAP_BYTES = 262_144
 WAIT_S, LAST_WAIT_S = 0.1, 0.05
+_COUNTER = 0xFFFF_FFFF
+"""The kernel's counters have 32 bits."""
 
 
 class Capture:
     """Implements `hostscope.platforms.base.Capture`."""
 
-    def __init__(self, privileges: Privileges | None = None) -> None:
-        self._privileges = privileges
+    def __init__(self, owners: Owners, privileges: Privileges | None = None) -> None:
+        self._owners, self._privileges = owners, privileges
 
     @contextmanager
     def open(self, request: CaptureRequest, tally: Tally) -> Iterator[PacketSource]:
@@ -47,32 +46,41 @@ class Capture:
         Source: bpf(4); PKTAP (private).
 
         Raises:
-            UsageError: an interface does not exist or is down, or libpcap rejects the filter.
+            UsageError: an interface does not exist or is down, libpcap rejects the filter, or there is one for PKTAP.
             Denied, Unavailable, Unsupported
         """
         if request.namespace is not None:
             raise Unsupported("macOS has no network namespaces", "leave --namespace out")
         with ExitStack() as stack:
             with raised(self._privileges, f"capture packets of {', '.join(request.interfaces) or 'all interfaces'}"):
-                devices = [_opened(name, request, stack, tally) for name in _wanted(request)]
-                for device in devices:
-                    _begin(device, request)
+                channels = [self._opened(name, request, stack, tally) for name in _wanted(request)]
+                for channel in channels:
+                    channel.device.begin(_program(request, channel), request.promiscuous)
             tally.method = "bpf"
-            tally.effects += _effects(request, devices)
-            yield PacketDevices(tuple(devices), tuple(_shown(device) for device in devices), tally)
+            tally.effects += _effects(request, [channel.device for channel in channels])
+            yield PacketDevices(tuple(channels), tally)
+
+    def _opened(self, name: str, request: CaptureRequest, stack: ExitStack, tally: Tally) -> Channel | TapChannel:
+        tap = name == PKTAP
+        if tap:
+            name = stack.enter_context(_tap(tally))
+            tally.effects.append(f"interface {name} was made, and goes away with the capture")
+        each = request.ring_bytes // max(1, len(request.interfaces) or 4) // 2
+        device = PacketDevice(name, min(each, 4 << 20), tap)
+        stack.callback(device.close)
+        if tap:
+            return TapChannel(device, PacketOwners(self._owners), min(request.snap_bytes, MOST_SNAP_BYTES))
+        return Channel(device, filtered=bool(request.bpf))
 
 
 class PacketDevices:
     """Implements `hostscope.platforms.base.PacketSource`."""
 
-    def __init__(
-        self, devices: tuple[PacketDevice, ...], interfaces: tuple[CaptureInterface, ...], tally: Tally
-    ) -> None:
-        self.interfaces = interfaces
-        self._devices = devices
-        self._tally = tally
+    def __init__(self, channels: tuple[Channel | TapChannel, ...], tally: Tally) -> None:
+        self._channels, self._tally = channels, tally
+        self.interfaces = tuple(one for channel in channels for one in channel.interfaces)
         self._gone: set[str] = set()
-        self._untold = dict.fromkeys((device.name for device in devices), 0)
+        self._untold = dict.fromkeys((channel.device.name for channel in channels), 0)
 
     def batches(self, stop: threading.Event) -> "Iterator[PacketBatch]":
         """See `PacketSource.batches`. What was captured before `stop` was set is given in any case.
@@ -81,7 +89,7 @@ class PacketDevices:
         """
         from hostscope.wire.batch import empty_batch
 
-        while not stop.is_set() and len(self._gone) < len(self._devices):
+        while not stop.is_set() and len(self._gone) < len(self._channels):
             found = False
             for batch in self._round():
                 found = True
@@ -93,26 +101,21 @@ class PacketDevices:
         yield from self._round()
 
     def counts(self) -> tuple[CaptureCounts, ...]:
-        """See `PacketSource.counts`. The kernel counts what passed before the filter is full, drops among them."""
-        found = []
-        for device in self._devices:
-            try:
-                received, dropped = device.counts()
-            except OSError as failed:
-                raise _failure("BIOCGSTATS", failed) from failed
-            found.append(CaptureCounts(device.name, received, dropped))
-        return tuple(found)
+        """See `PacketSource.counts`; of each interface, in the same order."""
+        return tuple(one for channel in self._channels for one in _counted(channel.counts))
 
     def _wait(self, timeout_s: float) -> None:
-        living = [device.fd for device in self._devices if device.name not in self._gone]
+        living = [one.device.fd for one in self._channels if one.device.name not in self._gone]
         if living:
             select.select(living, (), (), timeout_s)
 
     def _round(self) -> "Iterator[PacketBatch]":
-        for place, device in enumerate(self._devices):
-            raw = self._read(device)
+        place = 0
+        for channel in self._channels:
+            raw = self._read(channel.device)
             if raw:
-                yield from _batches(raw, place, self.interfaces[place].link, self._lost(device))
+                yield from channel.batches(raw, place, self._lost(channel.device))
+            place += len(channel.interfaces)
 
     def _read(self, device: PacketDevice) -> bytes:
         if device.name in self._gone:
@@ -130,25 +133,17 @@ class PacketDevices:
 
     def _lost(self, device: PacketDevice) -> int:
         """Packets that were dropped since the batch before."""
-        _, dropped = device.counts()
-        lost = dropped - self._untold[device.name]
+        _, dropped = _counted(device.counts)
+        lost = dropped - self._untold[device.name] & _COUNTER
         self._untold[device.name] = dropped
-        return max(0, lost)
+        return lost
 
 
-def _failure(call: str, failed: OSError) -> NativeError:
-    return NativeError(call, failed.errno or 0, errnos.text(failed.errno or 0))
-
-
-def _batches(raw: bytes, place: int, link: int, lost: int) -> "Iterator[PacketBatch]":
-    """Packets of PKTAP without its headers; of their link types, of which there may be several."""
-    batch = batch_of(raw, place, link, lost)
-    if link != bpf.DLT_PKTAP:
-        yield batch
-        return
-    for part, _ in unwrapped(batch):
-        yield replace(part, link=LINK_TYPES.get(part.link, part.link), lost=lost)
-        lost = 0
+def _counted(ask: Callable[[], Result]) -> Result:
+    try:
+        return ask()
+    except OSError as failed:
+        raise NativeError("BIOCGSTATS", failed.errno or 0, errnos.text(failed.errno or 0)) from failed
 
 
 def _wanted(request: CaptureRequest) -> tuple[str, ...]:
@@ -165,22 +160,13 @@ def _wanted(request: CaptureRequest) -> tuple[str, ...]:
     return wanted
 
 
-def _opened(name: str, request: CaptureRequest, stack: ExitStack, tally: Tally) -> PacketDevice:
-    if name == PKTAP:
-        name = stack.enter_context(_tap(tally))
-        tally.effects.append(f"interface {name} was made, and goes away with the capture")
-    each = request.ring_bytes // max(1, len(request.interfaces) or 4) // 2
-    device = PacketDevice(name, min(each, 4 << 20))
-    stack.callback(device.close)
-    return device
-
-
 @contextmanager
 def _tap(tally: Tally) -> Iterator[str]:
     """An interface that shows the packets of all others; who has given root up since cannot take it away."""
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as ask:
         name = tried(PKTAP, lambda: bpf.create_interface(ask.fileno(), PKTAP))
         try:
+            tried(name, lambda: pktap.show_every_interface(ask.fileno(), name))
             yield name
         finally:
             try:
@@ -189,24 +175,17 @@ def _tap(tally: Tally) -> Iterator[str]:
                 tally.note(f"interface {name} stays ({errnos.text(failed.errno or 0)}): ifconfig {name} destroy")
 
 
-def _begin(device: PacketDevice, request: CaptureRequest) -> None:
-    """A filter for PKTAP sees its header first, which libpcap knows of on macOS."""
-    tap = bpf.DLT_PKTAP if device.name.startswith(PKTAP) else None
-    device.begin(_program(request, tap or device.link), request.promiscuous, tap)
-
-
-def _program(request: CaptureRequest, link: int) -> Program:
+def _program(request: CaptureRequest, channel: Channel | TapChannel) -> Program:
+    """libpcap knows no filters of packets behind PKTAP's headers."""
     snap = min(request.snap_bytes, MOST_SNAP_BYTES)
+    tap = isinstance(channel, TapChannel)
     if not request.bpf:
-        return accept_all(snap)
+        return accept_all(snap + HEADER_BYTES if tap else snap)
+    if tap:
+        raise UsageError("no filter can be put before pktap", "capture interfaces by their names, or filter the file")
     from hostscope.platforms.macos.native import pcap
 
-    return pcap.compile_filter(request.bpf, link, snap)
-
-
-def _shown(device: PacketDevice) -> CaptureInterface:
-    index = next((link.number for link in read_links() if link.name == device.name), 0)
-    return CaptureInterface(index, device.name, LINK_TYPES.get(device.link, device.link))
+    return pcap.compile_filter(request.bpf, channel.device.link, snap)
 
 
 def _effects(request: CaptureRequest, devices: list[PacketDevice]) -> list[str]:

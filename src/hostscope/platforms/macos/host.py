@@ -95,8 +95,9 @@ class _Parts:
 
     def capture(self) -> base.Capture:
         from hostscope.platforms.macos.capture import Capture
+        from hostscope.platforms.macos.owners import owners_of
 
-        return Capture(self.privileges)
+        return Capture(owners_of(self.boot), self.privileges)
 
     def interfaces(self) -> base.Interfaces:
         from hostscope.platforms.macos.interfaces import Interfaces

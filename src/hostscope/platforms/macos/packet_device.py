@@ -4,8 +4,8 @@ import os
 from collections.abc import Callable
 from typing import TypeVar
 
-from hostscope.errors import Denied, Error, NativeError, Unavailable, UsageError
-from hostscope.platforms.macos.native import bpf, errnos
+from hostscope.errors import Denied, Error, NativeError, Unavailable, Unsupported, UsageError
+from hostscope.platforms.macos.native import bpf, errnos, pktap
 from hostscope.platforms.macos.translate import REFUSED
 
 Result = TypeVar("Result")
@@ -24,37 +24,42 @@ def accept_all(snap_bytes: int) -> Program:
 class PacketDevice:
     """An open /dev/bpf*: the kernel fills one buffer while we read the other."""
 
-    def __init__(self, name: str, buffer_bytes: int) -> None:
+    def __init__(self, name: str, buffer_bytes: int, tap: bool = False) -> None:
         """Opens it and binds it, with a filter that lets nothing through.
+
+        Args:
+            tap: the interface is one of PKTAP's, whose headers are wanted.
 
         Raises:
             Denied, UsageError: there is no such interface. Unavailable: all devices are in use.
+            Unsupported: the kernel gives no such headers.
         """
         self.name = name
         self.fd = opened(name)
         try:
-            self.buffer_bytes = self._bind(name, max(LEAST_BUFFER_BYTES, buffer_bytes))
+            self.buffer_bytes = self._bind(name, max(LEAST_BUFFER_BYTES, buffer_bytes), tap)
             self.link = tried(name, lambda: bpf.get_number(self.fd, bpf.BIOCGDLT))
+            if tap and self.link != pktap.DLT_PKTAP:
+                raise Unsupported("this macOS does not say whose packets are", "capture interfaces by their names")
         except BaseException:
             os.close(self.fd)
             raise
 
-    def _bind(self, name: str, wanted: int) -> int:
+    def _bind(self, name: str, wanted: int, tap: bool) -> int:
         """The buffer's size must be told first; the kernel makes it smaller when it is more than it allows."""
         size = tried(name, lambda: bpf.set_number(self.fd, bpf.BIOCSBLEN, wanted))
+        if tap:
+            tried(name, lambda: pktap.want_headers(self.fd))
         tried(name, lambda: bpf.bind(self.fd, name))
         tried(name, lambda: bpf.set_filter(self.fd, DROP_ALL))
         return size or tried(name, lambda: bpf.get_number(self.fd, bpf.BIOCGBLEN))
 
-    def begin(self, program: Program, promiscuous: bool, link: int | None = None) -> None:
+    def begin(self, program: Program, promiscuous: bool) -> None:
         """Lets packets in that pass the filter; they are handed over at once.
 
         Raises:
             Error
         """
-        if link is not None:
-            tried(self.name, lambda: bpf.set_number(self.fd, bpf.BIOCSDLT, link))
-            self.link = link
         tried(self.name, lambda: bpf.set_number(self.fd, bpf.BIOCIMMEDIATE, 1))
         tried(self.name, lambda: bpf.set_number(self.fd, bpf.BIOCSSEESENT, 1))
         if promiscuous:
@@ -73,7 +78,7 @@ class PacketDevice:
             return b""
 
     def counts(self) -> tuple[int, int]:
-        """Packets that passed the filter, and of them those that found no room. Raises OSError."""
+        """Packets that came to the filter, and of those that passed it the ones that found no room. Raises OSError."""
         return bpf.counts(self.fd)
 
     def close(self) -> None:

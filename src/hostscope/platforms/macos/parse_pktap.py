@@ -5,14 +5,9 @@ whose texts stand at offsets that it names. Version 2 has its flag at the place 
 """
 
 import struct
-from collections.abc import Iterator
-from itertools import groupby
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 from hostscope.model.text import decode
-
-if TYPE_CHECKING:  # its module brings NumPy along
-    from hostscope.wire.batch import PacketBatch
 
 PTH_TYPE_PACKET = 1
 PTH_FLAG_DIR_IN, PTH_FLAG_DIR_OUT, PTH_FLAG_V2_HDR = 0x1, 0x2, 0x80000
@@ -88,36 +83,3 @@ def _text(raw: bytes) -> str:
 
 def _pid(number: int) -> int | None:
     return number if number > 0 else None
-
-
-def unwrapped(batch: "PacketBatch") -> "Iterator[tuple[PacketBatch, tuple[Origin | None, ...]]]":
-    """Batches of one link type each, without these headers, and beside each packet what stood before it.
-
-    A packet that has no such header is left out.
-    """
-    import numpy as np
-    from msgspec.structs import replace
-
-    rows = [(place, origin) for place in range(len(batch)) if (origin := parse_pktap(_bytes(batch, place))) is not None]
-    for link, group in groupby(rows, key=lambda row: row[1].link):
-        same = list(group)
-        places = np.array([place for place, _ in same], np.int64)
-        heads = np.array([origin.header_bytes for _, origin in same], np.int64)
-        yield (
-            replace(
-                batch,
-                offsets=batch.offsets[places] + heads,
-                captured=(batch.captured[places] - heads).astype(np.uint32),
-                lengths=np.maximum(batch.lengths[places].astype(np.int64) - heads, 0).astype(np.uint32),
-                at_ns=batch.at_ns[places],
-                interface=batch.interface[places],
-                link=link,
-                flags=np.array([origin.direction for _, origin in same], np.uint8),
-            ),
-            tuple(origin for _, origin in same),
-        )
-
-
-def _bytes(batch: "PacketBatch", place: int) -> bytes:
-    begin = int(batch.offsets[place])
-    return batch.data[begin : begin + min(int(batch.captured[place]), 512)].tobytes()

@@ -16,7 +16,8 @@ from hostscope.platforms.macos.raised import raised
 from hostscope.platforms.tally import Tally
 from hostscope.wire.ledger import balance
 
-METHODS = ("ntstat",)
+METHODS = ("ntstat", "accounting")
+"""The second is what everybody calls counting in the kernel."""
 MISSES = (
     "payload of TCP, UDP and QUIC, as the kernel counts it for each connection; nothing of other protocols, of raw "
     "sockets, and of what is forwarded"
@@ -41,8 +42,7 @@ class Traffic:
             Denied, Unsupported
         """
         if request.method is not None and request.method not in METHODS:
-            told = ", ".join((*METHODS, "capture", "polling"))
-            raise UsageError(f"there is no method {request.method!r}", f"methods here: {told}")
+            raise UsageError(f"there is no method {request.method!r}", "methods here: ntstat, capture, polling")
         _counted(request.interfaces)
         with raised(self._privileges, "count what connections carry"):
             statistics = NetworkStatistics(request.max_flows)

@@ -249,17 +249,6 @@ def test_pktap_says_whose_a_packet_is(make: object) -> None:
     assert (origin.header_bytes, origin.link, origin.direction) == (len(head), 1, 2)
 
 
-def test_pktap_headers_are_taken_off() -> None:
-    first, second = pktap_v1(1, 1, b"a", b"en0", 1), pktap_v2(0, 2, b"b", b"lo0", 2)
-    batch = batch_of(
-        bpf_packet(first + b"frame", 1, 0) + bpf_packet(second + b"loop", 2, 0) + bpf_packet(b"no", 3, 0), 0, 258
-    )
-    (one, origins), (two, others) = parse_pktap.unwrapped(batch)
-    assert (one.link, bytes(one.data[one.offsets[0] :][:5]), origins[0] and origins[0].pid) == (1, b"frame", 1)
-    assert (two.link, bytes(two.data[two.offsets[0] :][:4]), others[0] and others[0].name) == (0, b"loop", "b")
-    assert one.flags is not None and list(one.flags) == [1]
-
-
 @given(st.binary(max_size=300))
 def test_any_pktap_header_is_read(raw: bytes) -> None:
     found = parse_pktap.parse_pktap(raw)

@@ -18,14 +18,10 @@ BIOCSHDRCMPLT, BIOCSSEESENT, BIOCSDLT = 0x80044275, 0x80044277, 0x80044278
 SIOCIFCREATE, SIOCIFDESTROY = 0xC0206978, 0x80206979
 DLT_NULL, DLT_EN10MB, DLT_PPP, DLT_RAW, DLT_IEEE802_11, DLT_LOOP = 0, 1, 9, 12, 105, 108
 DLT_IEEE802_11_RADIO, DLT_APPLE_IP_OVER_IEEE1394 = 127, 138
-DLT_PKTAP = 258
 _EBUSY = 16
 """On Darwin and Linux alike."""
 BPF_ALIGNMENT = 4
 C_PATHS = {"BPF_TIMEVAL": "struct BPF_TIMEVAL"}
-NOT_IN_HEADERS = {
-    "DLT_PKTAP": "bsd/net/bpf.h in xnu (private): 258, and LINKTYPE_PKTAP of files",
-}
 
 
 class BPF_TIMEVAL(ctypes.Structure):
@@ -58,7 +54,7 @@ class bpf_program(ctypes.Structure):
 
 
 class bpf_stat(ctypes.Structure):
-    """What a device received and dropped since its filter was set."""
+    """What came to a device's filter since it was set, and what passed it and found no room."""
 
     _fields_ = (("bs_recv", c_uint32), ("bs_drop", c_uint32))
 
@@ -121,7 +117,7 @@ def set_filter(device: int, program: Sequence[tuple[int, int, int, int]]) -> Non
 
 
 def counts(device: int) -> tuple[int, int]:
-    """Packets that passed the filter, and those of them that found no room. Raises OSError."""
+    """Packets that came to the filter, and of those that passed it the ones that found no room. Raises OSError."""
     found = bpf_stat.from_buffer_copy(fcntl.ioctl(device, BIOCGSTATS, bytes(ctypes.sizeof(bpf_stat))))
     return int(found.bs_recv), int(found.bs_drop)
 
