@@ -33,8 +33,10 @@ run: $(VENV)/.run
 
 test: tools
 	@$(MAKE) --no-print-directory check
-	$(BIN)/python -m pytest -q -o faulthandler_timeout=300 --cov=hostscope --cov-report= $(PYTEST_ARGS)
-	@$(BIN)/python -m tests.windows.rig.suite
+	@$(BIN)/python -m tests.windows.rig.suite >$(VENV)/windows.log 2>&1 & windows=$$!; \
+	$(BIN)/python -m pytest -q -o faulthandler_timeout=300 --cov=hostscope --cov-report= $(PYTEST_ARGS); ours=$$?; \
+	echo 'the tests on Windows, which ran beside these:'; wait $$windows; theirs=$$?; cat $(VENV)/windows.log; \
+	exit $$((ours + theirs))
 	@[ ! -e .coverage.windows ] || $(BIN)/coverage combine --quiet --append .coverage.windows
 	@$(BIN)/coverage report --skip-covered
 
