@@ -17,7 +17,7 @@ from hostscope.platforms.windows import antivirus, parse_token, registry, roles
 from hostscope.platforms.windows.abilities import list_abilities
 from hostscope.platforms.windows.containers import Containers
 from hostscope.platforms.windows.host import open_host
-from hostscope.platforms.windows.native import folders, handles, lsa, membership, protection
+from hostscope.platforms.windows.native import folders, handles, jobs, lsa, membership, protection, wtsapi
 from hostscope.platforms.windows.native import token as native
 from hostscope.platforms.windows.native.library import Library, failed
 from hostscope.platforms.windows.native.types import BOOL, DWORD, HANDLE, LPCWSTR, POINTER, PVOID, ULONG_PTR
@@ -194,7 +194,7 @@ def test_a_child_in_a_job_and_one_that_is_in_none(child: START) -> None:
     found = of(inside.pid)
     assert found.job and found.security and "job" in found.security.confined_by
     assert of(outside.pid).job is None
-    assert protection.read_limits(job) == 0
+    assert jobs.read_limits(job) == 0
     handles.kernel32.CloseHandle(job)
 
 
@@ -411,3 +411,13 @@ def test_names_come_from_windows() -> None:
         assert native.account_name(parse_token.sid_bytes("S-1-5-21-9-9-9-9")) is None
     assert native.privilege_name(*native.privilege_number(DEBUG)) == DEBUG
     assert native.privilege_name(12345, 0) is None
+
+
+def test_the_session_service_tells_the_same_owners(child: START) -> None:
+    one = child(WAITING)
+    with unless_missing():
+        told = {owned.pid: owned for owned in wtsapi.owned_processes()}
+    if told[one.pid].sid is None:
+        skip_missing("WTSEnumerateProcessesW", "tells no users")
+    token = of(one.pid).token
+    assert token and parse_token.sid_text(told[one.pid].sid or b"") == token.user_sid

@@ -3,6 +3,8 @@
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 
+from msgspec.structs import replace
+
 from hostscope.model.gap import Gap, Reason
 from hostscope.model.key import ProcessKey
 from hostscope.model.process import Process, Schedule, Session
@@ -20,6 +22,7 @@ from hostscope.platforms.windows.parse import split_command_line
 from hostscope.platforms.windows.parse_processes import Listed
 from hostscope.platforms.windows.peb import Arguments
 from hostscope.platforms.windows.security_context import SecurityContext, SecurityContexts
+from hostscope.platforms.windows.session_owners import SessionOwners
 
 PROGRAM_FIELDS = frozenset({"exe", "argv", "cwd"})
 """What only a process with a program has."""
@@ -68,6 +71,7 @@ class ProcessRows:
         self._contexts = contexts
         self._wanted = wanted
         self._started = started
+        self._owners = SessionOwners(contexts.account)
         self._arguments = Arguments()
         self._images = Images()
         self._schedules: dict[int, Schedule] = {}
@@ -87,6 +91,7 @@ class ProcessRows:
         Cost: no call for what the kernel's list holds. Three open and close a process and see that it is the listed
         one; then two for its executable, two for architecture and package, one for arguments, one for the priority,
         two for GUI objects, four for the working directory; for its token see `Tokens.read`.
+        Where tokens are closed, the session service is asked once for the owners of all processes.
         """
         for listed in listing:
             tally.seen += 1
@@ -197,7 +202,8 @@ class ProcessRows:
             return SecurityContext()
         context = self._contexts.of(look.listed.pid, look.opened.handle, look.wanted)
         look.gaps += context.gaps
-        return context
+        owner = self._owners.fill(look.listed.pid, look.listed.session, context.owner, look.gaps)
+        return context if owner is context.owner else replace(context, owner=owner)
 
     def _state(self, look: _Look) -> State | None:
         if "state" not in look.wanted:

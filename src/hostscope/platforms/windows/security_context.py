@@ -73,6 +73,10 @@ class SecurityContexts:
         """The same without names of groups, which a domain's controller may have to be asked for."""
         return SecurityContexts(self._tokens.without_group_names(), self._containers)
 
+    def account(self, sid: bytes) -> Account:
+        """The account of a SID that was told by something else than a token; raises ValueError."""
+        return self._tokens.account(sid)
+
     def _derived(self, facts: TokenFacts, in_job: bool) -> Security | None:
         if facts.token is None:
             return None

@@ -105,6 +105,10 @@ class Tokens:
             found = self._built[mark] = self._building(answers).facts(wanted)
         return found
 
+    def account(self, sid: bytes) -> Account:
+        """The account of a SID. Raises ValueError: it is no whole one."""
+        return self._accounts.account(sid)
+
     def without_group_names(self) -> "Tokens":
         """The same without names of groups."""
         return Tokens(self._accounts, group_names=False)
