@@ -13,6 +13,7 @@ from hostscope.platforms.base import Privileges
 from hostscope.platforms.windows import translate
 from hostscope.platforms.windows.clock import Boot
 from hostscope.platforms.windows.native import control, handles
+from hostscope.platforms.windows.native import process as native
 
 DEBUG = ("SeDebugPrivilege",)
 """Opens processes of other users, protected ones excepted."""
@@ -39,7 +40,7 @@ def hold(boot: Boot, privileges: Privileges, key: ProcessKey, access: int, why: 
 def check(handle: int, boot: Boot, key: ProcessKey) -> None:
     """Compares a handle's process with a key. Raises Gone, Mismatch."""
     try:
-        found = boot.key(key.pid, control.created(handle))
+        found = boot.key(key.pid, native.created(handle))
         ended = control.has_ended(handle)
     except OSError as failed:
         raise translate.error("GetProcessTimes", failed, key.pid) from failed
@@ -59,7 +60,7 @@ def _opened(privileges: Privileges, pid: int, access: int, why: str) -> Iterator
     try:
         yield handle
     finally:
-        handles.kernel32.CloseHandle(handle)
+        handles.close(handle)
 
 
 def _open(pid: int, access: int) -> int:

@@ -17,6 +17,7 @@ from hostscope.platforms.windows.address_space import PAGE_BYTES, AddressSpace
 from hostscope.platforms.windows.clock import Boot, read_boot
 from hostscope.platforms.windows.identity import hold
 from hostscope.platforms.windows.native import memory, paths, threads
+from hostscope.platforms.windows.native import process as native
 from hostscope.platforms.windows.native.handles import PROCESS_QUERY_INFORMATION, PROCESS_VM_READ
 from hostscope.platforms.windows.parse_memory import FREE, Pages, by_drive, region_of, served_by
 from hostscope.platforms.windows.privileges import Privileges
@@ -76,7 +77,7 @@ class Memory:
         """
         with self._held(key) as process:
             try:
-                path = paths.image_path(process)
+                path = native.image_name(process)
             except OSError as failed:
                 raise translate.error("QueryFullProcessImageNameW", failed, key.pid) from failed
             descriptor = _opened_file(path, key.pid)
@@ -118,9 +119,9 @@ def read_regions(process: int) -> tuple[Region, ...]:
             continue
         if pages.allocation not in names:
             mapped = pages.kind in (memory.MEM_IMAGE, memory.MEM_MAPPED)
-            native = memory.mapped_file(process, pages.start, buffer) if mapped else None
-            path = None if native is None else _text(by_drive(native, drives))
-            names[pages.allocation] = (path, served_by(native))
+            device = memory.mapped_file(process, pages.start, buffer) if mapped else None
+            path = None if device is None else _text(by_drive(device, drives))
+            names[pages.allocation] = (path, served_by(device))
         found.append(region_of(pages, *names[pages.allocation]))
     return tuple(found)
 

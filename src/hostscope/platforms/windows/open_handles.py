@@ -7,7 +7,7 @@ from threading import Thread
 
 from hostscope.model.detail import OpenFile
 from hostscope.model.gap import Gap, Reason
-from hostscope.platforms.windows.native import ntdll, objects
+from hostscope.platforms.windows.native import handles, ntdll, objects
 from hostscope.platforms.windows.parse_objects import HandleEntry, parse_handles, parse_types
 
 MOST = 200_000
@@ -84,7 +84,7 @@ class Names:
             self._refused += 1
             return kind, ""
         finally:
-            objects.close(ours)
+            handles.close(ours)
 
     def _duplicate(self, handle: int) -> int | None:
         if self._process is None:
@@ -115,7 +115,7 @@ class Names:
     def _patiently(self, ask: Callable[[int], str], ours: int) -> str:
         """From a thread that is left behind, with the duplicate, when the answer does not come."""
         if self._stuck >= MOST_STUCK or time.monotonic() > self._until:
-            objects.close(ours)
+            handles.close(ours)
             self._unasked += 1
             return ""
         self._worker = self._worker or _Worker()
@@ -160,7 +160,7 @@ class _Worker:
             except (OSError, ValueError) as failed:
                 self._answers.put(failed)
             finally:
-                objects.close(handle)
+                handles.close(handle)
 
     def ask(self, ask: Callable[[int], str], handle: int, patience_s: float) -> str | Exception | None:
         """The answer; None when it did not come: then this worker is of no use any more."""

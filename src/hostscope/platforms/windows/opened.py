@@ -71,7 +71,7 @@ class Opened:
     def close(self) -> None:
         """Closes the handle."""
         if self.handle is not None:
-            handles.kernel32.CloseHandle(self.handle)
+            handles.close(self.handle)
             self.handle = None
 
     def __enter__(self) -> "Opened":

@@ -8,7 +8,7 @@ from hostscope.model.gap import Gap, Reason
 from hostscope.model.windows import Job, Mitigation
 from hostscope.platforms.windows import parse_protection as parse
 from hostscope.platforms.windows.attempts import as_gap, attempt, value_of
-from hostscope.platforms.windows.native import handles
+from hostscope.platforms.windows.native import handles, jobs
 from hostscope.platforms.windows.native import protection as native
 from hostscope.platforms.windows.translate import ERROR_INVALID_PARAMETER, ERROR_NOT_SUPPORTED, REFUSED
 
@@ -86,13 +86,13 @@ def read_job(pid: int, process: int, gaps: list[Gap]) -> Job | None:
 
     Cost: one call; our own process's limits take another.
     """
-    if not value_of(attempt("windows.job", _fuller, pid, process, native.is_in_job), gaps):
+    if not value_of(attempt("windows.job", _fuller, pid, process, jobs.is_in_job), gaps):
         return None
     if pid != os.getpid():
         gaps.append(Gap("windows.job.limits", Reason.UNSUPPORTED, LIMITS_DETAIL))
         return Job(None, None, None)
     try:
-        return Job(None, None, None, parse.limits(native.read_limits(None)))
+        return Job(None, None, None, parse.limits(jobs.read_limits(None)))
     except OSError as failed:
         gaps.append(as_gap("windows.job.limits", failed))
         return Job(None, None, None)

@@ -8,7 +8,8 @@ from hostscope.errors import NativeError, UsageError
 from hostscope.model.key import ProcessKey
 from hostscope.platforms.windows import translate
 from hostscope.platforms.windows.clock import Boot
-from hostscope.platforms.windows.native import control, threads
+from hostscope.platforms.windows.native import control, handles, jobs, threads
+from hostscope.platforms.windows.native import process as native
 from hostscope.platforms.windows.native.library import SystemRefused
 
 ABANDONED = 1
@@ -32,7 +33,7 @@ class Spawned:
         if not self._released:
             self._released = True
             if self._job:
-                control.limit_job(self._job, 0)
+                jobs.limit(self._job, 0)
             try:
                 threads.resume(self._thread)
             except OSError as refused:
@@ -50,7 +51,7 @@ class Spawned:
             control.terminate(self._process, ABANDONED)
         for handle in (self._thread, self._process, self._job):
             if handle:
-                control.kernel32.CloseHandle(handle)
+                handles.close(handle)
 
 
 @contextmanager
@@ -67,7 +68,7 @@ def spawn(boot: Boot, argv: tuple[str, ...], spawned_keys: set[ProcessKey]) -> I
         raise UsageError("no command is named")
     made = _create(argv)
     job = _job(made.hProcess)
-    key = boot.key(made.dwProcessId, control.created(made.hProcess))
+    key = boot.key(made.dwProcessId, native.created(made.hProcess))
     spawned_keys.add(key)
     spawned = Spawned(key, made.hProcess, made.hThread, job)
     try:
@@ -87,9 +88,9 @@ def _create(argv: tuple[str, ...]) -> control.PROCESS_INFORMATION:
 
 def _job(process: int) -> int | None:
     """A job that ends the program with us; None where it cannot be put into one."""
-    job: int | None = control.kernel32.CreateJobObjectW(None, None)
-    if job and control.limit_job(job, control.JOB_OBJECT_LIMIT_KILL_ON_JOB_CLOSE):
-        if control.kernel32.AssignProcessToJobObject(job, process):
+    job = jobs.create()
+    if job and jobs.limit(job, jobs.JOB_OBJECT_LIMIT_KILL_ON_JOB_CLOSE):
+        if jobs.assign(job, process):
             return job
-        control.kernel32.CloseHandle(job)
+        handles.close(job)
     return None

@@ -126,7 +126,7 @@ def _change(change: int, process: int, state: int) -> None:
 
 def _close(change: int | None) -> None:
     if change is not None:
-        control.kernel32.CloseHandle(change)
+        handles.close(change)
 
 
 def _entries(pid: int) -> list[ThreadEntry]:

@@ -75,4 +75,4 @@ def _exists(pid: int) -> bool:
     except OSError:
         return True
     finally:
-        handles.kernel32.CloseHandle(handle)
+        handles.close(handle)

@@ -8,7 +8,17 @@ from typing import Any
 
 import pytest
 
-from hostscope.platforms.windows.native import folders, handles, integrity, lsa, ntdll, protection, registry, token
+from hostscope.platforms.windows.native import (
+    folders,
+    handles,
+    integrity,
+    jobs,
+    lsa,
+    ntdll,
+    protection,
+    registry,
+    token,
+)
 from hostscope.platforms.windows.native.library import set_last_error
 from hostscope.platforms.windows.parse_token import sid_bytes
 from tests.unit.platforms.windows.scripted import script
@@ -113,8 +123,8 @@ class Kernel:
                GetCurrentProcess=lambda: PROCESS)  # fmt: skip
         script(monkeypatch, lsa.secur32, LsaGetLogonSessionData=self._logon, LsaFreeReturnBuffer=lambda _: 0)
         script(monkeypatch, protection.kernel32, GetProcessMitigationPolicy=self._policy,
-               IsProcessCritical=self._is_critical, IsProcessInJob=self._in_job,
-               QueryInformationJobObject=self._job)  # fmt: skip
+               IsProcessCritical=self._is_critical)  # fmt: skip
+        script(monkeypatch, jobs.kernel32, IsProcessInJob=self._in_job, QueryInformationJobObject=self._job)
         script(monkeypatch, ntdll.ntdll, NtQueryInformationProcess=self._query)
         script(monkeypatch, folders.kernel32, GetSystemWindowsDirectoryW=self._root)
 

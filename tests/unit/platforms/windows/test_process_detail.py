@@ -52,7 +52,6 @@ def computer(monkeypatch: pytest.MonkeyPatch) -> Computer:
     script(
         monkeypatch,
         control.kernel32,
-        GetProcessTimes=found._GetProcessTimes,
         WaitForSingleObject=lambda handle, ms: 0 if found.of(handle - 0x10000).ended else 258,
     )
     script(monkeypatch, detail.handles.kernel32, OpenThread=lambda access, inherit, tid: 0x20000 + tid)

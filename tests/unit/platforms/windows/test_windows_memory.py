@@ -11,7 +11,7 @@ from hostscope.model.memory import Region
 from hostscope.platforms.windows import identity, still
 from hostscope.platforms.windows.address_space import AddressSpace
 from hostscope.platforms.windows.clock import Boot
-from hostscope.platforms.windows.native import control, handles, memory, snapshots
+from hostscope.platforms.windows.native import control, handles, memory, process, snapshots
 from hostscope.platforms.windows.native.library import set_last_error
 
 PAGE = 4096
@@ -38,10 +38,9 @@ class Kernel:
         self.pages: dict[int, bytes] = {}
         self.code, self.closed, self.reads = 299, 0, 0
         self.calls: list[str] = []
-        for library in (handles.kernel32, control.kernel32):
-            monkeypatch.setitem(vars(library), "CloseHandle", self._close)
+        monkeypatch.setitem(vars(handles.kernel32), "CloseHandle", self._close)
         monkeypatch.setitem(vars(handles.kernel32), "OpenProcess", self._open)
-        monkeypatch.setitem(vars(control.kernel32), "GetProcessTimes", self._times)
+        monkeypatch.setitem(vars(process.kernel32), "GetProcessTimes", self._times)
         monkeypatch.setitem(vars(control.kernel32), "WaitForSingleObject", self._wait)
         monkeypatch.setitem(vars(memory.kernel32), "ReadProcessMemory", self._read)
         monkeypatch.setitem(vars(control.ntdll), "NtSuspendProcess", self._call("suspend"))
@@ -230,7 +229,7 @@ def test_a_snapshot_is_read_while_the_process_runs_on(kernel: Kernel, monkeypatc
     monkeypatch.setitem(vars(control.ntdll), "NtCreateProcessStateChange", missing)
     monkeypatch.setitem(vars(snapshots.kernel32), "PssCaptureSnapshot", capture)
     monkeypatch.setitem(vars(snapshots.kernel32), "PssQuerySnapshot", query)
-    monkeypatch.setitem(vars(snapshots.kernel32), "GetCurrentProcess", lambda: -1)
+    monkeypatch.setitem(vars(handles.kernel32), "GetCurrentProcess", lambda: -1)
     monkeypatch.setitem(vars(snapshots.kernel32), "PssFreeSnapshot", lambda ours, one: freed.append(one))
     monkeypatch.setattr(still, "read_regions", lambda clone: (Region(clone, clone + 1, "r--p", 0, "", 0, None),))
     kernel.pages = {1: b"x" * PAGE}

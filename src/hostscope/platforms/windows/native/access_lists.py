@@ -58,7 +58,7 @@ def read_access_list(path: str) -> str:
 
 
 @contextmanager
-def _descriptor(text: str) -> Iterator[PVOID]:
+def _descriptor(text: str) -> Iterator[ctypes.c_void_p]:
     made = PVOID()
     convert = advapi32.ConvertStringSecurityDescriptorToSecurityDescriptorW
     if not convert(text, SDDL_REVISION_1, ctypes.byref(made), None):

@@ -7,8 +7,6 @@ from hostscope.platforms.windows.native.types import (
     BOOL,
     DWORD,
     HANDLE,
-    INT,
-    LARGE_INTEGER,
     LPCWSTR,
     LPWSTR,
     NTSTATUS,
@@ -24,23 +22,10 @@ from hostscope.platforms.windows.native.types import (
 WAIT_OBJECT_0 = 0
 WAIT_TIMEOUT = 258
 INFINITE = 0xFFFFFFFF
-STILL_ACTIVE = 259
 CREATE_SUSPENDED = 0x00000004
-CREATE_UNICODE_ENVIRONMENT = 0x00000400
-JOB_OBJECT_LIMIT_BREAKAWAY_OK = 0x00000800
-JOB_OBJECT_LIMIT_KILL_ON_JOB_CLOSE = 0x00002000
-JOB_OBJECT_QUERY = 0x0004
-JOB_OBJECT_TERMINATE = 0x0008
-JobObjectExtendedLimitInformation = 9
 PROCESS_SUSPEND_STATE = 0
 PROCESS_RESUME_STATE = 1
 PROCESS_STATE_CHANGE_ALL_ACCESS = 0x1F0001
-
-
-class FILETIME(Structure):
-    """100 ns since 1601."""
-
-    _fields_ = (("dwLowDateTime", DWORD), ("dwHighDateTime", DWORD))
 
 
 class STARTUPINFOW(Structure):
@@ -70,50 +55,10 @@ class PROCESS_INFORMATION(Structure):
     _fields_ = (("hProcess", HANDLE), ("hThread", HANDLE), ("dwProcessId", DWORD), ("dwThreadId", DWORD))
 
 
-class IO_COUNTERS(Structure):
-    _fields_ = (
-        ("ReadOperationCount", ULONG64),
-        ("WriteOperationCount", ULONG64),
-        ("OtherOperationCount", ULONG64),
-        ("ReadTransferCount", ULONG64),
-        ("WriteTransferCount", ULONG64),
-        ("OtherTransferCount", ULONG64),
-    )
-
-
-class JOBOBJECT_BASIC_LIMIT_INFORMATION(Structure):
-    _fields_ = (
-        ("PerProcessUserTimeLimit", LARGE_INTEGER),
-        ("PerJobUserTimeLimit", LARGE_INTEGER),
-        ("LimitFlags", DWORD),
-        ("MinimumWorkingSetSize", SIZE_T),
-        ("MaximumWorkingSetSize", SIZE_T),
-        ("ActiveProcessLimit", DWORD),
-        ("Affinity", SIZE_T),
-        ("PriorityClass", DWORD),
-        ("SchedulingClass", DWORD),
-    )
-
-
-class JOBOBJECT_EXTENDED_LIMIT_INFORMATION(Structure):
-    _fields_ = (
-        ("BasicLimitInformation", JOBOBJECT_BASIC_LIMIT_INFORMATION),
-        ("IoInfo", IO_COUNTERS),
-        ("ProcessMemoryLimit", SIZE_T),
-        ("JobMemoryLimit", SIZE_T),
-        ("PeakProcessMemoryUsed", SIZE_T),
-        ("PeakJobMemoryUsed", SIZE_T),
-    )
-
-
 SIGNATURES = {
     "TerminateProcess": (BOOL, (HANDLE, UINT)),
     "WaitForSingleObject": (DWORD, (HANDLE, DWORD)),
     "GetExitCodeProcess": (BOOL, (HANDLE, POINTER(DWORD))),
-    "GetProcessTimes": (
-        BOOL,
-        (HANDLE, POINTER(FILETIME), POINTER(FILETIME), POINTER(FILETIME), POINTER(FILETIME)),
-    ),
     "CreateProcessW": (
         BOOL,
         (
@@ -129,13 +74,6 @@ SIGNATURES = {
             POINTER(PROCESS_INFORMATION),
         ),
     ),
-    "CreateJobObjectW": (HANDLE, (PVOID, LPCWSTR)),
-    "OpenJobObjectW": (HANDLE, (DWORD, BOOL, LPCWSTR)),
-    "AssignProcessToJobObject": (BOOL, (HANDLE, HANDLE)),
-    "IsProcessInJob": (BOOL, (HANDLE, HANDLE, POINTER(BOOL))),
-    "SetInformationJobObject": (BOOL, (HANDLE, INT, PVOID, DWORD)),
-    "TerminateJobObject": (BOOL, (HANDLE, UINT)),
-    "CloseHandle": (BOOL, (HANDLE,)),
     "NtSuspendProcess": (NTSTATUS, (HANDLE,)),
     "NtResumeProcess": (NTSTATUS, (HANDLE,)),
     "NtCreateProcessStateChange": (NTSTATUS, (POINTER(HANDLE), DWORD, PVOID, HANDLE, ULONG64)),
@@ -153,18 +91,6 @@ NOT_IN_HEADERS = {
     "PROCESS_RESUME_STATE": "ProcessStateChangeResume, the same",
     "PROCESS_STATE_CHANGE_ALL_ACCESS": "phnt (ntpsapi.h)",
 }
-
-
-def created(process: int) -> int:
-    """When the process of a handle began: 100 ns since 1601.
-
-    Raises:
-        OSError
-    """
-    began, *others = (FILETIME() for _ in range(4))
-    if not kernel32.GetProcessTimes(process, byref(began), *map(byref, others)):
-        raise failed("GetProcessTimes")
-    return int(began.dwHighDateTime) << 32 | int(began.dwLowDateTime)
 
 
 def has_ended(process: int, timeout_s: float = 0) -> bool:
@@ -240,11 +166,3 @@ def create_suspended(line: str) -> PROCESS_INFORMATION:
     if not create(None, text, None, None, True, CREATE_SUSPENDED, None, None, byref(startup), byref(made)):
         raise failed("CreateProcessW")
     return made
-
-
-def limit_job(job: int, flags: int) -> bool:
-    """Sets what becomes of a job's processes; whether it could."""
-    limits = JOBOBJECT_EXTENDED_LIMIT_INFORMATION()
-    limits.BasicLimitInformation.LimitFlags = flags
-    size = sizeof(limits)
-    return bool(kernel32.SetInformationJobObject(job, JobObjectExtendedLimitInformation, byref(limits), size))

@@ -18,6 +18,7 @@ PROCESS_QUERY_LIMITED_INFORMATION = 0x1000
 SYNCHRONIZE = 0x00100000
 THREAD_SUSPEND_RESUME = 0x0002
 THREAD_GET_CONTEXT = 0x0008
+THREAD_SET_CONTEXT = 0x0010
 THREAD_QUERY_INFORMATION = 0x0040
 THREAD_QUERY_LIMITED_INFORMATION = 0x0800
 DUPLICATE_SAME_ACCESS = 0x00000002
@@ -30,6 +31,11 @@ SIGNATURES = {
     "DuplicateHandle": (BOOL, (HANDLE, HANDLE, HANDLE, POINTER(HANDLE), DWORD, BOOL, DWORD)),
 }
 kernel32 = Library("kernel32", SIGNATURES)
+
+
+def close(handle: int) -> None:
+    """Closes a handle of ours."""
+    kernel32.CloseHandle(handle)
 
 
 @contextmanager
@@ -45,7 +51,7 @@ def opened(pid: int, access: int) -> Iterator[int]:
     try:
         yield handle
     finally:
-        kernel32.CloseHandle(handle)
+        close(handle)
 
 
 @contextmanager
@@ -57,4 +63,4 @@ def opened_thread(tid: int, access: int) -> Iterator[int]:
     try:
         yield handle
     finally:
-        kernel32.CloseHandle(handle)
+        close(handle)

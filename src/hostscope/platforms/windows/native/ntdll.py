@@ -10,6 +10,7 @@ from typing import Any
 from hostscope.errors import Unavailable
 from hostscope.model.text import decode_utf16
 from hostscope.platforms.windows.native.library import Library, failed_status
+from hostscope.platforms.windows.native.structures import IO_COUNTERS
 from hostscope.platforms.windows.native.types import (
     BYTE,
     HANDLE,
@@ -22,7 +23,6 @@ from hostscope.platforms.windows.native.types import (
     SIZE_T,
     ULONG,
     ULONG_PTR,
-    ULONGLONG,
     USHORT,
     WCHAR,
 )
@@ -36,7 +36,6 @@ ProcessVmCounters = 3
 ProcessWow64Information = 26
 ProcessImageFileMapping = 44
 ProcessCommandLineInformation = 60
-ThreadQuerySetWin32StartAddress = 9
 ObjectNameInformation = 1
 ObjectTypeInformation = 2
 ObjectTypesInformation = 3
@@ -74,17 +73,6 @@ class VM_COUNTERS(ctypes.Structure):
         ("QuotaNonPagedPoolUsage", SIZE_T),
         ("PagefileUsage", SIZE_T),
         ("PeakPagefileUsage", SIZE_T),
-    ]
-
-
-class IO_COUNTERS(ctypes.Structure):
-    _fields_ = [
-        ("ReadOperationCount", ULONGLONG),
-        ("WriteOperationCount", ULONGLONG),
-        ("OtherOperationCount", ULONGLONG),
-        ("ReadTransferCount", ULONGLONG),
-        ("WriteTransferCount", ULONGLONG),
-        ("OtherTransferCount", ULONGLONG),
     ]
 
 
@@ -180,7 +168,6 @@ NOT_IN_HEADERS = {
     "SystemExtendedHandleInformation": "phnt ntexapi.h, since Windows XP; live under Wine",
     "SystemProcessIdInformation": "phnt ntexapi.h, since Windows Vista",
     "ProcessCommandLineInformation": "phnt ntpsapi.h, since Windows 8.1",
-    "ThreadQuerySetWin32StartAddress": "phnt ntpsapi.h, since Windows NT 4; live under Wine",
     "ObjectNameInformation": "phnt ntobapi.h; live under Wine",
     "ObjectTypeInformation": "phnt ntobapi.h; live under Wine",
     "ObjectTypesInformation": "phnt ntobapi.h; live under Wine",
@@ -225,6 +212,14 @@ def query_process(process: int, kind: int, into: Any) -> None:
     status = ntdll.NtQueryInformationProcess(process, kind, ctypes.byref(into), size, None) & 0xFFFFFFFF
     if status:
         raise failed_status("NtQueryInformationProcess", status)
+
+
+def query_thread(thread: int, kind: int, into: Any) -> None:
+    """A class of thread information. Raises OSError with the NTSTATUS."""
+    size = ctypes.sizeof(into)
+    status = ntdll.NtQueryInformationThread(thread, kind, ctypes.byref(into), size, None) & 0xFFFFFFFF
+    if status:
+        raise failed_status("NtQueryInformationThread", status)
 
 
 def query_process_text(process: int, kind: int, first: int, most: int) -> tuple[bytes, int]:

@@ -4,7 +4,7 @@ import ctypes
 from ctypes import byref
 from typing import Any
 
-from hostscope.platforms.windows.native.handles import DUPLICATE_SAME_ACCESS
+from hostscope.platforms.windows.native.handles import DUPLICATE_SAME_ACCESS, close
 from hostscope.platforms.windows.native.handles import kernel32 as handles
 from hostscope.platforms.windows.native.library import Library, failed, failed_status
 from hostscope.platforms.windows.native.ntdll import (
@@ -54,11 +54,6 @@ def duplicate(process: int, handle: int) -> int:
     return found.value or 0
 
 
-def close(handle: int) -> None:
-    """Closes a handle of ours."""
-    handles.CloseHandle(handle)
-
-
 def object_type(handle: int) -> str:
     """The name of its type, such as ``File``; never waits. Raises OSError."""
     return _string(handle, ObjectTypeInformation)
@@ -91,6 +86,20 @@ def process_id(handle: int) -> int:
     if not pid:
         raise failed("GetProcessId")
     return pid
+
+
+def process_behind(owner: int, handle: int) -> int | None:
+    """The pid of the process that a handle of another process means; None when it means none."""
+    try:
+        ours = duplicate(owner, handle)
+    except OSError:
+        return None
+    try:
+        return process_id(ours)
+    except OSError:
+        return None
+    finally:
+        close(ours)
 
 
 def thread_id(handle: int) -> tuple[int, int]:

@@ -6,6 +6,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from hostscope.platforms.windows.native.library import Library, SystemRefused
+from hostscope.platforms.windows.native.structures import FILETIME
 from hostscope.platforms.windows.native.types import (
     DWORD,
     DWORD_PTR,
@@ -28,10 +29,6 @@ PDH_FMT_DOUBLE = 0x00000200
 PDH_FMT_NOCAP100 = 0x00008000
 _NAME_UNITS = 1024
 _LIMIT = 1 << 26
-
-
-class FILETIME(ctypes.Structure):
-    _fields_ = [("dwLowDateTime", DWORD), ("dwHighDateTime", DWORD)]
 
 
 class PDH_RAW_COUNTER(ctypes.Structure):

@@ -5,6 +5,7 @@ from ctypes import Array, Structure, byref, c_uint16, sizeof, string_at
 from hostscope.errors import Unsupported
 from hostscope.model.text import decode_utf16
 from hostscope.platforms.windows.native.library import Library, SystemRefused, failed, last_error, set_last_error
+from hostscope.platforms.windows.native.structures import FILETIME, IO_COUNTERS
 from hostscope.platforms.windows.native.types import (
     BOOL,
     DWORD,
@@ -13,7 +14,6 @@ from hostscope.platforms.windows.native.types import (
     LONG,
     POINTER,
     PVOID,
-    ULONGLONG,
     USHORT,
     WCHAR,
 )
@@ -33,23 +33,6 @@ IMAGE_FILE_MACHINE_ARM64 = 0xAA64
 _PATH_UNITS = 1024
 _MOST_UNITS = 32_768
 """What a path can be long at most."""
-
-
-class FILETIME(Structure):
-    """100 ns since 1601."""
-
-    _fields_ = [("dwLowDateTime", DWORD), ("dwHighDateTime", DWORD)]
-
-
-class IO_COUNTERS(Structure):
-    _fields_ = [
-        ("ReadOperationCount", ULONGLONG),
-        ("WriteOperationCount", ULONGLONG),
-        ("OtherOperationCount", ULONGLONG),
-        ("ReadTransferCount", ULONGLONG),
-        ("WriteTransferCount", ULONGLONG),
-        ("OtherTransferCount", ULONGLONG),
-    ]
 
 
 class PROCESS_MACHINE_INFORMATION(Structure):
@@ -88,6 +71,11 @@ def times(process: int) -> tuple[int, int, int, int]:
     if not kernel32.GetProcessTimes(process, byref(created), byref(ended), byref(kernel), byref(user)):
         raise failed("GetProcessTimes")
     return _number(created), _number(ended), _number(kernel), _number(user)
+
+
+def created(process: int) -> int:
+    """When it was created (FILETIME). Raises OSError."""
+    return times(process)[0]
 
 
 def _number(time: FILETIME) -> int:

@@ -1,11 +1,17 @@
-"""What protects a process: mitigation policies, jobs, and the kernel's own marks (kernel32, ntdll)."""
+"""What protects a process: mitigation policies and the kernel's own marks (kernel32, ntdll)."""
 
 from ctypes import Structure, byref, sizeof
 from typing import Any
 
 from hostscope.errors import Unsupported
 from hostscope.platforms.windows.native.library import Library, failed, failed_status
-from hostscope.platforms.windows.native.ntdll import PROCESS_BASIC_INFORMATION, STATUS_INFO_LENGTH_MISMATCH, ntdll
+from hostscope.platforms.windows.native.ntdll import (
+    PROCESS_BASIC_INFORMATION,
+    STATUS_INFO_LENGTH_MISMATCH,
+    ProcessBasicInformation,
+    ntdll,
+    query_process,
+)
 from hostscope.platforms.windows.native.types import (
     BOOL,
     BOOLEAN,
@@ -13,16 +19,12 @@ from hostscope.platforms.windows.native.types import (
     DWORD,
     HANDLE,
     INT,
-    LARGE_INTEGER,
     POINTER,
     PVOID,
     SIZE_T,
     ULONG,
-    ULONG_PTR,
-    ULONGLONG,
 )
 
-ProcessBasicInformation = 0
 ProcessBreakOnTermination = 29
 ProcessProtectionInformation = 61
 
@@ -44,8 +46,6 @@ ProcessUserShadowStackPolicy = 15
 ProcessRedirectionTrustPolicy = 16
 ProcessUserPointerAuthPolicy = 17
 ProcessSEHOPPolicy = 18
-
-JobObjectExtendedLimitInformation = 9
 
 NOT_IN_HEADERS = {
     "ProcessProtectionInformation": "phnt ntpsapi.h, since Windows 8.1",
@@ -71,53 +71,9 @@ class PROCESS_EXTENDED_BASIC_INFORMATION(Structure):
     _fields_ = (("Size", SIZE_T), ("BasicInfo", PROCESS_BASIC_INFORMATION), ("Flags", ULONG))
 
 
-class JOBOBJECT_BASIC_LIMIT_INFORMATION(Structure):
-    """Limits of a job; `LimitFlags` says which hold."""
-
-    _fields_ = (
-        ("PerProcessUserTimeLimit", LARGE_INTEGER),
-        ("PerJobUserTimeLimit", LARGE_INTEGER),
-        ("LimitFlags", DWORD),
-        ("MinimumWorkingSetSize", SIZE_T),
-        ("MaximumWorkingSetSize", SIZE_T),
-        ("ActiveProcessLimit", DWORD),
-        ("Affinity", ULONG_PTR),
-        ("PriorityClass", DWORD),
-        ("SchedulingClass", DWORD),
-    )
-
-
-class IO_COUNTERS(Structure):
-    """Of all processes of the job."""
-
-    _fields_ = (
-        ("ReadOperationCount", ULONGLONG),
-        ("WriteOperationCount", ULONGLONG),
-        ("OtherOperationCount", ULONGLONG),
-        ("ReadTransferCount", ULONGLONG),
-        ("WriteTransferCount", ULONGLONG),
-        ("OtherTransferCount", ULONGLONG),
-    )
-
-
-class JOBOBJECT_EXTENDED_LIMIT_INFORMATION(Structure):
-    """Limits, those of memory included."""
-
-    _fields_ = (
-        ("BasicLimitInformation", JOBOBJECT_BASIC_LIMIT_INFORMATION),
-        ("IoInfo", IO_COUNTERS),
-        ("ProcessMemoryLimit", SIZE_T),
-        ("JobMemoryLimit", SIZE_T),
-        ("PeakProcessMemoryUsed", SIZE_T),
-        ("PeakJobMemoryUsed", SIZE_T),
-    )
-
-
 SIGNATURES = {
     "GetProcessMitigationPolicy": (BOOL, (HANDLE, INT, PVOID, SIZE_T)),
     "IsProcessCritical": (BOOL, (HANDLE, POINTER(BOOL))),
-    "IsProcessInJob": (BOOL, (HANDLE, HANDLE, POINTER(BOOL))),
-    "QueryInformationJobObject": (BOOL, (HANDLE, INT, PVOID, DWORD, POINTER(DWORD))),
 }
 kernel32 = Library("kernel32", SIGNATURES)
 
@@ -151,7 +107,7 @@ def read_protection(process: int) -> int:
         SystemRefused
     """
     found = BYTE()
-    _query(process, ProcessProtectionInformation, found)
+    query_process(process, ProcessProtectionInformation, found)
     return found.value
 
 
@@ -170,7 +126,7 @@ def is_critical(process: int) -> bool:
         return bool(answer.value)
     except Unsupported:
         found = ULONG()
-        _query(process, ProcessBreakOnTermination, found)
+        query_process(process, ProcessBreakOnTermination, found)
         return bool(found.value)
 
 
@@ -188,35 +144,3 @@ def read_flags(process: int) -> int:
     if status < 0:
         raise failed_status("NtQueryInformationProcess", status)
     return int(found.Flags)
-
-
-def is_in_job(process: int) -> bool:
-    """Whether it is in any job.
-
-    Raises:
-        SystemRefused
-    """
-    answer = BOOL()
-    if not kernel32.IsProcessInJob(process, None, byref(answer)):
-        raise failed("IsProcessInJob")
-    return bool(answer.value)
-
-
-def read_limits(job: int | None) -> int:
-    """LimitFlags of a job; None for the innermost one that we are in ourselves.
-
-    Raises:
-        SystemRefused
-    """
-    found = JOBOBJECT_EXTENDED_LIMIT_INFORMATION()
-    if not kernel32.QueryInformationJobObject(
-        job, JobObjectExtendedLimitInformation, byref(found), sizeof(found), None
-    ):
-        raise failed("QueryInformationJobObject")
-    return int(found.BasicLimitInformation.LimitFlags)
-
-
-def _query(process: int, kind: int, into: Any) -> None:
-    status = ntdll.NtQueryInformationProcess(process, kind, byref(into), sizeof(into), None)
-    if status < 0:
-        raise failed_status("NtQueryInformationProcess", status)

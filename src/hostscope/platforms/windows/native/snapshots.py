@@ -2,6 +2,7 @@
 
 from ctypes import Structure, byref, sizeof
 
+from hostscope.platforms.windows.native.handles import kernel32 as handles
 from hostscope.platforms.windows.native.library import Library, SystemRefused
 from hostscope.platforms.windows.native.types import DWORD, HANDLE, INT, POINTER, PVOID
 
@@ -17,7 +18,6 @@ SIGNATURES = {
     "PssCaptureSnapshot": (DWORD, (HANDLE, INT, DWORD, POINTER(HANDLE))),
     "PssQuerySnapshot": (DWORD, (HANDLE, INT, PVOID, DWORD)),
     "PssFreeSnapshot": (DWORD, (HANDLE, HANDLE)),
-    "GetCurrentProcess": (HANDLE, ()),
 }
 kernel32 = Library("kernel32", SIGNATURES)
 
@@ -46,4 +46,4 @@ def clone_of(snapshot: int) -> int:
 
 def free(snapshot: int) -> None:
     """Ends a snapshot and its clone."""
-    kernel32.PssFreeSnapshot(kernel32.GetCurrentProcess(), snapshot)
+    kernel32.PssFreeSnapshot(handles.GetCurrentProcess(), snapshot)

@@ -3,51 +3,27 @@
 CONTEXT has another layout on each processor; it is bytes here, and `parse_context` knows what stands where.
 """
 
-from collections.abc import Iterator
-from ctypes import Array, Structure, addressof, byref, c_char, sizeof
-from typing import Any
+from ctypes import Array, Structure, addressof, c_char
 
-from hostscope.platforms.windows.native.library import Library, failed, failed_status
+from hostscope.platforms.windows.native.library import Library, failed
+from hostscope.platforms.windows.native.ntdll import CLIENT_ID, query_thread
 from hostscope.platforms.windows.native.types import (
     BOOL,
     DWORD,
     HANDLE,
     INT,
-    INVALID_HANDLE_VALUE,
     KAFFINITY,
     LONG,
     NTSTATUS,
-    POINTER,
     PVOID,
     ULONG,
 )
 
-TH32CS_SNAPTHREAD = 0x00000004
-THREAD_SUSPEND_RESUME = 0x0002
-THREAD_GET_CONTEXT = 0x0008
-THREAD_SET_CONTEXT = 0x0010
-THREAD_QUERY_INFORMATION = 0x0040
 THREAD_PRIORITY_LOWEST = -2
 
 ThreadBasicInformation = 0
 ThreadQuerySetWin32StartAddress = 9
 ThreadSuspendCount = 35
-
-
-class THREADENTRY32(Structure):
-    _fields_ = (
-        ("dwSize", DWORD),
-        ("cntUsage", DWORD),
-        ("th32ThreadID", DWORD),
-        ("th32OwnerProcessID", DWORD),
-        ("tpBasePri", LONG),
-        ("tpDeltaPri", LONG),
-        ("dwFlags", DWORD),
-    )
-
-
-class CLIENT_ID(Structure):
-    _fields_ = (("UniqueProcess", HANDLE), ("UniqueThread", HANDLE))
 
 
 class THREAD_BASIC_INFORMATION(Structure):
@@ -62,9 +38,6 @@ class THREAD_BASIC_INFORMATION(Structure):
 
 
 SIGNATURES = {
-    "CreateToolhelp32Snapshot": (HANDLE, (DWORD, DWORD)),
-    "Thread32First": (BOOL, (HANDLE, POINTER(THREADENTRY32))),
-    "Thread32Next": (BOOL, (HANDLE, POINTER(THREADENTRY32))),
     "SuspendThread": (DWORD, (HANDLE,)),
     "ResumeThread": (DWORD, (HANDLE,)),
     "GetThreadContext": (BOOL, (HANDLE, PVOID)),
@@ -72,11 +45,8 @@ SIGNATURES = {
     "Wow64GetThreadContext": (BOOL, (HANDLE, PVOID)),
     "GetCurrentThread": (HANDLE, ()),
     "SetThreadPriority": (BOOL, (HANDLE, INT)),
-    "CloseHandle": (BOOL, (HANDLE,)),
-    "NtQueryInformationThread": (NTSTATUS, (HANDLE, INT, PVOID, ULONG, POINTER(ULONG))),
 }
 kernel32 = Library("kernel32", SIGNATURES)
-ntdll = Library("ntdll", SIGNATURES)
 
 NOT_IN_HEADERS = {
     "THREAD_BASIC_INFORMATION": "phnt (ntpsapi.h) of System Informer; mingw has it in ntdef-less form only",
@@ -87,29 +57,6 @@ NOT_IN_HEADERS = {
 
 _ALIGNED = 16
 _FAILED = 0xFFFFFFFF
-
-
-def thread_ids(pid: int) -> list[int]:
-    """Threads of a process now. Cost: one snapshot of the whole host.
-
-    Raises:
-        OSError
-    """
-    snapshot = kernel32.CreateToolhelp32Snapshot(TH32CS_SNAPTHREAD, 0)
-    if snapshot in (None, INVALID_HANDLE_VALUE):
-        raise failed("CreateToolhelp32Snapshot")
-    try:
-        return [entry.th32ThreadID for entry in _entries(snapshot) if entry.th32OwnerProcessID == pid]
-    finally:
-        kernel32.CloseHandle(snapshot)
-
-
-def _entries(snapshot: int) -> Iterator[THREADENTRY32]:
-    entry = THREADENTRY32(dwSize=sizeof(THREADENTRY32))
-    more = kernel32.Thread32First(snapshot, byref(entry))
-    while more:
-        yield entry
-        more = kernel32.Thread32Next(snapshot, byref(entry))
 
 
 def give_way() -> None:
@@ -172,28 +119,22 @@ def set_context(thread: int, content: bytes) -> None:
 def basic(thread: int) -> THREAD_BASIC_INFORMATION:
     """Environment block, exit status and priorities. Raises OSError."""
     found = THREAD_BASIC_INFORMATION()
-    _query(thread, ThreadBasicInformation, found)
+    query_thread(thread, ThreadBasicInformation, found)
     return found
 
 
 def start_address(thread: int) -> int:
     """The function that a thread began with, as it was given to CreateThread. Raises OSError."""
     found = PVOID()
-    _query(thread, ThreadQuerySetWin32StartAddress, found)
+    query_thread(thread, ThreadQuerySetWin32StartAddress, found)
     return found.value or 0
 
 
 def suspend_count(thread: int) -> int:
     """How often a thread was suspended and not resumed (Windows 8.1). Raises OSError."""
     found = ULONG()
-    _query(thread, ThreadSuspendCount, found)
+    query_thread(thread, ThreadSuspendCount, found)
     return found.value
-
-
-def _query(thread: int, kind: int, into: Any) -> None:
-    status = ntdll.NtQueryInformationThread(thread, kind, byref(into), sizeof(into), None)
-    if status < 0:
-        raise failed_status("NtQueryInformationThread", status)
 
 
 def _room(size: int) -> "Array[c_char]":

@@ -5,6 +5,7 @@ from ctypes import Structure, byref, sizeof
 from typing import NamedTuple
 
 from hostscope.model.text import decode_utf16
+from hostscope.platforms.windows.native.handles import close
 from hostscope.platforms.windows.native.library import Library, failed, last_error, set_last_error
 from hostscope.platforms.windows.native.types import (
     BOOL,
@@ -41,7 +42,6 @@ SIGNATURES = {
     "CreateToolhelp32Snapshot": (HANDLE, (DWORD, DWORD)),
     "Process32FirstW": (BOOL, (HANDLE, POINTER(PROCESSENTRY32W))),
     "Process32NextW": (BOOL, (HANDLE, POINTER(PROCESSENTRY32W))),
-    "CloseHandle": (BOOL, (HANDLE,)),
 }
 kernel32 = Library("kernel32", SIGNATURES)
 
@@ -64,7 +64,7 @@ def processes() -> Iterator[Entry]:
     try:
         yield from _entries(snapshot)
     finally:
-        kernel32.CloseHandle(snapshot)
+        close(snapshot)
 
 
 def _entries(snapshot: int) -> Iterator[Entry]:

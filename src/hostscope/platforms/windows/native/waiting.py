@@ -3,11 +3,11 @@
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
-from hostscope.platforms.windows.native.handles import kernel32 as objects
+from hostscope.platforms.windows.native.control import WAIT_TIMEOUT
+from hostscope.platforms.windows.native.handles import close
 from hostscope.platforms.windows.native.library import Library, failed
 from hostscope.platforms.windows.native.types import BOOL, DWORD, HANDLE, LPCWSTR, POINTER, PVOID
 
-WAIT_TIMEOUT = 258
 WAIT_FAILED = 0xFFFFFFFF
 MAXIMUM_WAIT_OBJECTS = 64
 
@@ -31,7 +31,7 @@ def opened_event() -> Iterator[int]:
     try:
         yield event
     finally:
-        objects.CloseHandle(event)
+        close(event)
 
 
 def wait_any(handles: Sequence[int], timeout_ms: int) -> int | None:
