@@ -14,6 +14,7 @@
 #include <net/if_var.h>
 #include <net/if_types.h>
 #include <net/if_media.h>
+#include <net/if_mib.h>
 #include <net/route.h>
 #include <net/bpf.h>
 #include <netinet/in.h>

@@ -18,10 +18,10 @@ from hostscope.model.process import Account
 from hostscope.model.socket import SocketRequest
 from hostscope.model.traffic import Counts, TrafficRequest
 from hostscope.platforms.macos import capture as captures
-from hostscope.platforms.macos import interfaces, network_statistics, packet_device
+from hostscope.platforms.macos import interfaces, network_statistics, packet_device, parse_route_table
 from hostscope.platforms.macos.capture import Capture
 from hostscope.platforms.macos.clock import read_boot
-from hostscope.platforms.macos.interfaces import WHERE, Interfaces
+from hostscope.platforms.macos.interfaces import TABLE, TOTALS, WHERE, Interfaces
 from hostscope.platforms.macos.native import bpf, errnos, kernel_control, pcap, pktap, routes
 from hostscope.platforms.macos.owners import owners_of
 from hostscope.platforms.macos.parse_dnsinfo import Configured
@@ -36,11 +36,13 @@ from tests.unit.platforms.macos.network_bytes import (
     fdinfo,
     inet_part,
     link_message,
+    mib_record,
     ntstat_message,
     ntstat_update,
     pcb,
     pcblist,
     pktap_v1,
+    route_message,
     unix_part,
 )
 
@@ -187,6 +189,48 @@ def test_interfaces_tell_their_media(links: Darwin) -> None:
     assert (lo.kind, lo.state) == ("loopback", "up")
     assert (wireless.kind, wireless.state, wireless.addresses[0].prefix) == ("wireless", "up", 24)
     assert (wired.kind, wired.state) == ("ethernet", "down")
+
+
+ROUTES = (
+    route_message(4, 0x803, "0.0.0.0", b"", "192.168.1.1")
+    + route_message(4, 0x101, "192.168.1.0", bytes([7, 0, 0, 0, 255, 255, 255]), None)
+    + route_message(4, 0x20405, "192.168.1.9", None, None)
+    + route_message(4, 0x5, "192.168.1.5", None, None)
+    + route_message(1, 0x5, "127.0.0.1", None, None)
+    + route_message(4, 0x800101, "224.0.0.0", bytes([5, 0, 0, 0, 240]), None)
+    + route_message(4, 0x803, "2001:db8::", bytes([12, 30, 0, 0, 0, 0, 0, 0, 255, 255, 255, 255]), "fe80::1")
+)
+
+
+def test_routes_stand_with_their_interface(links: Darwin) -> None:
+    links.numbers(TABLE, ROUTES)
+    lo, wireless, wired = Interfaces().interfaces(Tally())
+    assert [(one.destination, one.gateway, one.metric) for one in wireless.routes] == [
+        ("0.0.0.0/0", "192.168.1.1", None),
+        ("192.168.1.0/24", None, None),
+        ("2001:db8::/32", "fe80::1", None),
+    ]
+    assert ([one.destination for one in lo.routes], wired.routes, lo.gaps) == (["127.0.0.1/32"], (), ())
+
+
+def test_a_refused_table_of_routes_is_a_gap(links: Darwin) -> None:
+    """Where nothing was scripted the library answers ENOENT."""
+    one, *_ = Interfaces().interfaces(Tally())
+    assert [gap.field for gap in one.gaps] == ["routes"]
+
+
+def test_a_table_that_is_too_long_is_a_gap(links: Darwin, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(parse_route_table, "MOST_ROUTES", 2)
+    links.numbers(TABLE, ROUTES)
+    one, *_ = Interfaces().interfaces(Tally())
+    assert (one.routes, one.gaps) == (None, (interfaces.MANY_ROUTES,))
+
+
+def test_bytes_beyond_32_bits_come_from_the_other_list(links: Darwin) -> None:
+    links.numbers(TOTALS, mib_record(b"lo0", 1, 1) + mib_record(b"en0", 30_277_303_935, 5_000_000_000))
+    _, wireless, wired = Interfaces().interfaces(Tally())
+    assert (wireless.counters.received_bytes, wireless.counters.sent_bytes) == (30_277_303_935, 5_000_000_000)
+    assert wired.counters.received_bytes == 0
 
 
 def test_a_refused_list_is_denied(darwin: Darwin) -> None:

@@ -21,6 +21,8 @@ _DATA_AT = 32
 _DATA = struct.Struct("<8B2I12Q")
 """struct if_data64 up to ifi_noproto: type, …, mtu, metric, baudrate, then the counters."""
 _DROPS_AT = 24
+_TOTALS = struct.Struct("<16s36x64x2Q48x")
+"""struct ifmibdata: its name, and of its struct if_data64 the bytes in and out."""
 _AF_INET, _AF_LINK, _AF_INET6 = 2, 18, 30
 _NETMASK, _ADDRESS, _BROADCAST = 2, 5, 7
 """Places in the mask (RTAX_NETMASK, RTAX_IFA, RTAX_BRD)."""
@@ -61,7 +63,7 @@ class ListedLink(NamedTuple):
 def parse_links(raw: bytes) -> tuple[ListedLink, ...]:
     """The interfaces, each with its addresses; what is cut off or malformed is left out."""
     links: dict[int, ListedLink] = {}
-    for kind, message in _messages(raw):
+    for kind, message in messages(raw):
         if kind == RTM_IFINFO2 and (link := _link(message)):
             links[link.number] = link
         elif kind == RTM_NEWADDR and (found := _address(message, links)):
@@ -70,12 +72,21 @@ def parse_links(raw: bytes) -> tuple[ListedLink, ...]:
     return tuple(links.values())
 
 
+def parse_totals(raw: bytes) -> dict[str, tuple[int, int]]:
+    """Bytes received and sent by the name of each interface, of a list of struct ifmibdata (net/if_mib.h)."""
+    found = {}
+    for name, in_, out in _TOTALS.iter_unpack(raw[: len(raw) // _TOTALS.size * _TOTALS.size]):
+        found[decode(name.split(b"\0", 1)[0])] = (in_, out)
+    return found
+
+
 def flag_names(flags: int) -> tuple[str, ...]:
     """IFF_* by name."""
     return tuple(name for bit, name in FLAGS.items() if flags & bit)
 
 
-def _messages(raw: bytes) -> Iterator[tuple[int, bytes]]:
+def messages(raw: bytes) -> Iterator[tuple[int, bytes]]:
+    """Kind and bytes of each message, up to the first whose length cannot be."""
     at = 0
     while at + 4 <= len(raw):
         size, _, kind = struct.unpack_from("<HBB", raw, at)
@@ -94,7 +105,7 @@ def _link(message: bytes) -> ListedLink | None:
         7:
     ]
     (sent_drops,) = struct.unpack_from("<i", message, _DROPS_AT)
-    address = _addresses(message, _LINK_BYTES, mask).get(4)
+    address = addresses_behind(message, _LINK_BYTES, mask).get(4)
     name, mac = _link_address(address or b"")
     if not name:
         return None
@@ -124,22 +135,22 @@ def _address(message: bytes, links: dict[int, ListedLink]) -> tuple[int, Interfa
     if len(message) < _ADDRESS_BYTES:
         return None
     _, _, _, mask, _, index = _HEAD.unpack_from(message)
-    found = _addresses(message, _ADDRESS_BYTES, mask)
+    found = addresses_behind(message, _ADDRESS_BYTES, mask)
     link, raw = links.get(index), found.get(_ADDRESS)
     if link is None or raw is None or len(raw) < 8:
         return None
-    other = _text(found.get(_BROADCAST, b""), raw[1])
-    text = _text(raw, raw[1])
+    other = text_of(found.get(_BROADCAST, b""), raw[1])
+    text = text_of(raw, raw[1])
     if text is None:
         return None
-    prefix = _prefix(found.get(_NETMASK, b""), raw[1])
+    prefix = prefix_bits(found.get(_NETMASK, b""), raw[1])
     peer = other if link.flags & _POINT_TO_POINT else None
     scope = "link" if text.startswith(("fe80:", "169.254.")) else "host" if link.flags & 0x8 else "global"
     family = "inet" if raw[1] == _AF_INET else "inet6"
     return index, InterfaceAddress(family, text, prefix, scope, peer, None if peer else other)
 
 
-def _addresses(message: bytes, at: int, mask: int) -> dict[int, bytes]:
+def addresses_behind(message: bytes, at: int, mask: int) -> dict[int, bytes]:
     """The addresses behind a message by their place in the mask. One of length 0 takes four bytes."""
     found: dict[int, bytes] = {}
     for place in range(_PLACES):
@@ -153,7 +164,7 @@ def _addresses(message: bytes, at: int, mask: int) -> dict[int, bytes]:
     return found
 
 
-def _text(raw: bytes, family: int) -> str | None:
+def text_of(raw: bytes, family: int) -> str | None:
     """An address. The kernel keeps a link-local one's interface in its second word, which is taken out."""
     if family == _AF_INET and len(raw) >= 8:
         return str(IPv4Address(raw[4:8]))
@@ -165,7 +176,7 @@ def _text(raw: bytes, family: int) -> str | None:
     return None
 
 
-def _prefix(raw: bytes, family: int) -> int:
+def prefix_bits(raw: bytes, family: int) -> int:
     """Ones of a network mask, whose zeros at the end the kernel leaves out."""
     start, most = (4, 4) if family == _AF_INET else (8, 16)
     return sum(byte.bit_count() for byte in raw[start : start + most])

@@ -116,6 +116,20 @@ def address_message(index: int, local: str, mask: bytes, other: str | None = Non
     return struct.pack("<HBBiiHxxi", 20 + len(raw), 5, 0xC, bits, 0, index, 0) + raw
 
 
+def route_message(index: int, flags: int, destination: str, mask: bytes | None, gateway: str | None) -> bytes:
+    """struct rt_msghdr2 and its addresses; without a gateway that of a link."""
+    link = struct.pack("<BBHBBBB", 20, 18, index, 6, 0, 0, 0).ljust(20, b"\0")
+    raw = sockaddr(destination) + (sockaddr(gateway) if gateway else link)
+    raw += b"" if mask is None else padded(mask, 4) or bytes(4)
+    head = struct.pack("<HBBHxxii", 92 + len(raw), 5, 0x14, index, flags, 0x3 | (0x4 if mask is not None else 0))
+    return head.ljust(92, b"\0") + raw
+
+
+def mib_record(name: bytes, received: int, sent: int) -> bytes:
+    """struct ifmibdata."""
+    return name.ljust(16, b"\0") + bytes(36 + 64) + struct.pack("<QQ", received, sent) + bytes(48)
+
+
 def sockaddr(text: str, port: int = 0) -> bytes:
     """struct sockaddr_in or sockaddr_in6."""
     packed = ip_address(text).packed

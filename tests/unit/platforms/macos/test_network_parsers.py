@@ -2,6 +2,7 @@
 
 import struct
 from ctypes import sizeof
+from ipaddress import ip_address, ip_network
 
 import pytest
 from hypothesis import given
@@ -15,6 +16,7 @@ from hostscope.platforms.macos import (
     parse_ntstat,
     parse_pcblist,
     parse_pktap,
+    parse_route_table,
     parse_routes,
 )
 from hostscope.platforms.macos.native import descriptors, routes
@@ -33,6 +35,7 @@ from tests.unit.platforms.macos.network_bytes import (
     pcblist,
     pktap_v1,
     pktap_v2,
+    route_message,
     sockaddr,
     unix_part,
 )
@@ -70,6 +73,17 @@ def test_sizes_are_those_of_the_headers() -> None:
     assert sizeof(routes.if_msghdr2) == 160
     assert sizeof(routes.ifa_msghdr) == 20
     assert routes.if_msghdr2.ifm_data.offset == 32
+    data = routes.ifmibdata.ifmd_data.offset
+    totals = [data + getattr(routes.if_data64, name).offset for name in ("ifi_ibytes", "ifi_obytes")]
+    assert (sizeof(routes.ifmibdata), totals) == (180, [116, 124])
+    assert (sizeof(routes.rt_msghdr2), routes.rt_msghdr2.rtm_index.offset, routes.rt_msghdr2.rtm_addrs.offset) == (
+        92, 4, 12,
+    )  # fmt: skip
+    dropped = (
+        routes.RTF_REJECT, routes.RTF_LLINFO, routes.RTF_BLACKHOLE, routes.RTF_WASCLONED, routes.RTF_LOCAL,
+        routes.RTF_BROADCAST, routes.RTF_MULTICAST,
+    )  # fmt: skip
+    assert sum(dropped) == parse_route_table._NOT_CONFIGURED
     assert routes.if_msghdr2.ifm_snd_drops.offset == 24
 
 
@@ -78,6 +92,20 @@ def test_any_list_of_interfaces_is_read(raw: bytes, at: int, change: bytes) -> N
     parse_routes.parse_links(raw)
     parse_routes.parse_links(LINKS[:at] + change + LINKS[at + len(change) :])
     parse_routes.parse_links(LINKS[:at])
+
+
+ROUTES = route_message(4, 0x803, "0.0.0.0", b"", "192.168.1.1") * 2
+
+
+@given(st.binary(max_size=600), st.integers(0, 600), st.binary(min_size=1, max_size=4))
+def test_any_table_of_routes_is_read(raw: bytes, at: int, change: bytes) -> None:
+    for tried in (raw, ROUTES[:at], ROUTES[:at] + change + ROUTES[at + len(change) :]):
+        found = parse_route_table.parse_route_table(tried)
+        assert found is not None
+        for route in (one for each in found.values() for one in each):
+            ip_network(route.destination, strict=False)
+            assert route.gateway is None or ip_address(route.gateway)
+        parse_routes.parse_totals(tried)
 
 
 # The kernel's lists of sockets ----------------------------------------------------------------------------------------
