@@ -17,6 +17,7 @@ from hostscope.model.syscall import TraceRequest
 from hostscope.platforms.tally import Tally
 from hostscope.platforms.windows.control import Control
 from hostscope.platforms.windows.host import open_host
+from hostscope.platforms.windows.native import debug
 from hostscope.platforms.windows.trace_calls import FUNCTIONS
 from tests.windows.children import Child
 from tests.windows.keys import key_of
@@ -55,6 +56,7 @@ wait()
 say(alive=True)
 wait()
 """
+DEBUG_PROCESS = 1
 WAITER = "say(ready=True); wait()"
 
 
@@ -73,18 +75,21 @@ def tracing(*options: str) -> Iterator["subprocess.Popen[bytes]"]:
 class Traced:
     """The debugger in a thread of its own, as it wants it: what it yields, until `end`."""
 
-    def __init__(self, one: Child, *calls: str) -> None:
+    def __init__(self, one: Child, *calls: str, children: bool = True) -> None:
         self.bodies: queue.Queue[Any] = queue.Queue()
+        self.tally = Tally()
+        self.events: list[tuple[Any, Any]] = []
         self._stop, self._attached = threading.Event(), threading.Event()
-        request = TraceRequest((key_of(one.pid),), calls or ("all",), method="debugger")
+        request = TraceRequest((key_of(one.pid),), calls or ("all",), children, method="debugger")
         self._thread = threading.Thread(target=self._run, args=(request,), daemon=True)
         self._thread.start()
         assert self._attached.wait(30)
 
     def _run(self, request: TraceRequest) -> None:
         try:
-            for event in Control().trace(request, self._stop, Tally()):
+            for event in Control().trace(request, self._stop, self.tally):
                 self._attached.set()
+                self.events.append((event.key, event.body))
                 self.bodies.put(event.body)
         finally:
             self.bodies.put(None)
@@ -233,3 +238,38 @@ def test_who_is_not_asked_for_is_not_stopped(child: Callable[..., Child]) -> Non
         Control().trace(request, threading.Event(), Tally())
     with pytest.raises(UsageError, match="mprotect"):
         Control().trace(TraceRequest((key_of(one.pid),), ("mprotect",)), threading.Event(), Tally())
+
+
+LEAF = "import ctypes; ctypes.windll.kernel32.VirtualAlloc(None, 0x7000, 0x2000, 4)"
+FAMILY = f"import subprocess,sys; {LEAF}; raise SystemExit(subprocess.call([sys.executable, '-c', {LEAF!r}]))"
+
+
+def is_leaf(call: SystemCall) -> bool:
+    return texts(call)["dwSize"] == str(0x7000)
+
+
+@pytest.mark.parametrize(("children", "callers"), [(True, 2), (False, 1)])
+def test_children_are_followed_or_left_alone(children: bool, callers: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Started with DEBUG_PROCESS, because Wine does not let an attached process pass its debugger on (0xC0000002)."""
+    monkeypatch.setattr(debug, "attach", lambda pid: debug.kernel32.DebugSetProcessKillOnExit(False))
+    monkeypatch.setattr(debug, "set_inherits", lambda process, wanted: None)
+    command = [sys.executable, "-c", FAMILY]
+    tally = Tally()
+    with subprocess.Popen(command, creationflags=DEBUG_PROCESS, stdin=subprocess.DEVNULL) as family:
+        request = TraceRequest((key_of(family.pid),), ("VirtualAlloc",), children, method="debugger")
+        events = Control().trace(request, threading.Event(), tally)
+        seen = [each.key for each in events if isinstance(each.body, SystemCall) and is_leaf(each.body)]
+        assert family.wait(30) == 0, "its child ran to its end, too"
+    assert len(seen) == callers and seen[0] and seen[0].pid == family.pid
+    assert any("were stopped as well" in effect for effect in tally.effects) is children
+
+
+def test_what_an_attached_process_starts_lives(child: Callable[..., Child]) -> None:
+    one = child(
+        f"import subprocess\nsay(ready=True)\nwait()\nsay(code=subprocess.call([sys.executable, '-c', {LEAF!r}]))"
+    )
+    traced = Traced(one, "VirtualAlloc")
+    assert one.ask() == {"code": 0}
+    traced.end()
+    followed = {body.call for key, body in traced.events if key and key.pid != one.pid}
+    assert followed or any("may not be followed" in note for note in traced.tally.notes)

@@ -5,12 +5,13 @@ instruction with the byte restored, and meanwhile all other threads are suspende
 """
 
 import time
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 
 from msgspec import Struct
 
 from hostscope.model.key import ProcessKey
-from hostscope.platforms.windows.native import debug, memory, threads
+from hostscope.platforms.windows.native import control, debug, memory, objects, threads
 from hostscope.platforms.windows.parse_context import FORMS, register, with_register, with_trap
 from hostscope.platforms.windows.parse_exports import parse_exports
 from hostscope.platforms.windows.trace_calls import SELF, WORD, Function, Seen
@@ -69,10 +70,12 @@ class Returned(Struct, frozen=True):
 class Debugged:
     """A process that we debug. Its methods may be called while it stands at a debug event."""
 
-    def __init__(self, key: ProcessKey, process: int, wanted: tuple[Function, ...]) -> None:
-        """`process` is the handle that the debugger interface gave, and closes."""
+    def __init__(self, key: ProcessKey, process: int, wanted: tuple[Function, ...], is_32_bit: bool = False) -> None:
+        """`process` is the handle that the debugger interface gave, which may do everything, and closes."""
         self.key = key
-        self._process = process
+        self.process = process
+        self.is_32_bit = is_32_bit
+        """Its calls are seen where they leave 32-bit code: in the ntdll that has ours' width."""
         self._wanted = {function.name: function for function in wanted}
         self._threads: dict[int, Thread] = {}
         self._modules: dict[int, Module] = {}
@@ -119,7 +122,7 @@ class Debugged:
         name = exports.name.lower() or f"{base:#x}"
         self._modules[base] = Module(base, base + exports.size_bytes, name)
         for function, address in exports.addresses.items():
-            if name.removesuffix(".dll") == self._wanted[function].module and not self.ending:
+            if name.removesuffix(".dll") == self._wanted[function].module and exports.is_64_bit and not self.ending:
                 self._entries[address] = self._wanted[function]
                 self._place(address)
 
@@ -157,12 +160,25 @@ class Debugged:
         self._stepped()
         return True
 
-    def remove_all(self) -> None:
-        """Restores every byte."""
+    def remove_all(self) -> int:
+        """Restores every byte, with everybody standing still so that nobody reads half of it; how many it could not."""
         self.ending = True
-        for address, original in list(self._placed.items()):
-            self._write(address, original)
+        with self._standing_still():
+            failed = sum(not self._write(address, original) for address, original in self._placed.items())
         self._placed.clear()
+        return failed
+
+    @contextmanager
+    def _standing_still(self) -> Iterator[None]:
+        try:
+            control.suspend(self.process)
+        except OSError:  # it is ending
+            yield
+            return
+        try:
+            yield
+        finally:
+            control.resume(self.process)
 
     @property
     def is_stepping(self) -> bool:
@@ -273,7 +289,7 @@ class Debugged:
         place = function.place("handle")
         if place is None or arguments[place] in (SELF, 0):
             return None
-        pid = debug.process_of(self._process, arguments[place])
+        pid = objects.process_behind(self.process, arguments[place])
         return None if pid == self.key.pid else pid
 
     def _last_error(self, thread: Thread) -> int | None:
@@ -295,9 +311,9 @@ class Debugged:
 
     def _read(self, address: int, size: int) -> bytes:
         into = bytearray(size)
-        return bytes(into[: memory.read_into(self._process, address, memoryview(into))])
+        return bytes(into[: memory.read_into(self.process, address, memoryview(into))])
 
     def _write(self, address: int, content: bytes) -> bool:
-        done = memory.write(self._process, address, content) == len(content)
-        debug.kernel32.FlushInstructionCache(self._process, address, len(content))
+        done = memory.write(self.process, address, content) == len(content)
+        debug.kernel32.FlushInstructionCache(self.process, address, len(content))
         return done

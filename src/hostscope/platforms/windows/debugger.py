@@ -23,7 +23,8 @@ from hostscope.platforms.windows.clock import Boot
 from hostscope.platforms.windows.debugged import Debugged, Returned
 from hostscope.platforms.windows.event_stream import Happening, Numbering
 from hostscope.platforms.windows.identity import DEBUG, hold
-from hostscope.platforms.windows.native import control, debug, handles, machine_kind
+from hostscope.platforms.windows.native import debug, handles, machine_kind
+from hostscope.platforms.windows.native import process as native
 from hostscope.platforms.windows.native.debug import DEBUG_EVENT
 
 METHOD = "debugger"
@@ -32,6 +33,7 @@ TICK_MS = 100
 QUIET_MS = 50
 """So long nothing may come before a process is let go of."""
 MOST_LAST_EVENTS = 10_000
+_BREAKPOINTS = (debug.EXCEPTION_BREAKPOINT, debug.STATUS_WX86_BREAKPOINT)
 ACCESS = handles.PROCESS_VM_READ | handles.PROCESS_VM_WRITE | handles.PROCESS_VM_OPERATION
 HINT = "--method debugger stops the process at each call; --method regions looks without attaching"
 
@@ -79,7 +81,7 @@ def _events(
     stop: threading.Event,
     tally: Tally,
 ) -> Iterator[Event]:
-    debugger = _Debugger(request, functions)
+    debugger = _Debugger(boot, request, functions)
     tally.method = METHOD
     numbering = Numbering(METHOD, tally)
     try:
@@ -87,22 +89,31 @@ def _events(
             _attach(boot, privileges, key, debugger)
         pids = ", ".join(str(key.pid) for key in request.keys)
         tally.effects.append(f"process {pids} was stopped at each of the traced calls; INT3 in its code meanwhile")
-        if request.children:
-            tally.note("processes that the traced ones start are not followed")
         yield numbering.coverage()
         for happening in debugger.calls(stop):
             yield numbering.event(happening)
     finally:
         debugger.release()
+        _tell(debugger, tally)
     if missing := sorted({function.name for function in functions} - debugger.found):
         tally.note(f"not found in the process: {', '.join(missing)}")
 
 
+def _tell(debugger: "_Debugger", tally: Tally) -> None:
+    """What became of it, in the coverage."""
+    for note in sorted(debugger.notes):
+        tally.note(note)
+    if debugger.followed:
+        tally.effects.append(f"{debugger.followed} processes that they started were stopped as well")
+    if debugger.left:
+        tally.effects.append(
+            f"{debugger.left} breakpoints could not be taken out: their processes end when they meet one"
+        )
+
+
 def _attach(boot: Boot, privileges: Privileges, key: ProcessKey, debugger: "_Debugger") -> None:
     """The key is compared through a handle that stays open while attaching, so the pid stays this process's."""
-    with hold(boot, privileges, key, ACCESS, f"trace process {key.pid}") as process:
-        if machine_kind.is_wow64(process):
-            raise Unsupported(f"process {key.pid} is a 32-bit program, which the debugger does not know", HINT)
+    with hold(boot, privileges, key, ACCESS, f"trace process {key.pid}"):
         try:
             debug.attach(key.pid)
         except OSError as failed:
@@ -124,13 +135,24 @@ def _attach_raised(key: ProcessKey, refused: OSError) -> None:
 class _Debugger:
     """The loop: one event at a time, its process standing still meanwhile."""
 
-    def __init__(self, request: TraceRequest, functions: tuple[trace_calls.Function, ...]) -> None:
-        self._durations = request.durations
+    def __init__(self, boot: Boot, request: TraceRequest, functions: tuple[trace_calls.Function, ...]) -> None:
+        self._boot = boot
+        self._request = request
         self._functions = functions
         self._expected: dict[int, ProcessKey] = {}
         self._debugged: dict[int, Debugged] = {}
-        self._greeted: set[int] = set()
+        self._greeted: set[tuple[int, int]] = set()
+        """Processes, and the breakpoint that the system put there when we attached."""
+        self._strangers: set[int] = set()
+        """Processes that came uninvited, and are let go of."""
+        self._bequeathed: dict[int, bool] = {}
+        """Whether what a process starts was to be debugged, where we changed that."""
+        self._ending = False
         self.found: frozenset[str] = frozenset()
+        self.followed = 0
+        self.left = 0
+        """Breakpoints that could not be taken out."""
+        self.notes: set[str] = set()
 
     def expect(self, key: ProcessKey) -> None:
         """We are attached to this process; its events come."""
@@ -147,7 +169,10 @@ class _Debugger:
 
     def release(self) -> None:
         """Takes the breakpoints out, lets through what met one before, and detaches."""
-        self._remove()
+        self._ending = True
+        for pid, debugged in self._debugged.items():
+            self.left += debugged.remove_all()
+            self._give_back(pid, debugged.process)
         quiet = 0
         for _ in range(MOST_LAST_EVENTS):
             event = debug.next_event(QUIET_MS) if self._expected else None
@@ -163,15 +188,11 @@ class _Debugger:
                 debug.detach(pid)
         self._expected.clear()
 
-    def _remove(self) -> None:
-        """With everybody standing still, so that nobody reads half of it."""
-        for pid, debugged in self._debugged.items():
-            with suppress(OSError), handles.opened(pid, handles.PROCESS_SUSPEND_RESUME) as process:
-                control.suspend(process)
-                try:
-                    debugged.remove_all()
-                finally:
-                    control.resume(process)
+    def _give_back(self, pid: int, process: int) -> None:
+        """Whether children are debugged, as it was before."""
+        if pid in self._bequeathed:
+            with suppress(OSError):  # it ended
+                debug.set_inherits(process, self._bequeathed.pop(pid))
 
     def _handle(self, event: DEBUG_EVENT) -> Happening | None:
         """One event, and the process goes on."""
@@ -185,25 +206,34 @@ class _Debugger:
             handled = True  # the thread or process ended under our hands; its end is told next
         finally:
             debug.go_on(event, handled)
+            self._let_go(event.dwProcessId)
         return came
+
+    def _let_go(self, pid: int) -> None:
+        """Of a process that is not ours to debug, before it does anything."""
+        if pid in self._strangers:
+            self._strangers.discard(pid)
+            with suppress(OSError):  # it ended
+                debug.detach(pid)
 
     def _exception(self, event: DEBUG_EVENT) -> tuple[bool, Happening | None]:
         record, debugged = event.u.Exception.ExceptionRecord, self._debugged.get(event.dwProcessId)
         if debugged is None:
-            return True, None
+            return False, None
         if record.ExceptionCode == debug.EXCEPTION_SINGLE_STEP:
             return debugged.at_step(event.dwThreadId), None
-        if record.ExceptionCode != debug.EXCEPTION_BREAKPOINT:
+        if record.ExceptionCode not in _BREAKPOINTS:
             return False, None
         came = debugged.at_breakpoint(event.dwThreadId, record.ExceptionAddress or 0)
         if came is False:  # the one that the system puts there when a debugger attaches comes first
-            first = event.dwProcessId not in self._greeted
-            self._greeted.add(event.dwProcessId)
+            greeting = event.dwProcessId, record.ExceptionCode
+            first = greeting not in self._greeted
+            self._greeted.add(greeting)
             return first, None
         return True, self._happening(debugged, came) if isinstance(came, Returned) else None
 
     def _happening(self, debugged: Debugged, came: Returned) -> Happening:
-        took = came.duration_ns if self._durations else None
+        took = came.duration_ns if self._request.durations else None
         return Happening(0, debugged.key, trace_calls.decode(came.seen, came.tid, took, came.caller, came.outside))
 
     def _change(self, event: DEBUG_EVENT) -> None:
@@ -232,15 +262,40 @@ class _Debugger:
 
     def _begin(self, pid: int, tid: int, info: debug.CREATE_PROCESS_DEBUG_INFO) -> None:
         _close(info.hFile)
-        key = self._expected.get(pid)
+        process = info.hProcess or 0
+        key = self._expected.get(pid) or self._child(pid, process)
         if key is None:
             return
-        debugged = Debugged(key, info.hProcess or 0, self._functions)
+        self._bequeath(pid, process)
+        debugged = Debugged(key, process, self._functions, machine_kind.is_wow64(process))
         self._debugged[pid] = debugged
+        if debugged.is_32_bit:
+            self.notes.add("of 32-bit programs the Nt forms are shown, where they leave 32-bit code")
         debugged.add_thread(tid, info.hThread or 0, info.lpThreadLocalBase or 0)
         debugged.add_module(info.lpBaseOfImage or 0)
+
+    def _child(self, pid: int, process: int) -> ProcessKey | None:
+        """The key of a process that a traced one started; None for one that is not followed."""
+        if self._ending or not self._request.children:
+            self._strangers.add(pid)
+            return None
+        self.followed += 1
+        self._expected[pid] = key = self._boot.key(pid, native.created(process))
+        return key
+
+    def _bequeath(self, pid: int, process: int) -> None:
+        """Has the system debug what a process starts, or not, as it was asked for."""
+        children = self._request.children
+        try:
+            before = debug.inherits(process)
+            if before != children:
+                debug.set_inherits(process, children)
+                self._bequeathed[pid] = before
+        except (OSError, Unsupported) as failed:
+            if children:
+                self.notes.add(f"processes that the traced ones start may not be followed: {failed}")
 
 
 def _close(handle: int | None) -> None:
     if handle:
-        debug.kernel32.CloseHandle(handle)
+        handles.close(handle)

@@ -10,7 +10,8 @@ Read = Callable[[int, int], bytes]
 MOST_NAMES = 1 << 16
 MOST_BYTES = 1 << 24
 _EXPORTS = struct.Struct("<IIHHI IIIIII")
-_DIRECTORIES_AT = {0x20B: 112, 0x10B: 96}
+_PE32_PLUS = 0x20B
+_DIRECTORIES_AT = {_PE32_PLUS: 112, 0x10B: 96}
 
 
 class Exports(Struct, frozen=True):
@@ -20,6 +21,7 @@ class Exports(Struct, frozen=True):
     size_bytes: int
     addresses: dict[str, int]
     """Of the functions that were asked for and are its own: what it forwards to others has none."""
+    is_64_bit: bool = True
 
 
 def parse_exports(read: Read, base: int, wanted: frozenset[str]) -> Exports | None:
@@ -31,14 +33,15 @@ def parse_exports(read: Read, base: int, wanted: frozenset[str]) -> Exports | No
     if at + 24 + 120 > len(headers) or headers[at : at + 4] != b"PE\0\0":
         return None
     optional = at + 24
-    directories = _DIRECTORIES_AT.get(struct.unpack_from("<H", headers, optional)[0])
+    (magic,) = struct.unpack_from("<H", headers, optional)
+    directories = _DIRECTORIES_AT.get(magic)
     if directories is None:
         return None
     (size,) = struct.unpack_from("<I", headers, optional + 56)
     table, length = struct.unpack_from("<II", headers, optional + directories)
     raw = read(base + table, _EXPORTS.size) if table else b""
     if len(raw) < _EXPORTS.size:
-        return Exports("", size, {})
+        return Exports("", size, {}, magic == _PE32_PLUS)
     _, _, _, _, name, _, functions, names, functions_at, names_at, ordinals_at = _EXPORTS.unpack(raw)
     names, functions = min(names, MOST_NAMES), min(functions, MOST_NAMES)
     pointers = _words(read(base + names_at, 4 * names), "I")
@@ -50,7 +53,7 @@ def parse_exports(read: Read, base: int, wanted: frozenset[str]) -> Exports | No
         text = strings.at(pointer)
         if text in wanted and ordinal < len(addresses) and not table <= addresses[ordinal] < table + length:
             found[text] = base + addresses[ordinal]
-    return Exports(strings.at(name), size, found)
+    return Exports(strings.at(name), size, found, magic == _PE32_PLUS)
 
 
 class _Strings:

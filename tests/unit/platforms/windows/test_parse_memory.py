@@ -107,6 +107,16 @@ def test_functions_by_name_but_for_those_of_others() -> None:
     assert (found.name, found.size_bytes, found.addresses) == ("ntdll.dll", 0x4000, {"NtOpen": base + 0x200})
 
 
+def test_libraries_of_32_bit_programs_say_so() -> None:
+    """They lie beside 64-bit ones in the same process; a breakpoint of ours must not stand in them."""
+    raw = bytearray(library(["NtOpen"]))
+    assert (found := parse_exports(lambda at, size: bytes(raw[at : at + size]), 0, frozenset())) and found.is_64_bit
+    struct.pack_into("<H", raw, 0x98, 0x10B)
+    struct.pack_into("<II", raw, 0x98 + 96, 0x1000, 0x2000)
+    narrow = parse_exports(lambda at, size: bytes(raw[at : at + size]), 0, frozenset({"NtOpen"}))
+    assert narrow and not narrow.is_64_bit and narrow.addresses == {"NtOpen": 0x100}
+
+
 @given(st.binary(max_size=800), st.integers(0, 0x3FFF))
 def test_any_library_has_exports_or_not(damage: bytes, at: int) -> None:
     raw = bytearray(library(["NtClose", "NtOpen"]))

@@ -3,16 +3,20 @@
 Unions are given by one member: the one that is used.
 """
 
-from ctypes import Structure, Union, byref
+from ctypes import Structure, Union, byref, sizeof
 
-from hostscope.platforms.windows.native.library import Library, failed, last_error
+from hostscope.platforms.windows.native.library import Library, failed, failed_status, last_error
+from hostscope.platforms.windows.native.ntdll import query_process
 from hostscope.platforms.windows.native.types import (
     BOOL,
     DWORD,
     HANDLE,
+    INT,
+    NTSTATUS,
     POINTER,
     PVOID,
     SIZE_T,
+    ULONG,
     ULONG_PTR,
     WORD,
 )
@@ -28,9 +32,12 @@ DBG_CONTINUE = 0x00010002
 DBG_EXCEPTION_NOT_HANDLED = 0x80010001
 EXCEPTION_BREAKPOINT = 0x80000003
 EXCEPTION_SINGLE_STEP = 0x80000004
+STATUS_WX86_SINGLE_STEP = 0x4000001E
+STATUS_WX86_BREAKPOINT = 0x4000001F
 EXCEPTION_MAXIMUM_PARAMETERS = 15
 ERROR_SEM_TIMEOUT = 121
-DUPLICATE_SAME_ACCESS = 0x00000002
+ProcessDebugFlags = 31
+PROCESS_DEBUG_INHERIT = 1
 
 
 class EXCEPTION_RECORD(Structure):
@@ -108,12 +115,14 @@ SIGNATURES = {
     "WaitForDebugEvent": (BOOL, (POINTER(DEBUG_EVENT), DWORD)),
     "ContinueDebugEvent": (BOOL, (DWORD, DWORD, DWORD)),
     "FlushInstructionCache": (BOOL, (HANDLE, PVOID, SIZE_T)),
-    "DuplicateHandle": (BOOL, (HANDLE, HANDLE, HANDLE, POINTER(HANDLE), DWORD, BOOL, DWORD)),
-    "GetCurrentProcess": (HANDLE, ()),
-    "GetProcessId": (DWORD, (HANDLE,)),
-    "CloseHandle": (BOOL, (HANDLE,)),
+    "NtSetInformationProcess": (NTSTATUS, (HANDLE, INT, PVOID, ULONG)),
 }
 kernel32 = Library("kernel32", SIGNATURES)
+ntdll = Library("ntdll", SIGNATURES)
+
+NOT_IN_HEADERS = {
+    "PROCESS_DEBUG_INHERIT": "phnt (ntpsapi.h) of System Informer; what .childdbg of WinDbg sets",
+}
 
 
 def attach(pid: int) -> None:
@@ -127,6 +136,21 @@ def detach(pid: int) -> None:
     """Ends debugging. Raises OSError."""
     if not kernel32.DebugActiveProcessStop(pid):
         raise failed("DebugActiveProcessStop")
+
+
+def inherits(process: int) -> bool:
+    """Whether what the process starts is debugged by its debugger. Raises OSError."""
+    flags = ULONG()
+    query_process(process, ProcessDebugFlags, flags)
+    return bool(flags.value & PROCESS_DEBUG_INHERIT)
+
+
+def set_inherits(process: int, children: bool) -> None:
+    """Says whether what the process starts from now on is debugged by its debugger. Raises OSError."""
+    flags = ULONG(PROCESS_DEBUG_INHERIT if children else 0)
+    status = ntdll.NtSetInformationProcess(process, ProcessDebugFlags, byref(flags), sizeof(flags))
+    if status < 0:
+        raise failed_status("NtSetInformationProcess", status)
 
 
 def next_event(timeout_ms: int) -> DEBUG_EVENT | None:
@@ -148,16 +172,3 @@ def go_on(event: DEBUG_EVENT, handled: bool) -> None:
     kernel32.ContinueDebugEvent(
         event.dwProcessId, event.dwThreadId, DBG_CONTINUE if handled else DBG_EXCEPTION_NOT_HANDLED
     )
-
-
-def process_of(owner: int, handle: int) -> int | None:
-    """The pid of the process that a handle of another process means; None when it means none."""
-    ours = HANDLE()
-    if not kernel32.DuplicateHandle(
-        owner, handle, kernel32.GetCurrentProcess(), byref(ours), 0, False, DUPLICATE_SAME_ACCESS
-    ):
-        return None
-    try:
-        return kernel32.GetProcessId(ours) or None
-    finally:
-        kernel32.CloseHandle(ours)
