@@ -99,8 +99,8 @@ def test_documents_about_memory(tmp_path: Path) -> None:
 
 
 def test_every_command_with_a_document_is_here() -> None:
-    """A recording and a trace are lines."""
-    assert MAY_END.keys() | {"record", "trace"} == COMMANDS.keys()
+    """A recording and a trace are lines; acts on services of ours say what they did in words."""
+    assert MAY_END.keys() | {"record", "trace", "service"} == COMMANDS.keys()
 
 
 @pytest.mark.parametrize(

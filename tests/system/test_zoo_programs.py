@@ -48,7 +48,7 @@ def test_name(look: Look, name: bytes) -> None:
         row = look(child.pid)
         assert encode(row.name) == name[:15]
         assert row.ppid == os.getpid()
-        assert row.state == "sleeping"
+        assert row.state in ("sleeping", "running")  # it answers first, and waits for more then
 
 
 # Arguments ----------------------------------------------------------------------------------------------------------
