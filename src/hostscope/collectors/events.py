@@ -186,7 +186,8 @@ class Followed:
         return process is not None and self._is_named(process.name, process.exe.path if process.exe else None)
 
     def _is_named(self, name: str, exe: str | None) -> bool:
-        return name in self._names or (exe or "").rpartition("/")[2] in self._names or exe in self._names
+        last = (exe or "").rpartition("/" if (exe or "").startswith("/") else "\\")[2]
+        return name in self._names or last in self._names or exe in self._names
 
     def _take(self, key: ProcessKey) -> None:
         self._keys[key] = None

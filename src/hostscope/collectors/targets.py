@@ -13,6 +13,7 @@ from hostscope.platforms.base import Host
 from hostscope.platforms.tally import Tally
 
 _KEY = re.compile(r"(\d{1,10})@(\d{1,20})(?:#(\d{1,20}))?")
+MORE_SOCKETS = "as root, or an administrator, sockets of all users are seen"
 _NAMED_BY = frozenset({"exe", "argv"})
 
 
@@ -57,7 +58,7 @@ def _by_port(host: Host, target: str, request: ProcessRequest) -> tuple[Process,
     pids = host.sockets.owners(port)
     found = tuple(_still_there(host, pids, request))
     if not found:
-        raise Gone(f"no process that can be seen has a socket on port {port}", "as root, sockets of all users are seen")
+        raise Gone(f"no process that can be seen has a socket on port {port}", MORE_SOCKETS)
     return found
 
 
@@ -91,8 +92,13 @@ def _by_name(host: Host, name: str, request: ProcessRequest) -> tuple[Process, .
 
 
 def is_called(process: Process, name: str) -> bool:
-    """Whether the name is the process's short name, its executable's, or its first argument's."""
-    if process.name == name:
-        return True
-    paths = (process.exe.path if process.exe else "", process.argv[0] if process.argv else "")
-    return any(path == name or path.rpartition("/")[2] == name for path in paths if path)
+    """Whether the name is the process's short name, its executable's, or its first argument's.
+
+    Names of files on Windows are the same in upper and lower case, and have two kinds of slashes.
+    """
+    slash = "/"
+    names = [process.name, process.exe.path if process.exe else "", process.argv[0] if process.argv else ""]
+    if process.windows is not None:
+        slash = "\\"
+        name, *names = (text.replace("/", slash).casefold() for text in (name, *names))
+    return any(name in (path, path.rpartition(slash)[2]) for path in names if path)

@@ -5,6 +5,7 @@ from time import time_ns
 from hostscope.model.gap import Reason
 from hostscope.model.process import Process
 from hostscope.render.column import Column, Value, covers
+from hostscope.render.windows_columns import WINDOWS_COLUMNS
 
 
 def render_command(process: Process) -> str:
@@ -52,6 +53,13 @@ def _group(process: Process) -> Value:
 
 def _groups(process: Process) -> Value:
     return None if process.groups is None else tuple(group.name or group.id for group in process.groups)
+
+
+def _terminal(process: Process) -> Value:
+    if process.session is None:
+        return None
+    number = process.session.session if process.windows else None
+    return process.session.terminal if number is None else f"session {number}"
 
 
 def _exe_flags(process: Process) -> Value:
@@ -107,8 +115,7 @@ COLUMNS: tuple[Column[Process], ...] = (
     Column("state", "STATE", "text", "state", "state", "running, sleeping, zombie, ...", lambda p: p.state),
     Column("kernel", "KERNEL", "bool", "kernel", "state", "whether it is a thread of the kernel", lambda p: p.kernel),
     Column("threads", "THR", "int", "threads", "threads", "number of threads", lambda p: p.threads),
-    Column("tty", "TTY", "text", "session.terminal", "session", "terminal",
-           lambda p: p.session.terminal if p.session else None),
+    Column("tty", "TTY", "text", "session.terminal", "session", "terminal; Windows: the terminal session", _terminal),
     Column("session", "SID", "int", "session.session", "session", "session id",
            lambda p: p.session.session if p.session else None),
     Column("pgid", "PGID", "int", "session.group", "session", "process group id",
@@ -228,6 +235,7 @@ COLUMNS: tuple[Column[Process], ...] = (
            lambda p: p.linux.namespaces.time if p.linux and p.linux.namespaces else None),
     Column("inner_pid", "INNER PID", "int", "linux.inner_pid", "namespaces", "pid in its own PID namespace",
            lambda p: p.linux.inner_pid if p.linux else None),
+    *WINDOWS_COLUMNS,
     # What is missing
     Column("gaps", "GAPS", "list", "gaps", None, "fields that could not be read, and why", _gaps),
 )  # fmt: skip
@@ -256,6 +264,14 @@ _GROUPS: dict[str, str] = {
     "ids": "owner", "groups": "groups", "session": "session", "threads": "threads", "schedule": "schedule",
     "cpu": "cpu", "memory": "memory", "io": "io", "open_files": "open_files", "activity": "activity",
     "security": "security", "container": "cgroup", "service": "cgroup", "digest": "digest", "ancestry": "ancestry",
+    "windows.architecture": "exe", "windows.wow64": "exe", "windows.native_path": "exe", "windows.package": "exe",
+    "windows.virtual": "state", "windows.suspended": "state", "windows.priority": "schedule",
+    "windows.memory": "memory", "windows.handles": "open_files", "windows.gdi_objects": "open_files",
+    "windows.user_objects": "open_files", "windows.job": "cgroup", "windows.services": "cgroup",
+    "windows.service_group": "cgroup", "windows": "security",
+    "macos.architecture": "exe", "macos.translated": "exe", "macos.bundle": "exe", "macos.guest": "exe",
+    "macos.footprint_bytes": "memory", "macos.energy_nj": "activity", "macos.coalition": "cgroup",
+    "macos.launchd_job": "cgroup", "macos": "security",
 }  # fmt: skip
 
 

@@ -47,7 +47,8 @@ def _identity(process: Process) -> Iterable[Fact]:
     started = process.started_at_ns
     age = None if started is None else render_duration(max(0, time_ns() - started))
     yield "name", process.name
-    yield "key", f"{process.key} (boot {process.key.boot_id}, PID namespace {process.key.pid_ns})"
+    namespace = f", PID namespace {process.key.pid_ns}" if process.key.pid_ns else ""
+    yield "key", f"{process.key} (boot {process.key.boot_id}{namespace})"
     yield "parent", str(process.ppid) if process.ppid else "none"
     yield ("state", process.state) if process.state else missing(gaps, "state", "state")
     yield "started", None if started is None else f"{render_instant(started)} ({age} ago)"
@@ -121,7 +122,7 @@ def _security(process: Process) -> Iterable[Fact]:
     if process.ids:
         yield "groups", _group_ids(process.ids)
     if process.groups is not None:
-        yield "supplementary", ", ".join(map(account, process.groups)) or "none"
+        yield "supplementary" if process.ids else "groups", ", ".join(map(account, process.groups)) or "none"
     if linux:
         yield "no_new_privs", None if linux.no_new_privs is None else ("yes" if linux.no_new_privs else "no")
         yield ("seccomp", linux.seccomp) if linux.seccomp else missing(gaps, "linux.seccomp", "seccomp")
@@ -216,11 +217,8 @@ def _resources(process: Process) -> Iterable[Fact]:
     if activity := process.activity:
         yield "page faults", f"{activity.minor_faults} minor, {activity.major_faults} major"
     yield "threads", None if process.threads is None else str(process.threads)
-    yield (
-        ("descriptors", str(process.open_files))
-        if process.open_files is not None
-        else missing(gaps, "open_files", "descriptors")
-    )
+    held = "handles" if process.windows else "descriptors"
+    yield (held, str(process.open_files)) if process.open_files is not None else missing(gaps, "open_files", held)
     if process.linux and process.linux.oom_score is not None:
         yield "OOM score", f"{process.linux.oom_score} (adjusted by {process.linux.oom_score_adj})"
 
@@ -237,14 +235,15 @@ def _io(io: Io) -> Iterator[Fact]:
 def _open_files(inspection: ProcessInspection) -> list[str]:
     files = inspection.detail.open_files or ()
     rows = [(str(f.fd), f.kind, f.mode or "-", f.path + (" (deleted)" if f.deleted else "")) for f in files]
-    return grid(("FD", "KIND", "MODE", "PATH"), rows, MOST_ROWS)
+    number = "HANDLE" if inspection.process.windows else "FD"
+    return grid((number, "KIND", "MODE", "PATH"), rows, MOST_ROWS)
 
 
 def _sockets(inspection: ProcessInspection) -> list[str]:
     sockets = inspection.detail.sockets or ()
     rows = [
         (
-            str(socket.owners[0].fd) if socket.owners else "-",
+            str(socket.owners[0].fd) if socket.owners and socket.owners[0].fd is not None else "-",
             render_protocol(socket),
             socket.state or "-",
             str(socket.local or "-"),

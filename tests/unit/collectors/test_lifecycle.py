@@ -44,6 +44,12 @@ def test_polling_is_the_last_way_and_says_so() -> None:
         collect(made, EventRequest(method="polling", kinds=frozenset({"socket"})), stop)
 
 
+def test_programs_on_windows_are_named_by_their_files_too() -> None:
+    followed = Followed(frozenset(), frozenset({"evil.exe"}))
+    assert followed.admits(event(key(9), ProcessExec("other", "C:\\x\\evil.exe", None)))
+    assert not followed.admits(event(key(10), ProcessExec("other", "/x\\evil.exe", None)))
+
+
 def event(of: ProcessKey | None, body: object) -> Event:
     return Event("s", "test", 0, 0, 0, of, body)  # type: ignore[arg-type]
 

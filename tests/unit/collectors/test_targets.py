@@ -7,6 +7,7 @@ from hostscope.collectors.targets import find, find_one
 from hostscope.errors import Gone, Mismatch, UsageError
 from hostscope.model.process import Executable
 from hostscope.model.request import ProcessRequest
+from hostscope.model.windows import WindowsContext
 from hostscope.platforms.base import Host
 from tests.fake import Answers, host, process
 
@@ -29,6 +30,25 @@ def box() -> Host:
 )  # fmt: skip
 def test_finds(box: Host, target: str, pids: list[int]) -> None:
     assert [row.key.pid for row in find(box, target, REQUEST)] == pids
+
+
+PROGRAM = "C:\\Program Files\\App\\App.exe"
+
+
+@pytest.mark.parametrize(
+    "target", ["app.EXE", "App.exe", "c:\\program files\\app\\app.exe", "C:/Program Files/App/App.exe"]
+)
+def test_names_on_windows_are_the_same_in_upper_and_lower_case(target: str) -> None:
+    row = process(5, "App.exe", argv=("app",), exe=Executable(PROGRAM), windows=WindowsContext())
+    assert find_one(host(row), target, REQUEST) == row
+
+
+def test_names_elsewhere_are_not(box: Host) -> None:
+    odd = process(5, "x", exe=Executable("/srv/a\\nginx"))
+    with pytest.raises(Gone):
+        find(box, "Nginx", REQUEST)
+    with pytest.raises(Gone):
+        find(host(odd), "nginx", REQUEST)
 
 
 @pytest.mark.parametrize(

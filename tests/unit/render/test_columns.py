@@ -5,8 +5,10 @@ from msgspec.structs import fields
 
 from hostscope.errors import UsageError
 from hostscope.model.gap import Gap, Reason
-from hostscope.model.process import Executable, Process
+from hostscope.model.process import Executable, Process, Session
 from hostscope.model.request import FIELDS
+from hostscope.model.windows import Charges, Job, Mitigation, Token, TokenPrivilege, WindowsContext
+from hostscope.platforms.replay.select import GROUPS
 from hostscope.render.column import RENDERERS, gap_of
 from hostscope.render.columns import ALIASES, COLUMNS, DEFAULT_COLUMNS, group_of
 from hostscope.render.filter import parse_filter
@@ -44,6 +46,27 @@ def test_every_field_of_the_record_belongs_to_a_group() -> None:
     always = {"key", "ppid", "name", "started_at_ns", "gaps", "linux", "windows", "macos"}
     for field in fields(Process):
         assert field.name in always or group_of(field.name) in FIELDS, field.name
+
+
+def test_fields_of_one_system_are_collected_with_the_group_that_fills_them() -> None:
+    for group, names in GROUPS.items():
+        assert {name: group_of(name) for name in names} == dict.fromkeys(names, group)
+
+
+def test_columns_of_windows() -> None:
+    token = Token(
+        elevation="full", privileges=(TokenPrivilege("SeDebugPrivilege", "enabled"), TokenPrivilege("B", "disabled"))
+    )
+    job = Job(None, True, "x", ("memory",))
+    windows = WindowsContext(integrity="high", token=token, job=job, memory=Charges(7), wow64=True,
+                             mitigations=(Mitigation("dep", ("on",)), Mitigation("cfg", ())))  # fmt: skip
+    row = Process(key(7), None, "bare", session=Session(2, None, None), windows=windows)
+    cells = dict(zip(PROCESSES.names(), cells_of(COLUMNS)(row), strict=True))
+    shown = ("integrity", "elevation", "privileges", "job", "mitigations", "private", "wow64", "tty", "logon")
+    assert [cells[name] for name in shown] == [
+        "high", "full", "SeDebugPrivilege", "server-silo,memory", "dep", "7", "yes", "session 2", "-",
+    ]  # fmt: skip
+    assert parse_filter('integrity == "high" and windows.wow64', PROCESSES).fields >= {"security", "exe"}
 
 
 def test_a_bare_record_has_a_cell_in_every_column() -> None:
