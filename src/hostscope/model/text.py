@@ -58,5 +58,9 @@ def encode(text: str) -> bytes:
 
 def decode_utf16(raw: bytes) -> str:
     """Text for Windows' UTF-16LE, unpaired surrogates included (escaped as their three WTF-8 bytes)."""
-    text = raw.decode("utf-16-le", "surrogatepass")
+    return decode_str(raw.decode("utf-16-le", "surrogatepass"))
+
+
+def decode_str(text: str) -> str:
+    """Text that somebody else has decoded (JSON, a property list, wide characters), unpaired surrogates escaped."""
     return text if text.isascii() else decode(text.encode("utf-8", "surrogatepass"))

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import Any, NamedTuple
 from xml.parsers.expat import ExpatError
 
-from hostscope.model.text import decode
+from hostscope.model.text import decode_str
 
 FOLDERS = {
     "/System/Library/LaunchDaemons": "daemon", "/Library/LaunchDaemons": "daemon",
@@ -39,11 +39,11 @@ def parse_job(raw: bytes, path: str, kind: str) -> Defined | None:
     if not isinstance(found, dict) or not isinstance(label := found.get("Label"), str):
         return None
     return Defined(
-        label=_text(label),
+        label=decode_str(label),
         path=path,
         type=kind,
         program=_program(found),
-        user=_text(user) if isinstance(user := found.get("UserName"), str) else None,
+        user=decode_str(user) if isinstance(user := found.get("UserName"), str) else None,
         starts=_starts(found),
         disabled=found.get("Disabled") is True,
     )
@@ -54,7 +54,7 @@ def _program(found: dict[Any, Any]) -> str | None:
     arguments = found.get("ProgramArguments")
     first = arguments[0] if isinstance(arguments, list) and arguments else None
     program = found.get("Program", first)
-    return _text(program) if isinstance(program, str) else None
+    return decode_str(program) if isinstance(program, str) else None
 
 
 def _starts(found: dict[Any, Any]) -> str:
@@ -63,10 +63,6 @@ def _starts(found: dict[Any, Any]) -> str:
     if found.get("RunAtLoad") is True:
         return "at load"
     return "at intervals" if "StartInterval" in found or "StartCalendarInterval" in found else "on demand"
-
-
-def _text(text: str) -> str:
-    return decode(text.encode("utf-8", "surrogatepass"))
 
 
 def read_jobs(folders: dict[str, str] | None = None) -> Iterator[Defined]:

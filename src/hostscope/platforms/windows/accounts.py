@@ -4,8 +4,8 @@ from collections.abc import Callable
 
 from hostscope.errors import Unsupported
 from hostscope.model.process import Account
+from hostscope.model.text import decode_str
 from hostscope.platforms.windows.native import token as native
-from hostscope.platforms.windows.parse_registry import from_wide
 from hostscope.platforms.windows.parse_token import sid_text
 
 NO_ACCOUNT = ("S-1-5-5-", "S-1-15-2-", "S-1-15-3-")
@@ -61,11 +61,11 @@ class Accounts:
         except (OSError, Unsupported) as failed:
             self._failures[text] = failed
             return None
-        return None if name is None else from_wide(name)
+        return None if name is None else decode_str(name)
 
     def _privilege(self, low: int, high: int) -> str:
         try:
             name = native.privilege_name(low, high)
         except (OSError, Unsupported):
             name = None
-        return from_wide(name) if name else f"privilege {high:x}:{low:x}"
+        return decode_str(name) if name else f"privilege {high:x}:{low:x}"

@@ -6,11 +6,11 @@ from collections.abc import Iterator
 from hostscope.errors import Unavailable, UsageError
 from hostscope.model.gap import Gap, Reason
 from hostscope.model.host import DiskCounters, HostCounters, NamedCounter
+from hostscope.model.text import decode_str
 from hostscope.platforms.windows import translate
 from hostscope.platforms.windows.attempts import attempt, value_of
 from hostscope.platforms.windows.native import ntdll, pdh, performance
 from hostscope.platforms.windows.parse_counters import parse_page_files, parse_switches, parse_times
-from hostscope.platforms.windows.parse_registry import from_wide
 from hostscope.platforms.windows.process_list import read_processes
 
 TICK_NS = 100
@@ -120,7 +120,7 @@ def _values(path: str, counter: int) -> Iterator[NamedCounter]:
         return
     for instance, value, status in found:
         gaps = () if value is not None else (Gap("value", Reason.UNAVAILABLE, f"PDH status 0x{status:08X}"),)
-        yield NamedCounter(path, from_wide(instance) if several else None, value, gaps)
+        yield NamedCounter(path, decode_str(instance) if several else None, value, gaps)
 
 
 def read_disks() -> tuple[DiskCounters, ...]:
@@ -135,7 +135,7 @@ def read_disks() -> tuple[DiskCounters, ...]:
         pdh.collect(query)
         for field, counter in counters.items():
             for instance, value in pdh.raw_values(counter):
-                sums.setdefault(from_wide(instance), {})[field] = value * (TICK_NS if field.endswith("_ns") else 1)
+                sums.setdefault(decode_str(instance), {})[field] = value * (TICK_NS if field.endswith("_ns") else 1)
     whole = {name: fields for name, fields in sums.items() if fields.keys() == DISKS.keys() and name != _SUM_OF_ALL}
     return tuple(DiskCounters(name=name, **fields) for name, fields in sorted(whole.items()))
 

@@ -10,7 +10,7 @@ from msgspec.structs import replace
 from hostscope.errors import Denied, Unavailable
 from hostscope.model.key import ProcessKey
 from hostscope.model.memory import Region
-from hostscope.model.text import decode
+from hostscope.model.text import decode_str
 from hostscope.platforms.base import Privileges as PrivilegesProtocol
 from hostscope.platforms.windows import translate
 from hostscope.platforms.windows.address_space import PAGE_BYTES, AddressSpace
@@ -120,7 +120,7 @@ def read_regions(process: int) -> tuple[Region, ...]:
         if pages.allocation not in names:
             mapped = pages.kind in (memory.MEM_IMAGE, memory.MEM_MAPPED)
             device = memory.mapped_file(process, pages.start, buffer) if mapped else None
-            path = None if device is None else _text(by_drive(device, drives))
+            path = None if device is None else decode_str(by_drive(device, drives))
             names[pages.allocation] = (path, served_by(device))
         found.append(region_of(pages, *names[pages.allocation]))
     return tuple(found)
@@ -160,8 +160,3 @@ def _held_bytes(process: int, region: Region) -> tuple[int, int]:
                 resident += PAGE_BYTES
                 private += 0 if page & _SHARED else PAGE_BYTES
     return resident, private
-
-
-def _text(path: str) -> str:
-    """Loose UTF-16 as valid text, reversibly."""
-    return decode(path.encode("utf-8", "surrogatepass"))

@@ -123,7 +123,7 @@ def parse_environment(raw: bytes) -> tuple[Variable, ...]:
     found: list[Variable] = []
     start = 0
     while len(found) < MAX_VARIABLES:
-        end = _end_of_string(raw, start)
+        end = end_of_text(raw, start)
         if end == start:
             break
         text = decode_utf16(raw[start:end])
@@ -136,13 +136,18 @@ def parse_environment(raw: bytes) -> tuple[Variable, ...]:
 def has_end_of_environment(raw: bytes) -> bool:
     """Whether the empty string that ends it is there."""
     start = 0
-    while (end := _end_of_string(raw, start)) != start:
+    while (end := end_of_text(raw, start)) != start:
         start = end + 2
     return start + 2 <= len(raw)
 
 
-def _end_of_string(raw: bytes, start: int) -> int:
-    """Where the NUL is that ends the string that begins at `start`; the last whole character without one."""
+def parse_text(raw: bytes) -> str:
+    """UTF-16 up to its NUL, or to the last whole unit where there is none."""
+    return decode_utf16(raw[: end_of_text(raw)])
+
+
+def end_of_text(raw: bytes, start: int = 0) -> int:
+    """Where the NUL is that ends the UTF-16 that begins at `start`; behind the last whole unit without one."""
     at = raw.find(b"\0\0", start)
     while at >= 0 and (at - start) % 2:
         at = raw.find(b"\0\0", at + 1)

@@ -6,6 +6,7 @@ from typing import NamedTuple
 from uuid import UUID
 
 from hostscope.model.text import decode_utf16
+from hostscope.platforms.windows.parse import end_of_text
 
 KERNEL_PROCESS = UUID("22fb2cd6-0e7b-422b-a0c7-2fad1fd0e716")
 """Microsoft-Windows-Kernel-Process."""
@@ -89,9 +90,7 @@ class Fields:
 
     def text(self) -> str:
         """UTF-16 with its NUL; what is left where there is none."""
-        end = self._at
-        while end + 2 <= len(self._raw) and self._raw[end : end + 2] != b"\0\0":
-            end += 2
+        end = end_of_text(self._raw, self._at)
         found, self._at = self._raw[self._at : end], min(end + 2, len(self._raw))
         return decode_utf16(found)
 

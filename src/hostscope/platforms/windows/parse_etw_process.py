@@ -8,7 +8,8 @@ import struct
 from collections.abc import Callable
 from typing import NamedTuple
 
-from hostscope.model.text import decode, decode_utf16
+from hostscope.model.text import decode
+from hostscope.platforms.windows.parse import parse_text
 from hostscope.platforms.windows.parse_etw import EtwRecord
 
 PROCESS_START, PROCESS_STOP, THREAD_START, THREAD_STOP, IMAGE_LOAD, IMAGE_UNLOAD = range(1, 7)
@@ -121,11 +122,7 @@ def _sid_bytes(raw: bytes, at: int) -> int:
 
 def _wide(raw: bytes, at: int) -> str:
     """UTF-16 up to its NUL."""
-    rest = raw[at : at + MOST_NAME_BYTES]
-    end = next(
-        (place for place in range(0, len(rest) - 1, 2) if rest[place : place + 2] == b"\0\0"), len(rest) // 2 * 2
-    )
-    return decode_utf16(rest[:end])
+    return parse_text(raw[at : at + MOST_NAME_BYTES])
 
 
 _PARSERS: dict[int, Callable[[EtwRecord], Parsed]] = {

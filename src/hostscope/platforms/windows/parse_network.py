@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 from msgspec import Struct
 
-from hostscope.model.text import decode, decode_utf16
+from hostscope.model.text import decode
 from hostscope.platforms.windows.native import iphlpapi
 from hostscope.platforms.windows.native.iphlpapi import (
     AF_INET,
@@ -34,6 +34,7 @@ from hostscope.platforms.windows.native.netioapi import (
     SOCKADDR_INET,
 )
 from hostscope.platforms.windows.native.types import Composite, alignment, sizeof
+from hostscope.platforms.windows.parse import parse_text
 
 LISTEN, TIME_WAIT = "listen", "time-wait"
 TCP_STATES = {
@@ -251,7 +252,7 @@ class _Memory(NamedTuple):
         if pointer is None or not self.has(pointer, 2):
             return ""
         start = pointer - self.base
-        return wide_text(self.raw[start : start + 2 * _MOST_TEXT])
+        return parse_text(self.raw[start : start + 2 * _MOST_TEXT])
 
     def address(self, place: Any, prefix: int = 0) -> Address | None:
         """What a SOCKET_ADDRESS leads to."""
@@ -290,7 +291,7 @@ def _adapter(memory: _Memory, one: Any) -> Adapter:
         dns_servers=_known(memory.address(each.Address) for each in servers),
         gateways=_known(memory.address(each.Address) for each in gateways),
         suffix=memory.wide(one.DnsSuffix),
-        suffixes=tuple(wide_text(bytes(each.String)) for each in suffixes),
+        suffixes=tuple(parse_text(bytes(each.String)) for each in suffixes),
         metric=one.Ipv4Metric,
     )
 
@@ -310,12 +311,6 @@ def parse_sockaddr(raw: bytes, prefix: int = 0) -> Address | None:
         scope = int.from_bytes(raw[24:28], "little")
         return Address(address_text(raw[8:24]), min(prefix, 128), scope, number)
     return None
-
-
-def wide_text(raw: bytes) -> str:
-    """UTF-16 up to a NUL or the end."""
-    end = next((at for at in range(0, len(raw) - 1, 2) if raw[at : at + 2] == b"\0\0"), len(raw) // 2 * 2)
-    return decode_utf16(raw[:end])
 
 
 def parse_owner_module(raw: bytes, base: int) -> tuple[str, str]:

@@ -23,11 +23,6 @@ def parse_value(kind: int, raw: bytes) -> Value:
     return raw
 
 
-def from_wide(text: str) -> str:
-    """Text of native modules, which may have unpaired surrogates, as the model's."""
-    return decode_utf16(text.encode("utf-16-le", "surrogatepass"))
-
-
 def _text(raw: bytes) -> str:
     return _decoded(raw).partition("\0")[0]
 

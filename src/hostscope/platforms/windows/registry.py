@@ -7,9 +7,10 @@ from contextlib import ExitStack, contextmanager
 from typing import Any
 
 from hostscope.model.event import SecurityChange
+from hostscope.model.text import decode_str
 from hostscope.platforms.windows.native import registry as native
 from hostscope.platforms.windows.native.waiting import opened_event, wait_any
-from hostscope.platforms.windows.parse_registry import Value, from_wide, parse_value
+from hostscope.platforms.windows.parse_registry import Value, parse_value
 
 WAIT_MS = 200
 """How soon a watch sees that it is to stop."""
@@ -58,7 +59,7 @@ def names_below(key: str) -> tuple[str, ...]:
     """Names of the subkeys; none when there is no such key. Raises as `read_values`."""
     try:
         with native.opened_key(key) as opened:
-            return tuple(map(from_wide, native.subkeys(opened)))
+            return tuple(map(decode_str, native.subkeys(opened)))
     except OSError as failed:
         if getattr(failed, "winerror", None) == native.ERROR_FILE_NOT_FOUND:
             return ()
@@ -69,7 +70,7 @@ def value_names(key: str) -> tuple[str, ...]:
     """Names of the values; none when there is no such key. Raises as `read_values`."""
     try:
         with native.opened_key(key) as opened:
-            return tuple(map(from_wide, native.value_names(opened)))
+            return tuple(map(decode_str, native.value_names(opened)))
     except OSError as failed:
         if getattr(failed, "winerror", None) == native.ERROR_FILE_NOT_FOUND:
             return ()

@@ -24,9 +24,9 @@ from msgspec import Struct
 
 from hostscope.model.process import Process
 from hostscope.model.response import Role
+from hostscope.model.text import decode_str
 from hostscope.platforms.windows.native import folders, handles
 from hostscope.platforms.windows.native.process import image_name
-from hostscope.platforms.windows.parse_registry import from_wide
 
 SYSTEM_PID = 4
 SYSTEM, LOCAL_SERVICE, NETWORK_SERVICE = "S-1-5-18", "S-1-5-19", "S-1-5-20"
@@ -197,7 +197,7 @@ def _program_of(pid: int | None) -> str | None:
     if not pid:
         return None
     with suppress(OSError), handles.opened(pid, handles.PROCESS_QUERY_LIMITED_INFORMATION) as parent:
-        return from_wide(image_name(parent))
+        return decode_str(image_name(parent))
     return None
 
 

@@ -3,9 +3,9 @@
 from collections.abc import Iterator
 
 from hostscope.model.security import Antivirus
+from hostscope.model.text import decode_str
 from hostscope.platforms.windows.antivirus import read_products, state_of
 from hostscope.platforms.windows.native import wbem
-from hostscope.platforms.windows.parse_registry import from_wide
 
 NAMESPACE = "ROOT\\SecurityCenter2"
 CLASSES = {"AntiVirusProduct": "antivirus", "AntiSpywareProduct": "antispyware", "FirewallProduct": "firewall"}
@@ -32,5 +32,5 @@ def _of_class(name: str, kind: str) -> Iterator[Antivirus]:
         title, state, program = (row[key] for key in PROPERTIES)
         if isinstance(title, str):
             on, fresh = state_of(state) if isinstance(state, int) else (None, None)
-            path = from_wide(program) if isinstance(program, str) else None
-            yield Antivirus(from_wide(title), kind, on, fresh, path, "security-center")
+            path = decode_str(program) if isinstance(program, str) else None
+            yield Antivirus(decode_str(title), kind, on, fresh, path, "security-center")

@@ -2,11 +2,11 @@
 
 from hostscope.model.gap import Gap
 from hostscope.model.host import HostInfo
+from hostscope.model.text import decode_str
 from hostscope.platforms.windows import translate
 from hostscope.platforms.windows.attempts import attempt, value_of
 from hostscope.platforms.windows.clock import read_boot
 from hostscope.platforms.windows.native import event_log, performance
-from hostscope.platforms.windows.parse_registry import from_wide
 from hostscope.platforms.windows.registry import read_values
 
 ARCHITECTURES = {
@@ -42,7 +42,7 @@ class System:
         gaps: list[Gap] = []
         try:
             version, machine, memory = performance.version(), performance.machine(), performance.memory_status()
-            name = from_wide(performance.host_name())
+            name = decode_str(performance.host_name())
         except OSError as failed:
             raise translate.error(getattr(failed, "call", "system information"), failed) from failed
         boot = read_boot()

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from hostscope.platforms.windows.native import iphlpapi, netioapi
 from hostscope.platforms.windows.native.iphlpapi import AF_INET, AF_INET6
+from hostscope.platforms.windows.parse import parse_text
 from hostscope.platforms.windows.parse_network import (
     ROWS,
     TCP_STATES,
@@ -20,7 +21,6 @@ from hostscope.platforms.windows.parse_network import (
     parse_sockaddr,
     parse_table,
     port,
-    wide_text,
 )
 from tests.unit.platforms.windows.scripted_network import Card, Pool, adapters, sockaddr, table, tcp, udp
 
@@ -141,7 +141,7 @@ def test_addresses() -> None:
 
 @given(st.binary(max_size=100))
 def test_any_bytes_are_text(raw: bytes) -> None:
-    assert "\0" not in wide_text(raw)
+    assert "\0" not in parse_text(raw)
 
 
 def test_owner_modules() -> None:

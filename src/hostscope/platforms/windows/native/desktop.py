@@ -3,9 +3,8 @@
 import ctypes
 from typing import Any, NamedTuple
 
-from hostscope.model.text import decode_utf16
 from hostscope.platforms.windows.native.library import Library, failed, last_error, set_last_error
-from hostscope.platforms.windows.native.types import BOOL, DWORD, HANDLE, INT, LPARAM, POINTER, PVOID, WCHAR
+from hostscope.platforms.windows.native.types import BOOL, DWORD, HANDLE, INT, LPARAM, POINTER, PVOID, WCHAR, counted
 
 _TITLE_UNITS = 512
 _CLASS_UNITS = 257
@@ -64,8 +63,8 @@ def _describe(window: int, tid: int) -> Shown:
     kind_size = user32.GetClassNameW(window, kind, _CLASS_UNITS)
     return Shown(
         window,
-        decode_utf16(ctypes.string_at(title, 2 * min(max(title_size, 0), _TITLE_UNITS))),
-        decode_utf16(ctypes.string_at(kind, 2 * min(max(kind_size, 0), _CLASS_UNITS))),
+        counted(title, title_size),
+        counted(kind, kind_size),
         bool(user32.IsWindowVisible(window)),
         tid,
     )

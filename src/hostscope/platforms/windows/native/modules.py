@@ -1,11 +1,10 @@
 """Programs and libraries that a process has loaded (psapi)."""
 
-from ctypes import Structure, byref, sizeof, string_at
+from ctypes import Structure, byref, sizeof
 from typing import NamedTuple
 
-from hostscope.model.text import decode_utf16
 from hostscope.platforms.windows.native.library import Library, failed
-from hostscope.platforms.windows.native.types import BOOL, DWORD, HANDLE, HMODULE, POINTER, PVOID, WCHAR
+from hostscope.platforms.windows.native.types import BOOL, DWORD, HANDLE, HMODULE, POINTER, PVOID, WCHAR, counted
 
 LIST_MODULES_ALL = 0x03
 _MOST = 1 << 16
@@ -60,5 +59,5 @@ def describe_module(process: int, base: int) -> Loaded:
         raise failed("GetModuleFileNameExW")
     if not psapi.GetModuleInformation(process, base, byref(told), sizeof(told)):
         raise failed("GetModuleInformation")
-    path = decode_utf16(string_at(text, 2 * min(size, _PATH_UNITS)))
+    path = counted(text, size)
     return Loaded(path, told.lpBaseOfDll or base, told.SizeOfImage, told.EntryPoint)

@@ -8,7 +8,6 @@ import ctypes
 from typing import Any
 
 from hostscope.errors import Unavailable
-from hostscope.model.text import decode_utf16
 from hostscope.platforms.windows.native.library import Library, failed_status
 from hostscope.platforms.windows.native.structures import IO_COUNTERS
 from hostscope.platforms.windows.native.types import (
@@ -25,6 +24,7 @@ from hostscope.platforms.windows.native.types import (
     ULONG_PTR,
     USHORT,
     WCHAR,
+    counted,
 )
 
 SystemTimeOfDayInformation = 3
@@ -254,4 +254,4 @@ def image_of(pid: int) -> str:
     status = ntdll.NtQuerySystemInformation(SystemProcessIdInformation, ctypes.byref(found), size, None) & 0xFFFFFFFF
     if status:
         raise failed_status("NtQuerySystemInformation", status)
-    return decode_utf16(ctypes.string_at(units, min(found.ImageName.Length, ctypes.sizeof(units)) & ~1))
+    return counted(units, found.ImageName.Length // 2)

@@ -1,9 +1,8 @@
 """What Windows tells about one process through its handle (kernel32, psapi, user32)."""
 
-from ctypes import Array, Structure, byref, c_uint16, sizeof, string_at
+from ctypes import Structure, byref, sizeof
 
 from hostscope.errors import Unsupported
-from hostscope.model.text import decode_utf16
 from hostscope.platforms.windows.native.library import Library, SystemRefused, failed, last_error, set_last_error
 from hostscope.platforms.windows.native.structures import FILETIME, IO_COUNTERS
 from hostscope.platforms.windows.native.types import (
@@ -16,6 +15,7 @@ from hostscope.platforms.windows.native.types import (
     PVOID,
     USHORT,
     WCHAR,
+    counted,
 )
 
 PROCESS_NAME_NATIVE = 0x00000001
@@ -123,15 +123,11 @@ def image_name(process: int, flags: int = 0) -> str:
         text = (WCHAR * units)()
         size.value = units
         if kernel32.QueryFullProcessImageNameW(process, flags, text, byref(size)):
-            return _text(text, size.value)
+            return counted(text, size.value)
         refused = failed("QueryFullProcessImageNameW")
         if refused.winerror != ERROR_INSUFFICIENT_BUFFER or units >= _MOST_UNITS:
             raise refused
         units = _MOST_UNITS
-
-
-def _text(units: "Array[c_uint16]", size: int) -> str:
-    return decode_utf16(string_at(units, 2 * min(size, len(units))))
 
 
 def machines(process: int) -> tuple[int, int]:
@@ -167,7 +163,7 @@ def package_name(process: int) -> str | None:
         return None
     if code:
         raise SystemRefused("GetPackageFullName", code)
-    return _text(units, size.value).rstrip("\0")
+    return counted(units, size.value).rstrip("\0")
 
 
 def gui_objects(process: int, kind: int) -> int:

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from ctypes import Structure, byref, sizeof
 from typing import NamedTuple
 
-from hostscope.model.text import decode_utf16
+from hostscope.model.text import decode_str
 from hostscope.platforms.windows.native.handles import close
 from hostscope.platforms.windows.native.library import Library, failed, last_error, set_last_error
 from hostscope.platforms.windows.native.types import (
@@ -16,6 +16,7 @@ from hostscope.platforms.windows.native.types import (
     POINTER,
     ULONG_PTR,
     WCHAR,
+    wide,
 )
 
 TH32CS_SNAPPROCESS = 0x00000002
@@ -72,11 +73,10 @@ def _entries(snapshot: int) -> Iterator[Entry]:
     set_last_error(0)
     more = kernel32.Process32FirstW(snapshot, byref(entry))
     while more:
-        name = bytes(entry.szExeFile).decode("utf-16-le", "surrogatepass").partition("\0")[0]
         yield Entry(
             entry.th32ProcessID,
             entry.th32ParentProcessID,
-            decode_utf16(name.encode("utf-16-le", "surrogatepass")),
+            decode_str(wide(entry.szExeFile)),
             entry.cntThreads,
             entry.pcPriClassBase,
         )

@@ -2,6 +2,8 @@
 
 import ctypes
 
+from hostscope.model.text import decode_utf16
+
 BYTE = UCHAR = BOOLEAN = ctypes.c_uint8
 WORD = USHORT = WCHAR = ctypes.c_uint16
 SHORT = ctypes.c_int16
@@ -26,3 +28,8 @@ def wide(units: "ctypes.Array[ctypes.c_uint16]") -> str:
     """The text in an array of `WCHAR`, up to its NUL; unpaired surrogates stay as they are."""
     text = bytes(units).decode("utf-16-le", "surrogatepass")
     return text.partition("\0")[0]
+
+
+def counted(units: "ctypes.Array[ctypes.c_uint16]", count: int) -> str:
+    """The text in the first `count` of an array of `WCHAR`, as records keep it."""
+    return decode_utf16(ctypes.string_at(units, 2 * min(max(count, 0), len(units))))
