@@ -118,6 +118,21 @@ def test_a_process_that_ends_while_it_is_opened_is_gone(darwin: Darwin, boot: Bo
         Memory(boot).regions(key, False)
 
 
+def test_a_process_that_ends_just_before_its_task_is_asked_for_is_gone(
+    darwin: Darwin, boot: Boot, key: ProcessKey, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The kernel refuses then as it refuses everything else."""
+    asked = tasks._port
+
+    def too_late(pid: int, to_read: bool) -> int:
+        darwin.kill(pid)
+        return asked(pid, to_read)
+
+    monkeypatch.setattr(tasks, "_port", too_late)
+    with pytest.raises(Gone):
+        Memory(boot).regions(key, False)
+
+
 @pytest.mark.parametrize("detail", [REGION, READING])
 def test_a_task_that_has_ended_is_gone(darwin: Darwin, mach: Mach, boot: Boot, key: ProcessKey, detail: int) -> None:
     mach.region(PID, BASE, bytes(PAGE))
@@ -284,6 +299,19 @@ def test_another_process_gets_no_signal(
     with pytest.raises(Mismatch):
         signalling.send(boot, ProcessKey(key.boot_id, 0, PID, key.start - 1), 9)
     assert (mach.signals(), kills) == ([], [])
+
+
+@pytest.mark.parametrize("pid", [0, -1, -77])
+def test_no_group_gets_a_signal(
+    darwin: Darwin, mach: Mach, boot: Boot, key: ProcessKey, kills: list[Any], pid: int
+) -> None:
+    """The kernel's process is in the table with pid 0, which to kill(2) is our own group; -1 is everybody."""
+    darwin.fail("TASK_FOR_PID", KERN_FAILURE)
+    listed = boot.key(pid, 0)
+    for send in (signalling.send, signalling.kill):
+        with pytest.raises(Denied):
+            send(boot, listed, 9)
+    assert (signalling.may_signal(pid), mach.signals(), kills) == (False, [], [])
 
 
 def test_threads_keep_no_rights(mach: Mach, boot: Boot, key: ProcessKey) -> None:

@@ -84,7 +84,7 @@ def test_a_capture_that_fails_leaves_nothing_raised(darwin: Darwin, monkeypatch:
         raise UsageError("no")
 
     monkeypatch.setattr(packet_device, "opened", refuse)
-    with pytest.raises(UsageError), Capture(raising).open(CaptureRequest(), Tally()):
+    with pytest.raises(UsageError), Capture(dict, raising).open(CaptureRequest(), Tally()):
         pass
     assert (raising.open, len(raising.reasons)) == (0, 1)
 

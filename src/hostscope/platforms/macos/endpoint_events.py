@@ -114,17 +114,20 @@ def stream(source: EndpointEvents, boot_id: str, stop: threading.Event, tally: T
     numbering = Numbering(tally.method, tally)
     yield numbering.coverage()
     last: int | None = None
+    unread = 0  # lines since then, each a loss of its own: they are no holes
     while not stop.is_set():
         for line in source.lines(LOOK_S):
             seen = _understood(line, boot_id)
             if isinstance(seen, Loss):
+                unread += 1
                 yield numbering.event(None, seen)
                 continue
-            if last is not None and seen.number is not None and seen.number > last + 1:
-                yield numbering.event(None, Loss(seen.number - last - 1, "Endpoint Security dropped events"))
-            last = seen.number if seen.number is not None else last
-            if seen.body is not None:
-                yield numbering.event(seen.key, seen.body, seen.at_ns)
+            if seen.number is not None:
+                if last is not None and seen.number > last + 1 + unread:
+                    dropped = seen.number - last - 1 - unread
+                    yield numbering.event(None, Loss(dropped, "Endpoint Security dropped events"))
+                last, unread = seen.number, 0
+            yield numbering.event(seen.key, seen.body, seen.at_ns)
         if source.ended:
             yield numbering.event(None, Loss(1, "eslogger ended; nothing more is seen"))
             return

@@ -21,7 +21,7 @@ from hostscope.model.event import (
     PtraceAttach,
 )
 from hostscope.model.key import ProcessKey
-from hostscope.model.text import decode
+from hostscope.model.text import decode_str
 
 MOST_LINE_BYTES, MOST_ARGUMENTS = 1 << 20, 4096
 _TIME = re.compile(r"^(\d{4})-(\d\d)-(\d\d)T(\d\d):(\d\d):(\d\d)(?:\.(\d{1,9}))?Z$")
@@ -55,8 +55,7 @@ class Seen(NamedTuple):
     number: int | None
     """Counts up with every event of the stream: a hole is a loss."""
     key: ProcessKey
-    body: Body | None
-    """None for an event that has no record of ours."""
+    body: Body
 
 
 class NotUnderstoodError(ValueError):
@@ -86,7 +85,8 @@ def _seen(line: Any, boot_id: str) -> Seen:
     return Seen(parse_time(line["time"]), number if type(number) is int else None, key, body)
 
 
-def _body(what: str, event: Any, who: Who, boot_id: str) -> tuple[ProcessKey, Body | None]:
+def _body(what: str, event: Any, who: Who, boot_id: str) -> tuple[ProcessKey, Body]:
+    """The record of an event, and whose it is. One that was not asked for has none: it is counted as a loss."""
     if what == "fork":
         child = _who(event["child"], boot_id)
         return child.key, ProcessStart(who.name, who.key, uid=child.uid)
@@ -98,11 +98,11 @@ def _body(what: str, event: Any, who: Who, boot_id: str) -> tuple[ProcessKey, Bo
         target = _who(event["target"], boot_id).key
         return who.key, PtraceAttach(who.name, target, target.pid)
     if what == "kextload":
-        return who.key, ModuleLoad(who.name, _text(event["identifier"]))
+        return who.key, ModuleLoad(who.name, decode_str(event["identifier"]))
     if what in _USERS:
         kind, field = _USERS[what]
         return who.key, CredentialChange(who.name, kind, None, str(int(event[field])))
-    return who.key, None
+    raise ValueError(f"there is no record of events {decode_str(what)[:40]}")
 
 
 def _exec(event: Any, who: Who, boot_id: str) -> tuple[ProcessKey, Body]:
@@ -110,12 +110,12 @@ def _exec(event: Any, who: Who, boot_id: str) -> tuple[ProcessKey, Body]:
     target = _who(event["target"], boot_id)
     arguments = event["args"]
     script = event.get("script")
-    kept = tuple(_text(word) for word in arguments[:MOST_ARGUMENTS])
+    kept = tuple(decode_str(word) for word in arguments[:MOST_ARGUMENTS])
     return target.key, ProcessExec(
         name=target.name,
         exe=target.exe,
         argv=kept,
-        file=_text(script["path"]) if script else None,
+        file=decode_str(script["path"]) if script else None,
         uid=target.uid,
         truncated=len(arguments) > MOST_ARGUMENTS,
     )
@@ -132,7 +132,7 @@ def _exit(status: Any, who: Who) -> ProcessExit:
 def _who(process: Any, boot_id: str) -> Who:
     token = process["audit_token"]
     start_us = parse_time(process["start_time"]) // 1000
-    exe = _text(process["executable"]["path"])
+    exe = decode_str(process["executable"]["path"])
     key = ProcessKey(boot_id, 0, int(token["pid"]), start_us)
     return Who(key, exe.rpartition("/")[2][:16], exe or None, int(token["euid"]), int(process["ppid"]))
 
@@ -148,7 +148,3 @@ def parse_time(text: str) -> int:
         raise ValueError(f"not a time: {text[:40]}")
     *whole, fraction = found.groups()
     return timegm((*map(int, whole), 0, 0, 0)) * 1_000_000_000 + int((fraction or "0").ljust(9, "0"))
-
-
-def _text(text: str) -> str:
-    return decode(text.encode("utf-8", "surrogatepass"))

@@ -28,6 +28,7 @@ def send(boot: Boot, key: ProcessKey, number: int) -> None:
     Raises:
         Gone, Denied, Mismatch
     """
+    require_one(key.pid)
     token = _token(key.pid)
     check(boot, key)  # so the token, if there is one, is this process's: it was taken before
     if token is not None:
@@ -47,11 +48,22 @@ def kill(boot: Boot, key: ProcessKey, number: int) -> None:
     Raises:
         Gone, Denied, Mismatch
     """
+    require_one(key.pid)
     check(boot, key)
     try:
         os.kill(key.pid, number)
     except OSError as failed:
         raise _translated(key.pid, failed.errno or 0) from None
+
+
+def require_one(pid: int) -> None:
+    """To kill(2) numbers below 1 are whole groups, our own among them, or everybody; the kernel's process has pid 0.
+
+    Raises:
+        Denied
+    """
+    if pid < 1:
+        raise Denied(f"process {pid} is the kernel: it takes no signals", "no privilege helps")
 
 
 def _token(pid: int) -> mach.audit_token_t | None:
@@ -81,6 +93,8 @@ def may_signal(pid: int) -> bool:
     Raises:
         Gone
     """
+    if pid < 1:
+        return False
     try:
         os.kill(pid, 0)
     except OSError as failed:

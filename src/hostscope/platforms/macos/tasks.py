@@ -33,7 +33,11 @@ def opened(boot: Boot, key: ProcessKey, to_read: bool) -> Iterator[int]:
         Gone, Denied, Mismatch
     """
     check(boot, key)
-    port = _port(key.pid, to_read)
+    try:
+        port = _port(key.pid, to_read)
+    except Denied:
+        check(boot, key)  # the kernel says the same of a process that is gone
+        raise
     try:
         check(boot, key)
         if _pid_of(port) != key.pid:

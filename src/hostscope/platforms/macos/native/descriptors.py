@@ -12,6 +12,8 @@ SOCKINFO_KERN_EVENT, SOCKINFO_KERN_CTL = 5, 6
 INI_IPV4, INI_IPV6 = 1, 2
 SOCK_STREAM, SOCK_DGRAM, SOCK_RAW, SOCK_SEQPACKET = 1, 2, 3, 5
 AF_UNIX = 1
+_MOST_LIST_BYTES = 1 << 24
+"""Two million descriptors: more than any limit of the system lets a process have (kern.maxfiles)."""
 
 
 class proc_fdinfo(ctypes.Structure):
@@ -204,7 +206,7 @@ def read_sockets(pid: int) -> list[int]:
         OSError: EPERM, ESRCH.
     """
     each = ctypes.sizeof(proc_fdinfo)
-    raw, _ = libproc.read_list(pid, PROC_PIDLISTFDS, each)
+    raw, _ = libproc.read_list(pid, PROC_PIDLISTFDS, each, _MOST_LIST_BYTES)
     listed = (proc_fdinfo * (len(raw) // each)).from_buffer_copy(raw[: len(raw) // each * each])
     return [int(one.proc_fd) for one in listed if one.proc_fdtype == PROX_FDTYPE_SOCKET]
 
