@@ -32,7 +32,7 @@ def _init(subject: Subject, scene: Scene, request: ActRequest) -> str | None:
 
 
 def _kernel_thread(subject: Subject, scene: Scene, request: ActRequest) -> str | None:
-    return "it is a thread of the kernel, which no signal reaches" if subject.process.kernel else None
+    return "it is the kernel's own, which nobody ends from outside" if subject.process.kernel else None
 
 
 def _self(subject: Subject, scene: Scene, request: ActRequest) -> str | None:
@@ -65,7 +65,7 @@ def _critical_service(subject: Subject, scene: Scene, request: ActRequest) -> st
 
 RULES: dict[str, Rule] = {
     "init": Rule("PID 1 of our PID namespace", "shut the host or container down instead", _init, False),
-    "kernel-thread": Rule("threads of the kernel", "nothing can end it but the kernel", _kernel_thread, False),
+    "kernel-thread": Rule("what is the kernel's own", "nothing can end it but the kernel", _kernel_thread, False),
     "self": Rule("hostscope itself", "press Ctrl-C, or --override self", _self),
     "session": Rule("what carries this session: its ssh server, login, terminal multiplexer",
                     "act from another session (the console), or --override session", _session),
@@ -73,7 +73,7 @@ RULES: dict[str, Rule] = {
     "container-init": Rule("PID 1 of a container, unless the whole container is meant",
                            "end the whole container with --container, or --override container-init", _container_init),
     "critical-service": Rule("services that the host depends on, by file, user and unit",
-                             "stop its unit instead, or --override critical-service", _critical_service),
+                             "stop it by its service manager, or --override critical-service", _critical_service),
 }  # fmt: skip
 """In the order in which they are said."""
 

@@ -4,6 +4,8 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 
+from msgspec.structs import replace
+
 from hostscope.errors import Denied, Gone, Mismatch, Unsupported
 from hostscope.model.container import Container
 from hostscope.model.event import Event
@@ -12,10 +14,11 @@ from hostscope.model.memory import ThreadState
 from hostscope.model.process import Process
 from hostscope.model.response import Identity
 from hostscope.model.syscall import TraceRequest
+from hostscope.model.windows import WindowsContext
 from hostscope.platforms.base import Privileges as PrivilegesProtocol
 from hostscope.platforms.base import Snapshot, Spawned
 from hostscope.platforms.tally import Tally
-from hostscope.platforms.windows import debugger, roles, spawn, still, translate
+from hostscope.platforms.windows import debugger, protection, roles, spawn, still, translate
 from hostscope.platforms.windows.clock import Boot, read_boot
 from hostscope.platforms.windows.identity import hold
 from hostscope.platforms.windows.native import control, handles, windows
@@ -24,6 +27,14 @@ from hostscope.platforms.windows.privileges import Privileges
 ENDED_BY_US = 1
 """Exit code of processes that we end."""
 NO_CONTAINER = "Windows ends a container through the service that made it (vmcompute): no job of it can be opened"
+
+
+def _marked(process: int, record: Process) -> WindowsContext:
+    """The record's context with the marks that prove what it is to the host; None of what could not be read."""
+    shield = protection.read_marks(process)
+    return replace(
+        record.windows or WindowsContext(), critical=shield.critical, protection=shield.level, secure=shield.secure
+    )
 
 
 class Control:
@@ -48,15 +59,17 @@ class Control:
             return key
 
     def identify(self, process: Process) -> Identity:
-        """Who a process is, by its pinned key, its file, its user and its session; changes nothing.
+        """Who a process is, by its pinned key, file, user, session, and the kernel's marks now; changes nothing.
 
         Raises:
-            Gone, Mismatch
+            Gone, Denied, Mismatch
+
+        Cost: a dozen calls.
         """
         key = process.key
-        with self._hold(key, 0, "identify"):
+        with self._hold(key, 0, "identify") as handle:
             permitted = self._may(key, handles.PROCESS_TERMINATE | handles.PROCESS_SUSPEND_RESUME)
-            return Identity(key, roles.role_of(process), permitted)
+            return Identity(key, roles.role_of(replace(process, windows=_marked(handle, process))), permitted)
 
     def terminate(self, key: ProcessKey, force: bool) -> None:
         """Asks its windows to close, or ends the process; returns before it has ended.

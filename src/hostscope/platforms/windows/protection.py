@@ -38,6 +38,14 @@ def read_protection(pid: int, process: int) -> Protection:
 
     Cost: three calls, and seventeen for the policies.
     """
+    marks = read_marks(process)
+    gaps = list(marks.gaps)
+    mitigations = value_of(attempt("windows.mitigations", _fuller, pid, process, read_mitigations), gaps)
+    return marks._replace(mitigations=mitigations, gaps=tuple(gaps))
+
+
+def read_marks(process: int) -> Protection:
+    """What only the kernel gives a process, without its policies. Cost: three calls."""
     gaps: list[Gap] = []
     level = value_of(attempt("windows.protection", native.read_protection, process), gaps)
     flags = value_of(attempt("windows.secure", native.read_flags, process), gaps)
@@ -46,7 +54,7 @@ def read_protection(pid: int, process: int) -> Protection:
         critical=value_of(attempt("windows.critical", native.is_critical, process), gaps),
         secure=None if flags is None else bool(flags & parse.SECURE),
         subsystem=None if flags is None else bool(flags & parse.SUBSYSTEM),
-        mitigations=value_of(attempt("windows.mitigations", _fuller, pid, process, read_mitigations), gaps),
+        mitigations=None,
         gaps=tuple(gaps),
     )
 

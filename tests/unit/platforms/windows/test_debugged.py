@@ -6,6 +6,7 @@ from hostscope.model.key import ProcessKey
 from hostscope.platforms.windows import debugged
 from hostscope.platforms.windows.debugged import INT3, Debugged
 from hostscope.platforms.windows.trace_calls import choose
+from tests.unit.platforms.windows.scripted import script
 from tests.unit.platforms.windows.test_parse_memory import library
 
 BASE = 0x1_8000_0000
@@ -23,7 +24,7 @@ class Memory:
         monkeypatch.setattr(debugged.memory, "write", self._write)
         monkeypatch.setattr(debugged.control, "suspend", lambda process: self.acts.append("suspend"))
         monkeypatch.setattr(debugged.control, "resume", lambda process: self.acts.append("resume"))
-        monkeypatch.setattr(debugged.debug.kernel32, "FlushInstructionCache", lambda *_: True, raising=False)
+        script(monkeypatch, debugged.debug.kernel32, FlushInstructionCache=lambda *_: True)
 
     def _read(self, process: int, address: int, into: memoryview) -> int:
         found = bytes(self.content[max(0, address - BASE) : address - BASE + len(into)]) if address >= BASE else b""
