@@ -8,7 +8,8 @@ from functools import lru_cache
 
 from msgspec import Struct
 
-from hostscope.model.security import POWERS, HostSecurity, Power, Security
+from hostscope.model.security import HostSecurity, Security
+from hostscope.platforms.verdict import Verdict, all_of, any_of, judge_powers
 
 CAPABILITY_NAMES: tuple[str, ...] = (
     "chown", "dac_override", "dac_read_search", "fowner", "fsetid", "kill", "setgid", "setuid", "setpcap",
@@ -77,11 +78,6 @@ class Facts(Struct, frozen=True, gc=False):
     host: HostSecurity
 
 
-class _Answer(Struct, frozen=True, gc=False):
-    granted: bool | None
-    because: tuple[str, ...]
-
-
 @lru_cache(maxsize=4096)
 def derive_powers(facts: Facts) -> Security:
     """What a process with these facts may do to the host, each power with the facts that decided.
@@ -94,25 +90,20 @@ def derive_powers(facts: Facts) -> Security:
 
     Source: capabilities(7), credentials(7), security/commoncap.c, security/yama/yama_lsm.c.
     """
-    if facts.seccomp == "strict":
-        denied = _Answer(False, ("seccomp strict: only read, write, exit and sigreturn",))
-        answers = dict.fromkeys(POWERS, denied)
-    else:
-        answers = {name: _JUDGES[name](facts) for name in POWERS}
-    powers = tuple(Power(name, answer.granted, answer.because) for name, answer in answers.items())
-    return Security(powers=powers, confined_by=_confined_by(facts))
+    judges = _STRICT if facts.seccomp == "strict" else _JUDGES
+    return judge_powers(judges, facts, _confined_by(facts))
 
 
-def _capability(facts: Facts, name: str) -> _Answer:
+def _capability(facts: Facts, name: str) -> Verdict:
     """Whether one capability counts against the host."""
     held = _held(facts, name)
     if held is None:
         return _regained(facts, name)
     if facts.host_user_ns is None:
-        return _Answer(None, (held, "user namespace unknown"))
+        return Verdict(None, (held, "user namespace unknown"))
     if not facts.host_user_ns:
-        return _Answer(False, (held, "user namespace is not the host's: rules only what that namespace owns"))
-    return _Answer(True, (held,))
+        return Verdict(False, (held, "user namespace is not the host's: rules only what that namespace owns"))
+    return Verdict(True, (held,))
 
 
 def _held(facts: Facts, name: str) -> str | None:
@@ -124,7 +115,7 @@ def _held(facts: Facts, name: str) -> str | None:
     return None
 
 
-def _regained(facts: Facts, name: str) -> _Answer:
+def _regained(facts: Facts, name: str) -> Verdict:
     """A capability that is not held: execve(2) as uid 0 gives the whole bounding set back.
 
     Not with no_new_privs, and not with SECBIT_NOROOT, which cannot be read from outside: so it stays open.
@@ -132,81 +123,62 @@ def _regained(facts: Facts, name: str) -> _Answer:
     missing = f"cap_{name} not held"
     in_reach = facts.bounding >> _BITS[name] & 1 and 0 in (facts.uid, facts.euid)
     if not in_reach or facts.no_new_privs or facts.host_user_ns is False:
-        return _Answer(False, (missing,))
-    return _Answer(None, (missing, "uid 0: executing a program brings it back, unless securebits forbid it"))
+        return Verdict(False, (missing,))
+    return Verdict(None, (missing, "uid 0: executing a program brings it back, unless securebits forbid it"))
 
 
-def _any_of(*answers: _Answer) -> _Answer:
-    """The first that grants; else an open one; else none, with all their reasons."""
-    for wanted in (True, None):
-        for answer in answers:
-            if answer.granted is wanted:
-                return answer
-    return _Answer(False, _together(answers))
-
-
-def _all_of(*answers: _Answer) -> _Answer:
-    granted = [answer.granted for answer in answers]
-    verdict = False if False in granted else None if None in granted else True
-    return _Answer(verdict, _together(answers))
-
-
-def _together(answers: Iterable[_Answer]) -> tuple[str, ...]:
-    return tuple(dict.fromkeys(reason for answer in answers for reason in answer.because))
-
-
-def _needs(name: str) -> Callable[[Facts], _Answer]:
+def _needs(name: str) -> Callable[[Facts], Verdict]:
     return lambda facts: _capability(facts, name)
 
 
-def _become_root(facts: Facts) -> _Answer:
+def _become_root(facts: Facts) -> Verdict:
     setuid = _capability(facts, "setuid")
     if facts.host_user_ns is not False and 0 in (facts.uid, facts.euid, facts.suid):
         known = True if facts.host_user_ns else None
-        setuid = _any_of(setuid, _Answer(known, ("uid 0 already" if facts.euid == 0 else "may return to uid 0",)))
+        setuid = any_of(setuid, Verdict(known, ("uid 0 already" if facts.euid == 0 else "may return to uid 0",)))
     if setuid.granted is False and not facts.no_new_privs:
         note = "no_new_privs is off: setuid programs can still raise it"
-        return _Answer(False, (*setuid.because, note))
+        return Verdict(False, (*setuid.because, note))
     return setuid
 
 
-def _other_processes(facts: Facts) -> _Answer:
+def _other_processes(facts: Facts) -> Verdict:
     """Reading and writing others' memory pass the same check (PTRACE_MODE_ATTACH), which Yama's 3 always refuses."""
     answer = _capability(facts, "sys_ptrace")
     if facts.host.yama is not None and facts.host.yama >= 3:
-        return _Answer(False, (*answer.because, "yama ptrace_scope 3: nobody may attach"))
+        return Verdict(False, (*answer.because, "yama ptrace_scope 3: nobody may attach"))
     return answer
 
 
-def _load_kernel_code(facts: Facts) -> _Answer:
+def _load_kernel_code(facts: Facts) -> Verdict:
     answer = _capability(facts, "sys_module")
     if facts.host.module_loading is False:
-        return _Answer(False, (*answer.because, "module loading is off or not built in"))
+        return Verdict(False, (*answer.because, "module loading is off or not built in"))
     if facts.host.lockdown in ("integrity", "confidentiality") and answer.granted is not False:
-        return _Answer(answer.granted, (*answer.because, f"lockdown {facts.host.lockdown}: signed modules only"))
+        return Verdict(answer.granted, (*answer.because, f"lockdown {facts.host.lockdown}: signed modules only"))
     return answer
 
 
-def _load_bpf(facts: Facts) -> _Answer:
-    both = _all_of(_capability(facts, "bpf"), _capability(facts, "perfmon"))
-    answer = _any_of(both, _capability(facts, "sys_admin"))
+def _load_bpf(facts: Facts) -> Verdict:
+    both = all_of(_capability(facts, "bpf"), _capability(facts, "perfmon"))
+    answer = any_of(both, _capability(facts, "sys_admin"))
     if facts.host.lockdown == "confidentiality" and answer.granted is not False:
-        return _Answer(answer.granted, (*answer.because, "lockdown confidentiality: not to read kernel memory"))
+        return Verdict(answer.granted, (*answer.because, "lockdown confidentiality: not to read kernel memory"))
     return answer
 
 
-def _bind_low_ports(facts: Facts) -> _Answer:
-    return _any_of(_capability(facts, "net_bind_service"), _low_ports_open(facts))
+def _bind_low_ports(facts: Facts) -> Verdict:
+    return any_of(_capability(facts, "net_bind_service"), _low_ports_open(facts))
 
 
-def _low_ports_open(facts: Facts) -> _Answer:
+def _low_ports_open(facts: Facts) -> Verdict:
     first = facts.host.unprivileged_port_start
     if not facts.host_net_ns or first is None:
-        return _Answer(None, ("ip_unprivileged_port_start of its network namespace unknown",))
-    return _Answer(first < 1024, (f"ip_unprivileged_port_start is {first}",))
+        return Verdict(None, ("ip_unprivileged_port_start of its network namespace unknown",))
+    return Verdict(first < 1024, (f"ip_unprivileged_port_start is {first}",))
 
 
-_JUDGES: dict[str, Callable[[Facts], _Answer]] = {
+_JUDGES: dict[str, Callable[[Facts], Verdict]] = {
     "become_root": _become_root,
     "load_kernel_code": _load_kernel_code,
     "load_bpf": _load_bpf,
@@ -222,6 +194,7 @@ _JUDGES: dict[str, Callable[[Facts], _Answer]] = {
     "reboot": _needs("sys_boot"),
     "hide_from_audit": _needs("audit_control"),
 }
+_STRICT = dict.fromkeys(_JUDGES, lambda _: Verdict(False, ("seccomp strict: only read, write, exit and sigreturn",)))
 
 
 def _confined_by(facts: Facts) -> tuple[str, ...]:

@@ -10,7 +10,8 @@ from functools import lru_cache
 
 from msgspec import Struct
 
-from hostscope.model.security import POWERS, Power, Security
+from hostscope.model.security import Security
+from hostscope.platforms.verdict import Verdict, judge_powers
 
 TASK_PORTS = frozenset({"com.apple.system-task-ports", "com.apple.system-task-ports.control"})
 """Entitlements of Apple's own that give the task port of any process."""
@@ -33,17 +34,10 @@ class Facts(Struct, frozen=True, gc=False):
     """Has an entitlement to others' task ports; None when entitlements are not known."""
 
 
-class _Answer(Struct, frozen=True, gc=False):
-    granted: bool | None
-    because: tuple[str, ...]
-
-
 @lru_cache(maxsize=4096)
 def derive_powers(facts: Facts) -> Security:
     """Each power with the facts that decided, and what holds the process back."""
-    answers = {name: _JUDGES[name](facts) for name in POWERS}
-    powers = tuple(Power(name, answer.granted, answer.because) for name, answer in answers.items())
-    return Security(powers=powers, confined_by=_confined_by(facts))
+    return judge_powers(_JUDGES, facts, _confined_by(facts))
 
 
 def _confined_by(facts: Facts) -> tuple[str, ...]:
@@ -56,65 +50,65 @@ def _confined_by(facts: Facts) -> tuple[str, ...]:
     return tuple(word for word, holds in found if holds)
 
 
-def _root(facts: Facts) -> _Answer:
+def _root(facts: Facts) -> Verdict:
     if facts.uid != 0:
-        return _Answer(False, (f"effective user {facts.uid} is not root",))
+        return Verdict(False, (f"effective user {facts.uid} is not root",))
     if facts.sandboxed:
-        return _Answer(None, ("root", "sandboxed: its profile may refuse"))
-    return _Answer(True, ("root",))
+        return Verdict(None, ("root", "sandboxed: its profile may refuse"))
+    return Verdict(True, ("root",))
 
 
-def _become_root(facts: Facts) -> _Answer:
+def _become_root(facts: Facts) -> Verdict:
     if facts.uid != 0 and 0 in (facts.ruid, facts.svuid):
-        return _Answer(None if facts.sandboxed else True, ("real or saved user is root",))
+        return Verdict(None if facts.sandboxed else True, ("real or saved user is root",))
     return _root(facts)
 
 
-def _shielded(facts: Facts, bit: str, answer: _Answer, shield: str) -> _Answer:
+def _shielded(facts: Facts, bit: str, answer: Verdict, shield: str) -> Verdict:
     """Root's answer where System Integrity Protection takes a part away, unless it allows it."""
     if not answer.granted or (facts.sip_allows is not None and bit in facts.sip_allows):
         return answer
     unknown = facts.sip_allows is None
     why = "System Integrity Protection is not known" if unknown else shield
-    return _Answer(answer.granted, (*answer.because, why))
+    return Verdict(answer.granted, (*answer.because, why))
 
 
-def _load_kernel_code(facts: Facts) -> _Answer:
+def _load_kernel_code(facts: Facts) -> Verdict:
     answer = _root(facts)
     if not answer.granted:
         return answer
     if facts.sip_allows is None:
-        return _Answer(None, ("root", "System Integrity Protection is not known"))
+        return Verdict(None, ("root", "System Integrity Protection is not known"))
     allowed = "untrusted-kexts" in facts.sip_allows
     why = "untrusted extensions are allowed" if allowed else "System Integrity Protection: approved extensions only"
-    return _Answer(allowed, ("root", why))
+    return Verdict(allowed, ("root", why))
 
 
-def _load_bpf(facts: Facts) -> _Answer:
-    return _Answer(False, ("macOS has no eBPF",))
+def _load_bpf(facts: Facts) -> Verdict:
+    return Verdict(False, ("macOS has no eBPF",))
 
 
-def _others(facts: Facts) -> _Answer:
+def _others(facts: Facts) -> Verdict:
     """Task ports of other users' processes."""
     if facts.task_ports:
-        return _Answer(True, ("entitled to task ports",))
+        return Verdict(True, ("entitled to task ports",))
     shield = "not of programs that System Integrity Protection or the hardened runtime shields"
     return _shielded(facts, "task-for-pid", _root(facts), shield)
 
 
-def _files(facts: Facts) -> _Answer:
+def _files(facts: Facts) -> Verdict:
     return _shielded(facts, "unrestricted-filesystem", _root(facts), "not what System Integrity Protection guards")
 
 
-def _low_ports(facts: Facts) -> _Answer:
+def _low_ports(facts: Facts) -> Verdict:
     if facts.sandboxed:
-        return _Answer(None, ("sandboxed: its profile may refuse",))
+        return Verdict(None, ("sandboxed: its profile may refuse",))
     if facts.uid == 0:
-        return _Answer(True, ("root",))
-    return _Answer(True, ("anybody may since macOS 10.14, on all addresses at once",))
+        return Verdict(True, ("root",))
+    return Verdict(True, ("anybody may since macOS 10.14, on all addresses at once",))
 
 
-_JUDGES: dict[str, Callable[[Facts], _Answer]] = {
+_JUDGES: dict[str, Callable[[Facts], Verdict]] = {
     "become_root": _become_root,
     "load_kernel_code": _load_kernel_code,
     "load_bpf": _load_bpf,

@@ -8,12 +8,13 @@ stays open (None). Only the direct way is judged; what follows from another powe
 Source: Windows Internals 7, chapter 7 (privileges, integrity levels, AppContainers); Microsoft's privilege constants.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from functools import lru_cache
 
 from msgspec import Struct
 
-from hostscope.model.security import POWERS, Power, Security
+from hostscope.model.security import Security
+from hostscope.platforms.verdict import Verdict, all_of, any_of, judge_powers
 
 SYSTEM = "S-1-5-18"
 ADMINISTRATORS = "S-1-5-32-544"
@@ -48,17 +49,10 @@ class Facts(Struct, frozen=True, gc=False):
     job: bool | None = None
 
 
-class _Answer(Struct, frozen=True, gc=False):
-    granted: bool | None
-    because: tuple[str, ...]
-
-
 @lru_cache(maxsize=4096)
 def derive_powers(facts: Facts) -> Security:
     """Each power with the facts that decided, and what holds the process back."""
-    answers = {name: _JUDGES[name](facts) for name in POWERS}
-    powers = tuple(Power(name, answer.granted, answer.because) for name, answer in answers.items())
-    return Security(powers=powers, confined_by=_confined_by(facts))
+    return judge_powers(_JUDGES, facts, _confined_by(facts))
 
 
 def _confined_by(facts: Facts) -> tuple[str, ...]:
@@ -73,29 +67,29 @@ def _confined_by(facts: Facts) -> tuple[str, ...]:
     return tuple(word for word, holds in found if holds)
 
 
-def _privilege(facts: Facts, name: str) -> _Answer:
+def _privilege(facts: Facts, name: str) -> Verdict:
     """Whether one privilege counts against the host."""
     if facts.privileges is None:
-        return _Answer(None, ("privileges of the token unknown",))
+        return Verdict(None, ("privileges of the token unknown",))
     state = dict(facts.privileges).get(name)
     if state is None or state == "removed":
-        return _Answer(False, (f"{name} not held",))
+        return Verdict(False, (f"{name} not held",))
     if facts.app_container:
-        return _Answer(None, (f"{name} {state}", _set_apart(facts) or ""))
+        return Verdict(None, (f"{name} {state}", _set_apart(facts) or ""))
     return _usable(facts, name, state)
 
 
-def _usable(facts: Facts, name: str, state: str) -> _Answer:
+def _usable(facts: Facts, name: str, state: str) -> Verdict:
     if state == "enabled":
-        return _Answer(True, (f"{name} enabled",))
+        return Verdict(True, (f"{name} enabled",))
     held = f"{name} disabled: the process can enable it"
     if name not in STRONG:
-        return _Answer(True, (held,))
+        return Verdict(True, (held,))
     if facts.integrity is None:
-        return _Answer(None, (f"{name} disabled", "integrity level unknown"))
+        return Verdict(None, (f"{name} disabled", "integrity level unknown"))
     if LEVELS.index(facts.integrity) < LEVELS.index("high"):
-        return _Answer(False, (f"{name} disabled", f"{facts.integrity} integrity: cannot be enabled below high"))
-    return _Answer(True, (held,))
+        return Verdict(False, (f"{name} disabled", f"{facts.integrity} integrity: cannot be enabled below high"))
+    return Verdict(True, (held,))
 
 
 def _set_apart(facts: Facts) -> str | None:
@@ -105,88 +99,70 @@ def _set_apart(facts: Facts) -> str | None:
     return "restricted token: reaches only what grants its restricting SIDs too" if facts.restricted else None
 
 
-def _administrator(facts: Facts) -> _Answer:
+def _administrator(facts: Facts) -> Verdict:
     """Whether it counts as a member of Administrators."""
     if facts.user is None and facts.groups is None:
-        return _Answer(None, ("user and groups unknown",))
+        return Verdict(None, ("user and groups unknown",))
     is_system, groups = facts.user == SYSTEM, facts.groups
     if groups is None and not is_system:
-        return _Answer(None, ("groups of the token unknown",))
+        return Verdict(None, ("groups of the token unknown",))
     who = "runs as SYSTEM" if is_system else "member of Administrators"
     if is_system or ADMINISTRATORS in (groups or ()):
         confined = _set_apart(facts)
-        return _Answer(None, (who, confined)) if confined else _Answer(True, (who,))
+        return Verdict(None, (who, confined)) if confined else Verdict(True, (who,))
     if ADMINISTRATORS in facts.denied_groups:
-        return _Answer(False, ("Administrators can only deny: the limited half of an administrator's logon",))
-    return _Answer(False, ("no member of Administrators",))
+        return Verdict(False, ("Administrators can only deny: the limited half of an administrator's logon",))
+    return Verdict(False, ("no member of Administrators",))
 
 
-def _any_of(*answers: _Answer) -> _Answer:
-    for wanted in (True, None):
-        for answer in answers:
-            if answer.granted is wanted:
-                return answer
-    return _Answer(False, _together(answers))
+def _needs(*names: str) -> Callable[[Facts], Verdict]:
+    return lambda facts: any_of(*(_privilege(facts, name) for name in names))
 
 
-def _all_of(*answers: _Answer) -> _Answer:
-    granted = [answer.granted for answer in answers]
-    verdict = False if False in granted else None if None in granted else True
-    return _Answer(verdict, _together(answers))
-
-
-def _together(answers: Iterable[_Answer]) -> tuple[str, ...]:
-    return tuple(dict.fromkeys(reason for answer in answers for reason in answer.because))
-
-
-def _needs(*names: str) -> Callable[[Facts], _Answer]:
-    return lambda facts: _any_of(*(_privilege(facts, name) for name in names))
-
-
-def _become_root(facts: Facts) -> _Answer:
+def _become_root(facts: Facts) -> Verdict:
     if facts.user == SYSTEM and not _set_apart(facts):
-        return _Answer(True, ("runs as SYSTEM already",))
+        return Verdict(True, ("runs as SYSTEM already",))
     answer = _needs(
         "SeTcbPrivilege", "SeCreateTokenPrivilege", "SeAssignPrimaryTokenPrivilege", "SeDebugPrivilege",
         "SeImpersonatePrivilege", "SeDelegateSessionUserImpersonatePrivilege",
     )(facts)  # fmt: skip
     if answer.granted is False and ADMINISTRATORS in facts.denied_groups:
-        return _Answer(False, (*answer.because, "the limited half of an administrator's logon: UAC can raise it"))
+        return Verdict(False, (*answer.because, "the limited half of an administrator's logon: UAC can raise it"))
     return answer
 
 
-def _other_processes(facts: Facts) -> _Answer:
+def _other_processes(facts: Facts) -> Verdict:
     answer = _privilege(facts, "SeDebugPrivilege")
     note = "protected processes excepted"
-    return _Answer(answer.granted, (*answer.because, note)) if answer.granted else answer
+    return Verdict(answer.granted, (*answer.because, note)) if answer.granted else answer
 
 
-def _files(facts: Facts) -> _Answer:
-    both = _all_of(_privilege(facts, "SeBackupPrivilege"), _privilege(facts, "SeRestorePrivilege"))
-    return _any_of(both, _privilege(facts, "SeTakeOwnershipPrivilege"))
+def _files(facts: Facts) -> Verdict:
+    both = all_of(_privilege(facts, "SeBackupPrivilege"), _privilege(facts, "SeRestorePrivilege"))
+    return any_of(both, _privilege(facts, "SeTakeOwnershipPrivilege"))
 
 
-def _networks(facts: Facts) -> _Answer:
+def _networks(facts: Facts) -> Verdict:
     operator = facts.groups is not None and NETWORK_OPERATORS in facts.groups and not _set_apart(facts)
     if operator:
-        return _Answer(True, ("member of Network Configuration Operators",))
+        return Verdict(True, ("member of Network Configuration Operators",))
     return _administrator(facts)
 
 
-def _low_ports(facts: Facts) -> _Answer:
+def _low_ports(facts: Facts) -> Verdict:
     if facts.app_container is None:
-        return _Answer(None, ("whether it is in an AppContainer is unknown",))
+        return Verdict(None, ("whether it is in an AppContainer is unknown",))
     if facts.app_container:
         able = bool(facts.capabilities & SERVER_CAPABILITIES)
-        return _Answer(able, ("appcontainer " + ("with" if able else "without") + " a server capability",))
-    return _Answer(True, ("Windows reserves no ports for privileged processes",))
+        return Verdict(able, ("appcontainer " + ("with" if able else "without") + " a server capability",))
+    return Verdict(True, ("Windows reserves no ports for privileged processes",))
 
 
-def _bpf(facts: Facts) -> _Answer:
-    return _Answer(False, ("Windows' kernel has no eBPF of its own",))
+def _bpf(facts: Facts) -> Verdict:
+    return Verdict(False, ("Windows' kernel has no eBPF of its own",))
 
 
-_JUDGES: dict[str, Callable[[Facts], _Answer]] = {
+_JUDGES: dict[str, Callable[[Facts], Verdict]] = {
     "become_root": _become_root,
     "load_kernel_code": _needs("SeLoadDriverPrivilege"),
     "load_bpf": _bpf,
