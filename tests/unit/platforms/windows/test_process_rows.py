@@ -1,89 +1,32 @@
 """Rows of scripted Windows processes: every field from where it belongs, and every refusal a gap and no more."""
 
-import ctypes
 from typing import Any
 
 import pytest
 
-from hostscope.errors import Denied, Gone, NativeError, UsageError
+from hostscope.errors import Gone, UsageError
 from hostscope.model.gap import Gap, Reason
-from hostscope.model.process import Account, Activity, Cpu, Executable, Io, Memory, Process, Schedule, Session
-from hostscope.model.request import BASIC, FULL, ProcessRequest, WindowsOptions
-from hostscope.model.service import Service
+from hostscope.model.process import Activity, Cpu, Executable, Io, Memory, Process, Schedule, Session
+from hostscope.model.request import BASIC, ProcessRequest
 from hostscope.model.windows import Charges
-from hostscope.platforms.columnar import names_of
 from hostscope.platforms.replay.select import GROUPS
 from hostscope.platforms.tally import Tally
 from hostscope.platforms.windows.clock import EPOCH_FILETIME
-from hostscope.platforms.windows.hosting import Read
 from hostscope.platforms.windows.native import process as native
-from hostscope.platforms.windows.native import wtsapi
-from hostscope.platforms.windows.native.library import set_last_error
-from hostscope.platforms.windows.parse_token import sid_bytes, sid_text
-from hostscope.platforms.windows.processes import Processes
-from hostscope.platforms.windows.security_context import SecurityContext
-from tests.unit.platforms.windows.scripted import BOOTED, Program, Thread, script
+from tests.unit.platforms.windows.scripted import BOOTED, Program, Thread
 from tests.unit.platforms.windows.scripted_processes import (
     BOOT,
     DENIED,
-    HANDLE,
     Answers,
     Computer,
-    Contexts,
     Unraised,
 )
-
-EVERYTHING = ProcessRequest(fields=FULL)
-MEMORY = {
-    "PeakVirtualSize": 900,
-    "VirtualSize": 800,
-    "PageFaultCount": 70,
-    "PeakWorkingSetSize": 600,
-    "WorkingSetSize": 500,
-    "QuotaPagedPoolUsage": 40,
-    "QuotaNonPagedPoolUsage": 30,
-    "PagefileUsage": 200,
-    "PeakPagefileUsage": 300,
-}
-ORDINARY = Program(
-    100,
-    "a.exe",
-    ppid=8,
-    created=BOOTED + 7,
-    threads=(Thread(104), Thread(108)),
-    session=2,
-    handles=55,
-    fields={"UserTime": 20, "KernelTime": 30, "BasePriority": 8, "PrivatePageCount": 250},
-    memory=MEMORY,
-    io={"ReadTransferCount": 11, "WriteTransferCount": 12},
-    private_resident=450,
-    hard_faults=9,
-)
-PARENT = Program(8, "parent.exe", created=BOOTED + 5, threads=(Thread(12),))
+from tests.unit.platforms.windows.scripted_rows import EVERYTHING, ORDINARY, PARENT, gaps, processes, sweep
 
 
 @pytest.fixture
 def computer(monkeypatch: pytest.MonkeyPatch) -> Computer:
     return Computer([PARENT, ORDINARY]).install(monkeypatch)
-
-
-def processes(
-    contexts: Contexts | None = None, privileges: Unraised | None = None, services: Read = lambda: {}
-) -> Processes:
-    unused: Any = None
-    contexts_: Any = contexts or Contexts()
-    privileges_: Any = privileges or Unraised()
-    return Processes(BOOT, contexts_, privileges_, unused, unused, services)
-
-
-def sweep(request: ProcessRequest = EVERYTHING) -> tuple[dict[int, Process], Tally]:
-    tally = Tally()
-    rows = {row.pid: row for row in processes().sweep(request, tally)}
-    return rows, tally
-
-
-def gaps(row: Process) -> dict[str, Reason]:
-    return {gap.field: gap.reason for gap in row.gaps}
 
 
 # Whole rows ---------------------------------------------------------------------------------------------------------
@@ -440,240 +383,3 @@ def test_a_kernel_that_gives_no_states_leaves_a_gap(computer: Computer) -> None:
     row = sweep(ProcessRequest(fields=frozenset({"state"})))[0][100]
     assert row.state is None
     assert gaps(row) == {"state": Reason.UNAVAILABLE}
-
-
-# Toolhelp -----------------------------------------------------------------------------------------------------------
-
-
-def test_toolhelp_is_the_fallback_and_says_why(computer: Computer) -> None:
-    computer.refuse["NtQuerySystemInformation:5"] = DENIED
-    rows, tally = sweep()
-    assert list(rows) == [8, 100]
-    assert tally.method == "toolhelp"
-    assert tally.method_reason == "the kernel's list cannot be had: NtQuerySystemInformation: access denied"
-    with pytest.raises(Denied):
-        sweep(ProcessRequest(method="native"))
-
-
-def test_toolhelp_tells_the_same_as_far_as_it_can(computer: Computer) -> None:
-    by_list, by_toolhelp = sweep()[0][100], sweep(ProcessRequest(fields=FULL, method="toolhelp"))[0][100]
-    for name in (
-        "key",
-        "ppid",
-        "name",
-        "started_at_ns",
-        "exe",
-        "argv",
-        "cwd",
-        "session",
-        "threads",
-        "open_files",
-        "cpu",
-    ):
-        assert getattr(by_list, name) == getattr(by_toolhelp, name), name
-    assert by_toolhelp.memory == Memory(800, 500, None, None, 900, 600)
-    assert by_toolhelp.io == Io(None, None, 11, 12)
-    assert gaps(by_toolhelp) == {
-        "state": Reason.UNSUPPORTED, "activity": Reason.UNSUPPORTED, "io.read_bytes": Reason.UNSUPPORTED,
-        "io.written_bytes": Reason.UNSUPPORTED, "windows.memory.private_resident_bytes": Reason.UNSUPPORTED,
-    }  # fmt: skip
-
-
-TOOLHELP_CALLS = {
-    "GetProcessIoCounters": {"io"},
-    "GetProcessHandleCount": {"open_files"},
-    "ProcessIdToSessionId": {"session"},
-    "NtQueryInformationProcess:3": {"memory", "windows.memory"},
-    "OpenProcess": {"key.start", "started_at_ns", "cpu", "memory", "windows.memory", "io", "open_files", "argv"},
-}
-
-
-@pytest.mark.parametrize("call", TOOLHELP_CALLS)
-def test_with_toolhelp_too_a_refusal_costs_its_fields_only(computer: Computer, call: str) -> None:
-    computer.refuse[call] = DENIED
-    rows, tally = sweep(ProcessRequest(fields=FULL, method="toolhelp"))
-    denied = {field for field, reason in gaps(rows[100]).items() if reason is Reason.DENIED}
-    assert TOOLHELP_CALLS[call] <= denied
-    assert call == "OpenProcess" or denied == TOOLHELP_CALLS[call]
-    assert (tally.vanished, tally.failed) == (0, 0)
-
-
-def test_with_toolhelp_parents_are_verified_too(computer: Computer) -> None:
-    computer.programs[0] = Program(8, "taker.exe", created=BOOTED + 8, threads=(Thread(12),))
-    rows, _ = sweep(ProcessRequest(fields=frozenset(), method="toolhelp"))
-    assert rows[100].ppid is None
-
-
-def test_without_any_list_the_request_fails(computer: Computer) -> None:
-    computer.refuse |= {"NtQuerySystemInformation:5": DENIED, "CreateToolhelp32Snapshot": 8}
-    with pytest.raises(NativeError):
-        sweep()
-
-
-# Columns and views --------------------------------------------------------------------------------------------------
-
-
-def test_columns_hold_the_same(computer: Computer) -> None:
-    pytest.importorskip("numpy")
-    columns = processes().columns(EVERYTHING, Tally())
-    assert columns.keys() == names_of(FULL)
-    assert columns["pid"].tolist() == [8, 100]
-    assert columns["resident_bytes"].tolist() == [0, 500]
-    assert columns["argv"].tolist() == [b"a.exe\0", b"a.exe\0"]
-
-
-def test_views_show_a_process_that_was_taken_out_of_the_list(computer: Computer) -> None:
-    computer.system.programs = [Program(0, ""), PARENT]
-    views = {view.name: view for view in processes().views()}
-    assert views["listing"].pids == {8}
-    assert views["toolhelp"].pids == views["enum_processes"].pids == views["probe"].pids == {8, 100}
-    assert not any(view.gaps for view in views.values())
-
-
-def test_a_view_that_is_refused_is_empty_with_a_gap(computer: Computer) -> None:
-    computer.refuse |= {
-        "EnumProcesses": DENIED,
-        "CreateToolhelp32Snapshot": DENIED,
-        "NtQuerySystemInformation:5": DENIED,
-    }
-    views = {view.name: view for view in processes().views()}
-    for name in ("listing", "toolhelp", "enum_processes"):
-        assert views[name].pids == frozenset() and views[name].gaps, name
-    assert views["probe"].pids == {8, 100}
-
-
-def test_the_probe_knows_refused_processes_and_those_that_ended(computer: Computer) -> None:
-    computer.refuse["OpenProcess:100"] = DENIED
-    computer.answers[8] = Answers(ended=BOOTED + 20)
-    views = {view.name: view for view in processes().views()}
-    assert views["probe"].pids == {100}
-
-
-def test_handles_of_contexts_are_those_of_the_row(computer: Computer) -> None:
-    contexts = Contexts()
-    list(processes(contexts).sweep(EVERYTHING, Tally()))
-    assert contexts.asked == [(8, HANDLE + 8), (100, HANDLE + 100)]
-
-
-# Owners -------------------------------------------------------------------------------------------------------------
-
-
-class Closed(Contexts):
-    """Tokens that are closed to us."""
-
-    def of(self, pid: int, handle: int | None, wanted: frozenset[str]) -> SecurityContext:
-        closed = ("owner", "windows.token") if "owner" in wanted else ()
-        return SecurityContext(
-            gaps=tuple(Gap(field, Reason.DENIED, "OpenProcessToken: access denied") for field in closed)
-        )
-
-    def account(self, sid: bytes) -> Account:
-        return Account(sid_text(sid), "a name")
-
-
-def session_service(monkeypatch: pytest.MonkeyPatch, *entries: tuple[int, int, bytes | None]) -> list[str]:
-    """Tells pid, session and SID of each; what was called is in the list."""
-    calls: list[str] = []
-    kept: list[object] = []
-
-    def enumerate_processes(server: int, reserved: int, version: int, into: Any, count: Any) -> int:
-        calls.append("WTSEnumerateProcessesW")
-        table = (wtsapi.WTS_PROCESS_INFOW * len(entries))()
-        for entry, (pid, session, sid) in zip(table, entries, strict=True):
-            raw = ctypes.create_string_buffer(sid, len(sid)) if sid else None
-            entry.ProcessId, entry.SessionId = pid, session
-            entry.pUserSid = ctypes.addressof(raw) if raw else None
-            kept.append(raw)
-        kept.append(table)
-        into._obj.contents, count._obj.value = table[0], len(entries)
-        return 1
-
-    script(
-        monkeypatch, wtsapi.wtsapi32, WTSEnumerateProcessesW=enumerate_processes,
-        WTSFreeMemory=lambda table: calls.append("WTSFreeMemory"),
-    )  # fmt: skip
-    return calls
-
-
-ALICE = sid_bytes("S-1-5-21-1-2-3-1001")
-
-
-def test_the_session_service_knows_owners_of_closed_tokens(computer: Computer, monkeypatch: pytest.MonkeyPatch) -> None:
-    calls = session_service(monkeypatch, (8, 9, ALICE), (100, 2, ALICE))
-    rows = {row.pid: row for row in processes(Closed()).sweep(EVERYTHING, Tally())}
-    assert rows[100].owner == Account("S-1-5-21-1-2-3-1001", "a name")
-    assert gaps(rows[100])["windows.token.user_sid"] is Reason.DENIED and "owner" not in gaps(rows[100])
-    assert "session service" in next(g.detail or "" for g in rows[100].gaps if g.field == "windows.token.user_sid")
-    assert rows[8].owner is None and gaps(rows[8])["owner"] is Reason.DENIED  # of another session: another process
-    assert calls == ["WTSEnumerateProcessesW", "WTSFreeMemory"]  # once a sweep
-
-
-def test_an_owner_that_nobody_tells_stays_a_gap(computer: Computer, monkeypatch: pytest.MonkeyPatch) -> None:
-    session_service(monkeypatch, (100, 2, None), (8, 0, b"\1\0no"))
-    rows = {row.pid: row for row in processes(Closed()).sweep(EVERYTHING, Tally())}
-    assert {pid: (row.owner, gaps(row)["owner"]) for pid, row in rows.items()} == {
-        8: (None, Reason.DENIED), 100: (None, Reason.DENIED),
-    }  # fmt: skip
-
-    def refuse(*_: object) -> int:
-        set_last_error(1722)
-        return 0
-
-    script(monkeypatch, wtsapi.wtsapi32, WTSEnumerateProcessesW=refuse)
-    rows = {row.pid: row for row in processes(Closed()).sweep(EVERYTHING, Tally())}
-    assert gaps(rows[100])["owner"] is Reason.DENIED
-
-
-def test_the_session_service_is_not_asked_where_tokens_are_open(
-    computer: Computer, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    calls = session_service(monkeypatch, (100, 2, ALICE))
-    assert sweep()[0][100].owner == Account("S-1-5-18", "SYSTEM") and calls == []
-
-
-# Services -----------------------------------------------------------------------------------------------------------
-
-
-def hosted(computer: Computer, services: Read, request: ProcessRequest = EVERYTHING) -> Process:
-    computer.programs[1] = Program(100, "svchost.exe", ppid=8, created=BOOTED + 7, threads=(Thread(104),))
-    computer.system.programs = computer.programs
-    computer.answers[100] = Answers(command_line="C:\\Windows\\system32\\svchost.exe -k netsvcs -p -s Schedule")
-    return {row.pid: row for row in processes(services=services).sweep(request, Tally())}[100]
-
-
-def test_a_process_with_one_service_belongs_to_it(computer: Computer) -> None:
-    row = hosted(computer, lambda: {100: ("Schedule",)})
-    assert row.service == Service("Schedule", "scm")
-    assert row.windows is not None
-    assert (row.windows.services, row.windows.service_group) == (("Schedule",), "netsvcs")
-
-
-def test_a_host_of_several_services_belongs_to_none(computer: Computer) -> None:
-    row = hosted(computer, lambda: {100: ("A", "B")}, ProcessRequest(fields=frozenset({"cgroup"})))
-    assert row.service is None and row.argv is None
-    assert row.windows is not None
-    assert (row.windows.services, row.windows.service_group) == (("A", "B"), "netsvcs")
-
-
-def test_services_are_asked_for_once_and_refused_once(computer: Computer) -> None:
-    asked = []
-
-    def refuse() -> dict[int, tuple[str, ...]]:
-        asked.append(1)
-        raise Denied("the service control manager: access denied")
-
-    row = hosted(computer, refuse)
-    assert {field for field, reason in gaps(row).items() if reason is Reason.DENIED} == {"service", "windows.services"}
-    assert asked == [1]
-
-
-def test_services_are_not_asked_for_where_they_are_not_wanted(computer: Computer) -> None:
-    def never() -> dict[int, tuple[str, ...]]:
-        raise AssertionError
-
-    for request in (
-        ProcessRequest(fields=BASIC),
-        ProcessRequest(fields=FULL, windows=WindowsOptions(services=False)),
-    ):
-        row = hosted(computer, never, request)
-        assert row.windows is not None and (row.service, row.windows.services) == (None, None)
