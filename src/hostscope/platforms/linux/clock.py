@@ -35,7 +35,12 @@ class Boot(Struct, frozen=True):
 
 def ticks_now() -> int:
     """Ticks since boot, as processes' starts are counted."""
-    return time.clock_gettime_ns(time.CLOCK_BOOTTIME) // TICK_NS
+    return since_boot_ns() // TICK_NS
+
+
+def since_boot_ns() -> int:
+    """The clock of events: suspend counts."""
+    return time.clock_gettime_ns(time.CLOCK_BOOTTIME)
 
 
 def read_boot() -> Boot:
@@ -51,7 +56,7 @@ def read_boot() -> Boot:
     return Boot(
         read_text("/proc/sys/kernel/random/boot_id") or "",
         pid_ns,
-        time.time_ns() - time.clock_gettime_ns(time.CLOCK_BOOTTIME),
+        time.time_ns() - since_boot_ns(),
     )
 
 

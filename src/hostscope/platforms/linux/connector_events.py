@@ -16,10 +16,10 @@ from hostscope.model.event import (
 )
 from hostscope.model.key import ProcessKey
 from hostscope.model.text import decode
+from hostscope.platforms.event_stream import Happening
 from hostscope.platforms.linux.clock import TICK_NS, Boot
 from hostscope.platforms.linux.event_lineage import Known, Lineage
 from hostscope.platforms.linux.event_ring import parse_status, read_argv
-from hostscope.platforms.linux.event_stream import Happening
 from hostscope.platforms.linux.parse import parse_stat
 from hostscope.platforms.linux.proc_connector import Message, Missing, ProcConnector, What
 from hostscope.platforms.linux.read import read_file

@@ -24,6 +24,7 @@ from hostscope.model.event import (
 )
 from hostscope.model.key import ProcessKey
 from hostscope.model.text import decode
+from hostscope.platforms.event_stream import Happening
 from hostscope.platforms.linux import capabilities
 from hostscope.platforms.linux.clock import PAGE_BYTES, TICK_NS, Boot
 from hostscope.platforms.linux.event_groups import ROOT_GROUP, ContainerIds
@@ -39,7 +40,6 @@ from hostscope.platforms.linux.event_record import (
     parse_socket,
     split_argv,
 )
-from hostscope.platforms.linux.event_stream import Happening
 from hostscope.platforms.linux.loader import Programs
 from hostscope.platforms.linux.read import read_file
 

@@ -15,14 +15,14 @@ from hostscope.model.event import KINDS, Event, EventRequest
 from hostscope.model.key import ProcessKey
 from hostscope.model.request import ProcessRequest
 from hostscope.platforms.base import Processes, Sockets
+from hostscope.platforms.event_stream import Happening, Numbering
 from hostscope.platforms.linux import iterator
-from hostscope.platforms.linux.clock import Boot
+from hostscope.platforms.linux.clock import Boot, since_boot_ns
 from hostscope.platforms.linux.connector_events import CONNECTOR_KINDS, LIMITS, ONLY_HERE, ConnectorEvents, messages_for
 from hostscope.platforms.linux.containers import Containers
 from hostscope.platforms.linux.event_groups import ContainerIds
 from hostscope.platforms.linux.event_lineage import Lineage
 from hostscope.platforms.linux.event_ring import EventRing, programs_for, tracepoints
-from hostscope.platforms.linux.event_stream import Happening, Numbering
 from hostscope.platforms.linux.loader import Programs
 from hostscope.platforms.linux.parse import parse_namespace, parse_stat
 from hostscope.platforms.linux.privileges import Privileges
@@ -67,7 +67,7 @@ class Events:
     def _stream(self, request: EventRequest, stop: threading.Event, tally: Tally) -> Iterator[Event]:
         with ExitStack() as stack:
             sources = self._open(request, tally, stack)
-            numbering = Numbering(tally.method, tally)
+            numbering = Numbering(tally.method, tally, since_boot_ns)
             yield numbering.coverage()
             for happening in _follow(sources, stop):
                 yield numbering.event(happening)
@@ -220,7 +220,7 @@ def _follow(sources: list[_Source], stop: threading.Event) -> Iterator[Happening
 
 def _merge(sources: list[_Source]) -> Callable[[], Iterator[Happening]]:
     """Both in order of time, look by look; the second first: its processes are known until the ring says they ended."""
-    at = attrgetter("at")
+    at = attrgetter("at_ns")
     return lambda: iter(sorted(chain.from_iterable(source.read() for source in reversed(sources)), key=at))
 
 

@@ -28,9 +28,9 @@ from hostscope.errors import Denied, Gone, Unsupported
 from hostscope.model.event import Event
 from hostscope.model.key import ProcessKey
 from hostscope.model.syscall import TraceRequest
+from hostscope.platforms.event_stream import Happening, Numbering
 from hostscope.platforms.linux import syscall_names
-from hostscope.platforms.linux.clock import Boot
-from hostscope.platforms.linux.event_stream import Happening, Numbering
+from hostscope.platforms.linux.clock import Boot, since_boot_ns
 from hostscope.platforms.linux.native import ptrace
 from hostscope.platforms.linux.parse import parse_stat, parse_tgid
 from hostscope.platforms.linux.parse_detail import numbers
@@ -312,7 +312,7 @@ def _events(
         tracer = PtraceTrace(boot, request, platform.machine(), statuses)
         tally.method = "ptrace"
         tally.effects.append(f"process {pids} was stopped at each of its system calls")
-        numbering = Numbering("ptrace", tally)
+        numbering = Numbering("ptrace", tally, since_boot_ns)
         try:
             for key in request.keys:
                 tracer.attach(key)

@@ -12,9 +12,9 @@ from hostscope.errors import Gone, Mismatch
 from hostscope.model.event import Loss
 from hostscope.model.key import ProcessKey
 from hostscope.model.syscall import TraceRequest
+from hostscope.platforms.event_stream import Happening
 from hostscope.platforms.linux import syscall_names
 from hostscope.platforms.linux.clock import TICK_NS, Boot
-from hostscope.platforms.linux.event_stream import Happening
 from hostscope.platforms.linux.loader import Programs
 from hostscope.platforms.linux.parse import parse_stat
 from hostscope.platforms.linux.read import read_file

@@ -8,9 +8,9 @@ from itertools import chain
 from hostscope.errors import Unsupported, UsageError
 from hostscope.model.event import Event
 from hostscope.model.syscall import TraceRequest
+from hostscope.platforms.event_stream import Happening, Numbering
 from hostscope.platforms.linux import iterator, syscall_names
-from hostscope.platforms.linux.clock import Boot
-from hostscope.platforms.linux.event_stream import Happening, Numbering
+from hostscope.platforms.linux.clock import Boot, since_boot_ns
 from hostscope.platforms.linux.loader import Programs
 from hostscope.platforms.linux.privileges import Privileges
 from hostscope.platforms.linux.program_cache import load_image
@@ -59,7 +59,7 @@ class Syscalls:
             ring = self._attach(programs, names, request, tally)
             if found.note:
                 tally.note(f"eBPF programs: {found.note}")
-            numbering = Numbering(EBPF, tally)
+            numbering = Numbering(EBPF, tally, since_boot_ns)
             yield numbering.coverage()
             for happening in _follow(ring, programs, names, stop):
                 yield numbering.event(happening)

@@ -10,7 +10,7 @@ from contextlib import suppress
 
 from hostscope.errors import Denied, Unsupported
 from hostscope.model.event import Event, Loss
-from hostscope.platforms.macos.event_stream import Numbering
+from hostscope.platforms.event_stream import Happening, Numbering
 from hostscope.platforms.macos.parse_eslogger import MOST_LINE_BYTES, NotUnderstoodError, Seen, parse_line
 from hostscope.platforms.tally import Tally
 
@@ -120,16 +120,16 @@ def stream(source: EndpointEvents, boot_id: str, stop: threading.Event, tally: T
             seen = _understood(line, boot_id)
             if isinstance(seen, Loss):
                 unread += 1
-                yield numbering.event(None, seen)
+                yield numbering.event(Happening(0, None, seen))
                 continue
             if seen.number is not None:
                 if last is not None and seen.number > last + 1 + unread:
                     dropped = seen.number - last - 1 - unread
-                    yield numbering.event(None, Loss(dropped, "Endpoint Security dropped events"))
+                    yield numbering.event(Happening(0, None, Loss(dropped, "Endpoint Security dropped events")))
                 last, unread = seen.number, 0
-            yield numbering.event(seen.key, seen.body, seen.at_ns)
+            yield numbering.event(Happening(seen.at_ns, seen.key, seen.body))
         if source.ended:
-            yield numbering.event(None, Loss(1, "eslogger ended; nothing more is seen"))
+            yield numbering.event(Happening(0, None, Loss(1, "eslogger ended; nothing more is seen")))
             return
 
 

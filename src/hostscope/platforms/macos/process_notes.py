@@ -12,8 +12,8 @@ from typing import NamedTuple
 from hostscope.errors import Error
 from hostscope.model.event import Body, Event, ProcessExec, ProcessExit, ProcessStart
 from hostscope.model.key import ProcessKey
+from hostscope.platforms.event_stream import Happening, Numbering
 from hostscope.platforms.macos.clock import Boot
-from hostscope.platforms.macos.event_stream import Numbering
 from hostscope.platforms.macos.native import errnos, kqueue, libproc
 from hostscope.platforms.macos.parse import Listed, text
 from hostscope.platforms.macos.translate import error
@@ -146,4 +146,4 @@ def stream(source: ProcessNotes, stop: threading.Event, tally: Tally) -> Iterato
             tally.note(failed.message)
             raise
         for key, body in happened:
-            yield numbering.event(key, body)
+            yield numbering.event(Happening(0, key, body))

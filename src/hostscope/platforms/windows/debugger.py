@@ -17,11 +17,11 @@ from hostscope.model.event import Event
 from hostscope.model.key import ProcessKey
 from hostscope.model.syscall import TraceRequest
 from hostscope.platforms.base import Privileges
+from hostscope.platforms.event_stream import Happening, Numbering
 from hostscope.platforms.tally import Tally
 from hostscope.platforms.windows import trace_calls, translate
 from hostscope.platforms.windows.clock import Boot
 from hostscope.platforms.windows.debugged import Debugged, Returned
-from hostscope.platforms.windows.event_stream import Happening, Numbering
 from hostscope.platforms.windows.identity import DEBUG, hold
 from hostscope.platforms.windows.native import debug, handles, machine_kind
 from hostscope.platforms.windows.native import process as native

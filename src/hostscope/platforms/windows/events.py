@@ -14,12 +14,12 @@ from hostscope.model.event import SETTINGS, Event, EventRequest, Loss, kinds_of
 from hostscope.model.key import ProcessKey
 from hostscope.model.request import ProcessRequest
 from hostscope.platforms import base
+from hostscope.platforms.event_stream import Happening, Numbering
 from hostscope.platforms.tally import Tally
 from hostscope.platforms.windows import antivirus, translate
 from hostscope.platforms.windows.clock import Boot, filetime_ns, read_boot
 from hostscope.platforms.windows.etw import EtwSession, Provider, open_session
 from hostscope.platforms.windows.event_bodies import Bodies
-from hostscope.platforms.windows.event_stream import Happening, Numbering
 from hostscope.platforms.windows.native import paths
 from hostscope.platforms.windows.parse_etw import KERNEL_PROCESS
 from hostscope.platforms.windows.parse_etw_process import (

@@ -16,9 +16,9 @@ from hostscope.model.key import ProcessKey
 from hostscope.model.memory import Region
 from hostscope.model.syscall import TraceRequest
 from hostscope.platforms import base
+from hostscope.platforms.event_stream import Happening, Numbering
 from hostscope.platforms.tally import Tally
 from hostscope.platforms.windows.debugger import HINT, check
-from hostscope.platforms.windows.event_stream import Happening, Numbering
 from hostscope.platforms.windows.native import handles, threads
 from hostscope.platforms.windows.parse_changes import ThreadFacts, memory_changes, thread_changes
 from hostscope.platforms.windows.parse_processes import Listed

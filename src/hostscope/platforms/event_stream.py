@@ -1,6 +1,7 @@
 """What all sources of events have in common: numbers, clocks, and losses at their place."""
 
 import time
+from collections.abc import Callable
 from typing import NamedTuple
 
 from hostscope.model.event import SCHEMAS, Body, CoverageChange, Event, Loss
@@ -12,7 +13,7 @@ class Happening(NamedTuple):
     """One thing that happened, not numbered yet."""
 
     at_ns: int
-    """UTC since the epoch; 0 is now."""
+    """By its source's clock; 0 is now."""
     key: ProcessKey | None
     body: Body
 
@@ -20,23 +21,26 @@ class Happening(NamedTuple):
 class Numbering:
     """Makes events of happenings: counted, with both clocks as they were when the stream began."""
 
-    def __init__(self, source: str, tally: Tally) -> None:
-        self._source, self._tally = source, tally
+    def __init__(self, source: str, tally: Tally, now: Callable[[], int] = time.time_ns) -> None:
+        """`now` is the clock that tells when something happened, in nanoseconds."""
+        self._source, self._tally, self._now = source, tally, now
         self._seq = 0
-        self._mono_ns = time.monotonic_ns() - time.time_ns()
+        begun = now()
+        self._utc_ns = 0 if now is time.time_ns else time.time_ns() - begun
+        self._mono_ns = time.monotonic_ns() - begun
 
     def event(self, happening: Happening) -> Event:
         """The next event of the stream."""
-        at = happening.at_ns or time.time_ns()
+        at = happening.at_ns or self._now()
         body, tally = happening.body, self._tally
         self._seq += 1
-        if isinstance(body, Loss):
+        if type(body) is Loss:
             tally.lost += body.events
-        elif not isinstance(body, CoverageChange):
+        elif type(body) is not CoverageChange:
             tally.seen += 1
             tally.rows += 1
         schema, seq = SCHEMAS[type(body)], self._seq - 1
-        return Event(schema, self._source, seq, at, at + self._mono_ns, happening.key, body)
+        return Event(schema, self._source, seq, at + self._utc_ns, at + self._mono_ns, happening.key, body)
 
     def coverage(self) -> Event:
         """What the stream covers from here on."""
