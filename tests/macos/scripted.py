@@ -50,7 +50,7 @@ class FakeProcess(ctypes.Structure):
         ("start_usec", c_int),
         *_words(c_uint64, "user_time system_time resident virt"),
         *_words(c_int, "faults pageins switches"),
-        *_words(c_uint64, "footprint disk_read disk_written energy coalition unique"),
+        *_words(c_uint64, "footprint disk_read disk_written energy coalition unique parent_unique"),
         *_words(c_int, "cputype cpusubtype responsible sandboxed"),
         ("csflags", c_uint32),
         *_words(c_char_p, "comm name path cwd root team identity"),
@@ -105,7 +105,7 @@ class Darwin:
         **fields: Any,
     ) -> None:
         """A process; `fields` are of struct fake_process, bytes for its strings."""
-        values = {**USUAL, "unique": pid + 1_000_000, "pgid": pid, "sid": pid, **fields}
+        values = {**USUAL, "unique": pid + 1_000_000, "parent_unique": 1_000_001, "pgid": pid, "sid": pid, **fields}
         uid = values.get("uid", 0)
         values = {"ruid": uid, "svuid": uid, "gid": 20, "rgid": 20, "svgid": 20, "groups": (20, 12), **values}
         groups = tuple(values.pop("groups"))

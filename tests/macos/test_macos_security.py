@@ -1,17 +1,18 @@
 """Signatures, entitlements, sandboxes, System Integrity Protection, guests and bundles of a scripted Mac."""
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from hostscope.model.gap import Reason
-from hostscope.model.macos import MacosContext
+from hostscope.model.macos import Fact, MacosContext
 from hostscope.model.process import Process
 from hostscope.model.request import FULL, MacosOptions, ProcessRequest
 from hostscope.platforms.macos.clock import read_boot
-from hostscope.platforms.macos.native import errnos
+from hostscope.platforms.macos.native import errnos, libproc
 from hostscope.platforms.macos.privileges import Privileges
 from hostscope.platforms.macos.processes import Processes
 from hostscope.platforms.macos.security import Security
@@ -185,6 +186,7 @@ def test_without_sip_asked_nothing_is_derived_from_it(darwin: Darwin) -> None:
 
 
 def test_system_daemons_by_identity_and_not_by_name(darwin: Darwin) -> None:
+    darwin.add(1, ppid=0, csflags=VALID | PLATFORM, identity=b"com.apple.xpc.launchd")
     darwin.add(5, ppid=1, comm=b"x", csflags=VALID | PLATFORM, identity=b"com.apple.WindowServer")
     darwin.add(6, ppid=1, comm=b"WindowServer", identity=b"com.apple.WindowServer", path=b"/tmp/WindowServer")
     darwin.add(7, ppid=600, csflags=VALID | PLATFORM, identity=b"com.apple.ls")
@@ -192,9 +194,27 @@ def test_system_daemons_by_identity_and_not_by_name(darwin: Darwin) -> None:
     assert daemon is not None and (daemon.value, daemon.method) == ("WindowServer", "kernel")
     assert macos_of(darwin, 6).system_daemon is None  # anybody may call himself so
     assert macos_of(darwin, 7).system_daemon is None  # a user's ls
+    assert macos_of(darwin, 1).system_daemon == Fact("launchd", "kernel")
+
+
+def test_an_orphan_that_launchd_took_over_is_no_daemon(darwin: Darwin) -> None:
+    """``nohup bash &`` of a shell that ended: Apple's program, and launchd is its parent now."""
+    darwin.add(1, ppid=0)
+    darwin.add(5, ppid=1, csflags=VALID | PLATFORM, identity=b"com.apple.bash", parent_unique=1_000_777)
+    assert macos_of(darwin, 5).system_daemon is None
+
+
+def test_who_started_it_is_not_guessed(darwin: Darwin) -> None:
+    darwin.add(1, ppid=0)
+    darwin.add(5, ppid=1, csflags=VALID | PLATFORM, identity=b"com.apple.configd")
+    darwin.fail("PIDINFO", errnos.EINVAL, detail=libproc.PROC_PIDUNIQIDENTIFIERINFO)
+    row = row_of(darwin)
+    assert row.macos is not None and row.macos.system_daemon is None
+    assert "macos.system_daemon" in [gap.field for gap in row.gaps]
 
 
 def test_heuristics_only_when_asked_and_labelled(darwin: Darwin) -> None:
+    darwin.add(1, ppid=0)
     darwin.add(5, ppid=1, path=b"/usr/libexec/configd", env=[b"XPC_SERVICE_NAME=com.apple.configd"])
     off = macos_of(darwin, collect_code_signing=False)
     assert (off.system_daemon, off.sip_protected, off.launchd_job) == (None, None, None)
@@ -230,6 +250,17 @@ def test_bundle(darwin: Darwin, tmp_path: Path) -> None:
     assert bundle is not None
     assert (bundle.identifier, bundle.name, bundle.version, bundle.agent) == ("com.example.some", "Some", None, True)
     assert bundle.path == str(tmp_path / "Some.app") and bundle.provisioned
+
+
+def test_an_info_plist_that_is_no_file_is_not_waited_for(darwin: Darwin, tmp_path: Path) -> None:
+    program = make_bundle(tmp_path)
+    info = tmp_path / "Some.app" / "Contents" / "Info.plist"
+    info.unlink()
+    os.mkfifo(info)
+    darwin.add(5, path=bytes(program))
+    row = row_of(darwin)
+    assert row.macos is not None and row.macos.bundle is None
+    assert "macos.bundle" in [gap.field for gap in row.gaps]
 
 
 @pytest.mark.parametrize("content", [b"", b"nonsense", b"<!ENTITY x>", b"bplist00", b"x" * (2 << 20)])

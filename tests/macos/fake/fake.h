@@ -34,7 +34,7 @@ struct fake_process {
   int64_t start_sec; int start_usec;
   uint64_t user_time, system_time, resident, virt;
   int faults, pageins, switches;
-  uint64_t footprint, disk_read, disk_written, energy, coalition, unique;
+  uint64_t footprint, disk_read, disk_written, energy, coalition, unique, parent_unique;
   int cputype, cpusubtype, responsible, sandboxed;
   uint32_t csflags;
   const char *comm, *name, *path, *cwd, *root, *team, *identity;

@@ -145,7 +145,7 @@ int proc_pidinfo(int pid, int flavor, uint64_t arg, void *buffer, int size) {
   if (code) return fake_fail(code, 0);
   struct fake_process *p = fake_find(pid);
   if (!p || p->status == SZOMB) return fake_fail(ESRCH, 0);
-  uint64_t unique[7] = {0, 0, p->unique, 1, 0, 0, 0}, coalition[5] = {p->coalition, p->coalition + 1, 0, 0, 0};
+  uint64_t unique[7] = {0, 0, p->unique, p->parent_unique, 0, 0, 0}, coalition[5] = {p->coalition, p->coalition + 1, 0, 0, 0};
   struct proc_archinfo architecture = {p->cputype, p->cpusubtype};
   switch (flavor) { /* asked of anybody's process */
   case UNIQUE: return answer(buffer, size, unique, sizeof unique);

@@ -2,6 +2,7 @@
 
 import os
 import plistlib
+from stat import S_ISREG
 from typing import Any
 
 from hostscope.model.macos import Bundle
@@ -84,10 +85,12 @@ def read_bounded(path: str) -> bytes:
 
     Raises:
         OSError
-        ValueError: it is larger than `MOST_BYTES`.
+        ValueError: it is larger than `MOST_BYTES`, or no regular file.
     """
     fd = os.open(path, _FLAGS)
     try:
+        if not S_ISREG(os.fstat(fd).st_mode):
+            raise ValueError(f"{path} is no regular file")
         pieces, size = [], 0
         while piece := os.read(fd, 1 << 16):
             pieces.append(piece)

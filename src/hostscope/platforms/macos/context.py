@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping
 from msgspec import Struct
 
 from hostscope.model.gap import Gap, Reason
-from hostscope.model.macos import Bundle, CodeSigning, Entitlement, MacosContext
+from hostscope.model.macos import Bundle, CodeSigning, Entitlement, Fact, MacosContext
 from hostscope.model.process import Executable
 from hostscope.model.request import MacosOptions
 from hostscope.model.security import Security
@@ -72,6 +72,7 @@ class Contexts:
         self._labels: Mapping[int, str] | None = None
         self._owners: dict[int, str | None] = {}
         self._candidates: dict[str, bool] = {}
+        self._launchd: int | None = None
 
     def of(self, known: Known, gaps: list[Gap]) -> Answered:
         """The context of one process; a refusal is a gap."""
@@ -109,9 +110,7 @@ class Contexts:
             coalition=self._coalition(pid, gaps) if "cgroup" in wanted else None,
             bundle=self._bundle(path, gaps) if "exe" in wanted else None,
             launchd_job=self._job(known, gaps) if "cgroup" in wanted else None,
-            system_daemon=protection.system_daemon(pid, known.task.ppid, flags, identity, path, options.heuristics)
-            if security
-            else None,
+            system_daemon=self._daemon(known, flags, identity, gaps) if security else None,
             sip_protected=protection.sip_protection(flags, path, self._sip, options.heuristics)
             if security and options.check_sip_protection
             else None,
@@ -158,6 +157,23 @@ class Contexts:
         if known.listed is not None:
             return bool(known.listed.flags & TRANSLATED)
         return False if architecture is not None and architecture.startswith("arm64") else None
+
+    def _daemon(self, known: Known, flags: int | None, identity: str | None, gaps: list[Gap]) -> Fact | None:
+        path = known.exe.path if known.exe else None
+        fact = protection.system_daemon(known.pid, flags, identity, path, self._options.heuristics)
+        return fact if fact is not None and (known.pid == 0 or self._launched(known, gaps)) else None
+
+    def _launched(self, known: Known, gaps: list[Gap]) -> bool | None:
+        """Whether launchd started it: an orphan has launchd for a parent too, but keeps the number of its first one."""
+        if known.task.ppid != 1:
+            return known.pid == 1
+        if self._launchd is None:
+            found = self._attempts.attempt("libproc", "macos.system_daemon", gaps, self._ask.unique, 1)
+            if found is None:
+                return None
+            self._launchd = found[0]
+        found = self._attempts.attempt("libproc", "macos.system_daemon", gaps, self._ask.unique, known.pid)
+        return None if found is None else found[1] == self._launchd
 
     def _responsible(self, pid: int, gaps: list[Gap]) -> int | None:
         return self._attempts.attempt("libproc", "macos.responsible_pid", gaps, self._ask.responsible, pid)

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, NamedTuple
 if TYPE_CHECKING:  # its module brings NumPy along
     from hostscope.wire.batch import PacketBatch
 
-_HEADER = struct.Struct("<iiIIH")
+_HEADER = struct.Struct("<IiIIH")
+"""Seconds have a sign in the header; without it they last until 2106."""
 _LEAST = 18
 
 

@@ -48,7 +48,7 @@ class Configured(NamedTuple):
 
 
 def parse_config(address: int, memory: Memory) -> tuple[Configured, ...]:
-    """The resolvers: those for everybody in order, then those of interfaces.
+    """The resolvers: those for everybody in order, then those of interfaces, then those of single services.
 
     Raises:
         ValueError: there is no such structure there.
@@ -56,10 +56,14 @@ def parse_config(address: int, memory: Memory) -> tuple[Configured, ...]:
     raw = memory.fetch(address, CONFIG_BYTES)
     if len(raw) < CONFIG_BYTES:
         raise ValueError(f"a DNS configuration of {len(raw)} bytes")
-    count, default, scoped_count, scoped = _CONFIG.unpack(raw)[:4]
-    found = [_resolver(place, memory, False) for place in _pointers(default, count, MOST_RESOLVERS, memory)]
-    found += [_resolver(place, memory, True) for place in _pointers(scoped, scoped_count, MOST_RESOLVERS, memory)]
-    return tuple(one for one in found if one)
+    count, default, scoped_count, scoped, _, service_count, service, _ = _CONFIG.unpack(raw)
+    lists = ((default, count, False), (scoped, scoped_count, True), (service, service_count, False))
+    return tuple(
+        found
+        for start, length, is_scoped in lists
+        for place in _pointers(start, length, MOST_RESOLVERS, memory)
+        if (found := _resolver(place, memory, is_scoped))
+    )
 
 
 def _resolver(address: int, memory: Memory, scoped: bool) -> Configured | None:

@@ -97,17 +97,14 @@ def debuggable(pid: int, flags: int | None, config: int | None) -> bool | None:
     return not flags & (RESTRICTED | PLATFORM | RUNTIME)
 
 
-def system_daemon(
-    pid: int, ppid: int, flags: int | None, identity: str | None, path: str | None, heuristics: bool
-) -> Fact | None:
-    """Which of the system's own a process is: by the kernel's word for its signature, not by its name.
+def system_daemon(pid: int, flags: int | None, identity: str | None, path: str | None, heuristics: bool) -> Fact | None:
+    """Which of the system's own a process that launchd started is: by the kernel's word for its signature.
 
-    Platform binaries that launchd started count; what a user starts of Apple's programs does not.
+    Platform binaries count. Whether launchd started it is the caller's to know: what a user starts of Apple's programs
+    is none, nor what launchd only took over when its parent ended.
     """
     if pid == 0:
         return Fact("kernel_task", KERNEL)
-    if ppid not in (0, 1):
-        return None
     if flags is not None and flags & VALID and flags & PLATFORM and identity:
         return Fact(DAEMONS.get(identity, identity), KERNEL)
     if heuristics and flags is None and path is not None and is_protected(path):

@@ -29,6 +29,7 @@ class Questions:
         self._architecture = libproc.Question(libproc.PROC_PIDARCHINFO, libproc.proc_archinfo)
         self._paths = libproc.Question(libproc.PROC_PIDVNODEPATHINFO, libproc.proc_vnodepathinfo)
         self._coalition = libproc.Question(libproc.PROC_PIDCOALITIONINFO, libproc.proc_pidcoalitioninfo)
+        self._unique = libproc.Question(libproc.PROC_PIDUNIQIDENTIFIERINFO, libproc.proc_uniqidentifierinfo)
         self._region = libproc.Question(libproc.PROC_PIDREGIONPATHINFO, libproc.proc_regionwithpathinfo)
         self._usage = libproc.Usage()
         self._arguments: kern_proc.ArgumentReader | None = None
@@ -77,6 +78,11 @@ class Questions:
     def coalition(self, pid: int) -> int:
         """Its resource coalition."""
         return int.from_bytes(self._coalition.ask(pid)[:8], "little")
+
+    def unique(self, pid: int) -> tuple[int, int]:
+        """Numbers that no other process of this boot gets: its own, and that of the one that started it."""
+        raw = self._unique.ask(pid)
+        return int.from_bytes(raw[16:24], "little"), int.from_bytes(raw[24:32], "little")
 
     def responsible(self, pid: int) -> int:
         """Whose permissions count for it."""

@@ -8,7 +8,7 @@ from hostscope.errors import Unsupported
 from hostscope.model.dns import DnsQuery, Resolver
 from hostscope.platforms.macos.interfaces import read_links
 from hostscope.platforms.macos.native import dnsinfo
-from hostscope.platforms.macos.parse_dnsinfo import Configured, Memory, parse_config
+from hostscope.platforms.macos.parse_dnsinfo import SERVICE, Configured, Memory, parse_config
 from hostscope.platforms.macos.translate import error
 from hostscope.platforms.tally import Tally
 
@@ -37,7 +37,8 @@ class Resolvers:
         self._read = read
 
     def resolvers(self, tally: Tally) -> Iterator[Resolver]:
-        """Every configured server, in the order in which it is asked; then those of interfaces.
+        """Every configured server, in the order in which it is asked; then those of interfaces, and of
+        single services (of a VPN, for instance).
 
         What multicast DNS answers for (``local``) has no servers and is left out. /etc/resolv.conf is written for old
         programs only, and is not asked.
@@ -70,7 +71,7 @@ def _resolver(one: Configured, address: str, port: int, names: Mapping[int, str]
         interface=(names.get(one.interface) or str(one.interface)) if one.interface else None,
         search=one.search,
         routes=(one.domain,) if one.domain else (),
-        options=(*options, *(("scoped",) if one.scoped else ())),
+        options=(*options, *(["scoped"] if one.scoped else []), *(["service-specific"] if one.flags & SERVICE else [])),
         stub=ip_address(address).is_loopback,
         priority=one.order or None,
     )

@@ -1,6 +1,7 @@
 """Made-up answers of the kernel about its network, as bytes."""
 
 import struct
+from collections.abc import Sequence
 from ipaddress import ip_address
 from typing import Any
 
@@ -177,10 +178,11 @@ class MadeMemory:
         )  # fmt: skip
         return self.put(raw.ljust(96, b"\0"))
 
-    def config(self, default: list[int], scoped: list[int]) -> int:
+    def config(self, default: list[int], scoped: list[int], service: Sequence[int] = ()) -> int:
         """dns_config_t."""
-        lists = [self.put(struct.pack(f"<{len(each)}Q", *each)) for each in (default, scoped)]
-        return self.put(struct.pack("<iQiQQiQI", len(default), lists[0], len(scoped), lists[1], 1, 0, 0, 1))
+        lists = [self.put(struct.pack(f"<{len(each)}Q", *each)) for each in (default, scoped, service)]
+        main, other, single = zip(map(len, (default, scoped, service)), lists, strict=True)
+        return self.put(struct.pack("<iQiQQiQI", *main, *other, 1, *single, 1))
 
 
 # Packets --------------------------------------------------------------------------------------------------------------

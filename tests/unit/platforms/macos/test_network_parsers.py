@@ -225,13 +225,15 @@ def test_resolvers_are_read_through_their_pointers() -> None:
     made = MadeMemory()
     main = made.resolver([sockaddr("192.168.1.1"), sockaddr("2001:db8::1", 5353)], search=(b"lan", b"home"), order=200)
     scoped = made.resolver([sockaddr("10.8.0.1")], domain=b"corp.example", interface=9, flags=0x1000, port=5354)
-    first, second = parse_dnsinfo.parse_config(made.config([main], [scoped]), made.memory())
+    tunnel = made.resolver([sockaddr("10.9.0.1")], flags=parse_dnsinfo.SERVICE)
+    first, second, third = parse_dnsinfo.parse_config(made.config([main], [scoped], [tunnel]), made.memory())
     assert (first.servers, first.search, first.order) == (
         (("192.168.1.1", 0), ("2001:db8::1", 5353)),
         ("lan", "home"),
         200,
     )
     assert (second.domain, second.interface, second.scoped, second.port) == ("corp.example", 9, True, 5354)
+    assert (third.servers, third.scoped, third.flags) == ((("10.9.0.1", 0),), False, parse_dnsinfo.SERVICE)
 
 
 @given(st.binary(max_size=400), st.integers(0, 400))
