@@ -295,6 +295,16 @@ def test_endpoint_securitys_events_come_in_order_with_losses(boot: Boot, tmp_pat
     assert found[2].key.boot_id == boot.boot_id
 
 
+def test_what_eslogger_wrote_last_is_read_after_its_end(boot: Boot, tmp_path: Path) -> None:
+    many = tmp_path / "many"
+    line = LINES.read_bytes().splitlines()[2]
+    many.write_bytes(b"".join(line + b"\n" for _ in range(400)))
+    assert many.stat().st_size > 4 * 65_536
+    found, _ = watched(boot, script(tmp_path, f"sleep 1.2\ncat {many}\n"), kinds=frozenset({"exit"}))
+    assert [type(event.body).__name__ for event in found].count("ProcessExit") == 400
+    assert found[-1].body.reason.startswith("eslogger ended")
+
+
 def test_a_refused_eslogger_says_what_it_said(boot: Boot, tmp_path: Path) -> None:
     program = script(tmp_path, "echo 'Not permitted to create an ES Client' >&2; exit 1")
     with pytest.raises(Denied, match="Not permitted") as refused:

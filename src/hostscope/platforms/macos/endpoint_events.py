@@ -36,6 +36,8 @@ class EndpointEvents:
         """
         self._rest = b""
         self._skipping = False
+        self.ended = False
+        """It has ended by itself, and all that it wrote was read."""
         self._told = tempfile.TemporaryFile()  # noqa: SIM115  (a pipe that nobody reads could stop it)
         environment = {"PATH": "/usr/bin:/bin", "LANG": "C"}
         try:
@@ -73,6 +75,7 @@ class EndpointEvents:
             block = os.read(self._output, BLOCK_BYTES)
         except BlockingIOError:
             return
+        self.ended = not block
         self._rest += block
         *whole, self._rest = self._rest.split(b"\n")
         for line in whole:
@@ -83,11 +86,6 @@ class EndpointEvents:
             if not self._skipping:
                 yield None
             self._rest, self._skipping = b"", True
-
-    @property
-    def ended(self) -> bool:
-        """Whether it has ended by itself."""
-        return self._process.poll() is not None
 
     def close(self) -> None:
         """Ends it."""
