@@ -108,6 +108,7 @@ class Answers:
     security: HostSecurity | Error = field(default_factory=lambda: HostSecurity(1, "none", ("apparmor",)))
     digests: dict[str, Digest | Error] = field(default_factory=dict)
     seals: tuple[Seal, ...] | Error = ()
+    catalogs: tuple[str, ...] | Error = ()
     images: dict[int, str] = field(default_factory=dict)
     """Files that processes run, by pid."""
     owners: dict[str, FileOwner | Error | None] = field(default_factory=dict)
@@ -163,6 +164,9 @@ class FakeFiles(_Parts):
 
     def seals(self, file: BinaryIO) -> tuple[Seal, ...]:
         return _given(self.answers.seals)  # type: ignore[no-any-return]
+
+    def catalogs(self, file: BinaryIO) -> tuple[str, ...]:
+        return _given(self.answers.catalogs)  # type: ignore[no-any-return]
 
 
 class FakePackages(_Parts):

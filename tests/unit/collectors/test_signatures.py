@@ -239,3 +239,14 @@ def test_the_moment_can_be_given(tmp_path: Path) -> None:
     late = int((pki().leaf.certificate.not_valid_after_utc.timestamp() + 60) * 10**9)
     (found,) = verify(of(path), [str(path)], VerifyRequest(roots=(pki().root.pem,), at_ns=late)).rows()
     assert (found.status, [flaw.code for flaw in found.all_flaws]) == ("untrusted", ["expired"])
+
+
+def test_what_nobody_signed_is_looked_up_in_the_hosts_catalogues(file: Path, tmp_path: Path) -> None:
+    catalog = tmp_path / "broken.cat"
+    catalog.write_bytes(b"no catalogue")
+    found = Signatures(of(file, catalogs=(str(catalog),))).of_path(str(file))
+    assert [(part.name, part.status) for part in found.parts] == [(f"catalog {catalog}", "invalid")]
+    found = Signatures(of(file, catalogs=(str(tmp_path / "gone.cat"),))).of_path(str(file))
+    assert (found.status, found.gaps[0].field) == ("unsigned", "parts.catalog")
+    found = Signatures(of(file, catalogs=Denied("the catalogues: access denied"))).of_path(str(file))
+    assert [(gap.field, gap.reason) for gap in found.gaps] == [("parts.catalog", Reason.DENIED)]

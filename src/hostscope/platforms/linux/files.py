@@ -86,6 +86,10 @@ class Files:
         """IMA's and EVM's attributes, and fs-verity's digest. See `hostscope.platforms.linux.seals`."""
         return read_seals(file.fileno())
 
+    def catalogs(self, file: BinaryIO) -> tuple[str, ...]:
+        """None: Linux has no catalogues."""
+        return ()
+
     def _digest(self, file: int) -> Digest:
         found = os.fstat(file)
         return Digest(

@@ -75,6 +75,10 @@ class Files:
         """None: macOS keeps signatures in the files themselves."""
         return ()
 
+    def catalogs(self, file: BinaryIO) -> tuple[str, ...]:
+        """None: macOS has no catalogues."""
+        return ()
+
 
 def _stamp(found: os.stat_result) -> Stamp:
     return found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns

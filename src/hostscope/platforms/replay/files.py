@@ -36,3 +36,11 @@ class Files:
             Unsupported: always.
         """
         raise not_recorded("the content of executables")
+
+    def catalogs(self, file: BinaryIO) -> tuple[str, ...]:
+        """Files are not in a recording.
+
+        Raises:
+            Unsupported: always.
+        """
+        raise not_recorded("the content of executables")

@@ -5,12 +5,14 @@ import stat
 from collections import OrderedDict
 from typing import BinaryIO
 
-from hostscope.errors import Unavailable
+from hostscope.errors import Error, Unavailable, Unsupported
 from hostscope.model.key import ProcessKey
 from hostscope.model.package import FileOwner
 from hostscope.model.process import Digest, Executable
 from hostscope.model.signature import Seal
 from hostscope.platforms import base
+from hostscope.platforms.windows import translate
+from hostscope.platforms.windows.native import wintrust
 
 PIECE_BYTES = 1 << 20
 MAX_REMEMBERED = 4096
@@ -50,6 +52,26 @@ class Files:
     def seals(self, file: BinaryIO) -> tuple[Seal, ...]:
         """None: Windows keeps signatures in the files themselves, or in catalogues."""
         return ()
+
+    def catalogs(self, file: BinaryIO) -> tuple[str, ...]:
+        """Windows' own files mostly have no signature in them: catalogues list their digests, by either algorithm.
+
+        Raises:
+            Denied, Unsupported, NativeError: neither algorithm can be asked.
+
+        Source: CryptCATAdminEnumCatalogFromHash; before Windows 8, and on Wine, by SHA-1 only.
+        """
+        found, refusals = list[str](), list[Error]()
+        for algorithm in wintrust.ALGORITHMS:
+            try:
+                found += wintrust.catalogs_of(file.fileno(), algorithm)
+            except Unsupported as missing:
+                refusals.append(missing)
+            except OSError as failed:
+                refusals.append(translate.error(getattr(failed, "call", "the catalogues"), failed))
+        if len(refusals) == len(wintrust.ALGORITHMS):
+            raise refusals[0]
+        return tuple(dict.fromkeys(found))
 
     def _hash(self, file: BinaryIO, found: os.stat_result, algorithm: str, key: ProcessKey) -> str:
         place = (_stamp(found), algorithm)

@@ -1,6 +1,8 @@
 """Digests of the files that Windows processes run."""
 
+import ctypes
 import hashlib
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,7 +15,10 @@ from hostscope.model.key import ProcessKey
 from hostscope.model.package import FileOwner
 from hostscope.model.process import Digest, Executable
 from hostscope.platforms.windows.files import Files
+from hostscope.platforms.windows.native import wintrust
+from hostscope.platforms.windows.native.library import set_last_error
 from hostscope.platforms.windows.packages import Packages
+from tests.unit.platforms.windows.scripted import script
 
 KEY = ProcessKey("boot", 0, 8, 1)
 EXE = Executable("C:\\x.exe")
@@ -74,6 +79,120 @@ def test_refusals_go_through() -> None:
 
     with pytest.raises(Denied):
         files(Refusing()).digest(KEY, EXE)
+
+
+class Catalogues:
+    """Installed catalogues by the digest that they list, and what is refused."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.installed: dict[bytes, list[str]] = {}
+        self.refused: dict[str, int] = {}
+        self.open: list[str] = []
+        self._answers: list[str] = []
+        script(monkeypatch, wintrust.wintrust, **{name: getattr(self, name) for name in wintrust.SIGNATURES})
+        monkeypatch.setattr(wintrust, "handle_of", lambda fd: fd)
+
+    def _acquire(self, name: str, into: Any) -> int:
+        if name in self.refused:
+            set_last_error(self.refused[name])
+            return 0
+        into._obj.value = 1
+        self.open.append("context")
+        return 1
+
+    def CryptCATAdminAcquireContext(self, into: Any, subsystem: None, flags: int) -> int:
+        return self._acquire("sha1", into)
+
+    def CryptCATAdminAcquireContext2(self, into: Any, subsystem: None, algorithm: str, policy: None, flags: int) -> int:
+        assert algorithm == "SHA256"
+        return self._acquire("sha256", into)
+
+    def _hash(self, algorithm: str, fd: int, size: Any, into: Any) -> int:
+        if "hash" in self.refused:
+            set_last_error(self.refused["hash"])
+            return 0
+        digest = hashlib.new(algorithm, os.read(fd, 1000) or b"MZ").digest()  # the second algorithm is at its end
+        into[: len(digest)] = digest
+        size._obj.value = len(digest)
+        return 1
+
+    def CryptCATAdminCalcHashFromFileHandle(self, file: int, size: Any, into: Any, flags: int) -> int:
+        return self._hash("sha1", file, size, into)
+
+    def CryptCATAdminCalcHashFromFileHandle2(self, context: Any, file: int, size: Any, into: Any, flags: int) -> int:
+        return self._hash("sha256", file, size, into)
+
+    def CryptCATAdminEnumCatalogFromHash(self, context: int, digest: Any, size: int, flags: int, before: Any) -> int:
+        if before._obj.value:
+            self.open.remove(f"catalogue {before._obj.value}")
+        listed = self.installed.get(bytes(digest), [])
+        if (place := before._obj.value or 0) < len(listed):
+            self._answers = listed
+            self.open.append(f"catalogue {place + 1}")
+            return place + 1
+        set_last_error(self.refused.get("list", 1168))
+        return 0
+
+    def CryptCATCatalogInfoFromContext(self, catalog: int, info: Any, flags: int) -> int:
+        raw = self._answers[catalog - 1].encode("utf-16-le")
+        ctypes.memmove(ctypes.addressof(info._obj) + 4, raw, len(raw))
+        return int(info._obj.cbStruct == ctypes.sizeof(wintrust.CATALOG_INFO))
+
+    def CryptCATAdminReleaseCatalogContext(self, context: int, catalog: Any, flags: int) -> int:
+        self.open.remove(f"catalogue {catalog.value}")
+        return 1
+
+    def CryptCATAdminReleaseContext(self, context: Any, flags: int) -> int:
+        self.open.remove("context")
+        return 1
+
+
+@pytest.fixture
+def catalogues(monkeypatch: pytest.MonkeyPatch) -> Iterator[Catalogues]:
+    made = Catalogues(monkeypatch)
+    yield made
+    assert made.open == []
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Iterator[BinaryIO]:
+    (tmp_path / "notepad.exe").write_bytes(b"MZ")
+    with (tmp_path / "notepad.exe").open("rb") as opened:
+        yield opened
+
+
+ROOT = "C:\\Windows\\System32\\CatRoot\\{F750E6C3-38EE-11D1-85E5-00C04FC295EE}\\"
+
+
+def test_catalogues_that_list_a_file_by_either_algorithm(catalogues: Catalogues, file: BinaryIO) -> None:
+    old, new = (hashlib.new(name, b"MZ").digest() for name in ("sha1", "sha256"))
+    catalogues.installed = {new: [f"{ROOT}a.cat", f"{ROOT}b.cat"], old: [f"{ROOT}b.cat", f"{ROOT}c.cat"]}
+    assert files(None).catalogs(file) == tuple(f"{ROOT}{name}.cat" for name in "abc")
+
+
+def test_many_catalogues_are_cut_short(catalogues: Catalogues, file: BinaryIO) -> None:
+    catalogues.installed = {hashlib.sha256(b"MZ").digest(): [f"{number}.cat" for number in range(100)]}
+    assert files(None).catalogs(file) == tuple(f"{number}.cat" for number in range(8))
+
+
+def test_a_file_that_no_catalogue_lists(catalogues: Catalogues, file: BinaryIO) -> None:
+    assert files(None).catalogs(file) == ()
+    catalogues.refused["list"] = 2
+    assert files(None).catalogs(file) == ()
+
+
+def test_one_algorithm_is_enough(catalogues: Catalogues, file: BinaryIO) -> None:
+    """Before Windows 8, and on Wine (error 120)."""
+    catalogues.installed = {hashlib.sha1(b"MZ").digest(): ["a.cat"]}
+    catalogues.refused["sha256"] = 120
+    assert files(None).catalogs(file) == ("a.cat",)
+
+
+@pytest.mark.parametrize("call", ["hash", "list"])
+def test_catalogues_that_cannot_be_asked(catalogues: Catalogues, file: BinaryIO, call: str) -> None:
+    catalogues.refused[call] = 5
+    with pytest.raises(Denied):
+        files(None).catalogs(file)
 
 
 def test_windows_has_no_database_of_files() -> None:
