@@ -2,11 +2,15 @@
 
 from typing import ClassVar
 
+from hostscope.model.gap import Reason
+
 
 class Error(Exception):
     """Anything hostscope raises on purpose."""
 
     exit_code: ClassVar[int] = 1
+    reason: ClassVar[Reason] = Reason.UNAVAILABLE
+    """Of the gap that it leaves when it costs one field and not the request."""
 
     def __init__(self, message: str, hint: str | None = None) -> None:
         super().__init__(message)
@@ -39,18 +43,21 @@ class Gone(Error, ProcessLookupError):
     """There is no such process (any more)."""
 
     exit_code = 3
+    reason = Reason.GONE
 
 
 class Denied(Error, PermissionError):
     """The system refused; the hint says which privilege is missing."""
 
     exit_code = 4
+    reason = Reason.DENIED
 
 
 class Mismatch(Error):
     """The pid now names another process than the one that was meant."""
 
     exit_code = 5
+    reason = Reason.GONE
 
 
 class HostError(Error):
@@ -61,6 +68,8 @@ class HostError(Error):
 
 class Unsupported(HostError, NotImplementedError):
     """This system, kernel or build does not have it."""
+
+    reason = Reason.UNSUPPORTED
 
 
 class Unavailable(HostError):

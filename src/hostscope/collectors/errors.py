@@ -1,10 +1,10 @@
-"""One field fails: a gap. Which reason each error is."""
+"""One field fails: a gap. Its reason is the error's."""
 
 from collections.abc import Callable
 from typing import TypeVar
 
 from hostscope import log
-from hostscope.errors import Denied, Error, Gone, Mismatch, Unsupported
+from hostscope.errors import Error
 from hostscope.model.gap import Gap, Reason
 
 Result = TypeVar("Result")
@@ -17,11 +17,7 @@ def gap_for(field: str, error: Error) -> Gap:
 
 def reason_of(error: Error) -> Reason:
     """Why a value is missing after this error."""
-    if isinstance(error, Denied):
-        return Reason.DENIED
-    if isinstance(error, (Gone, Mismatch)):
-        return Reason.GONE
-    return Reason.UNSUPPORTED if isinstance(error, Unsupported) else Reason.UNAVAILABLE
+    return error.reason
 
 
 def attempt(field: str, gaps: list[Gap], read: Callable[[], Result]) -> Result | None:

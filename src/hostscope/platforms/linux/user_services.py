@@ -13,7 +13,7 @@ from contextlib import contextmanager, nullcontext
 from msgspec.structs import replace
 
 from hostscope.errors import Denied, HostError, Unavailable
-from hostscope.model.gap import Gap, Reason
+from hostscope.model.gap import Gap
 from hostscope.model.service import ServiceState
 from hostscope.model.text import encode
 from hostscope.platforms.linux.privileges import Privileges
@@ -100,8 +100,7 @@ class UserServices:
 
 def not_listed(uid: int, failed: HostError | Denied) -> Gap:
     """Why the units of a user are missing; it stands in the row of the manager's own unit."""
-    reason = Reason.DENIED if isinstance(failed, Denied) else Reason.UNAVAILABLE
-    return Gap("user_units", reason, f"units of user {uid} are not listed: {failed}")
+    return Gap("user_units", failed.reason, f"units of user {uid} are not listed: {failed}")
 
 
 def unit_of(uid: int) -> str:

@@ -9,7 +9,7 @@ import os
 import time
 from collections.abc import Callable, Iterator
 
-from hostscope.errors import HostError, Unsupported
+from hostscope.errors import Error
 from hostscope.model.gap import Gap, Reason
 from hostscope.model.host import ProcessView
 from hostscope.platforms.linux.hostfiles import reason_of
@@ -69,14 +69,10 @@ def _iterator(iterator_pids: Pids | None) -> Iterator[ProcessView]:
         return
     try:
         yield ProcessView("iterator", iterator_pids())
-    except (HostError, OSError) as failed:
-        yield ProcessView("iterator", frozenset(), (Gap("pids", _reason(failed), str(failed)),))
-
-
-def _reason(failed: Exception) -> Reason:
-    if isinstance(failed, PermissionError):
-        return Reason.DENIED
-    return Reason.UNSUPPORTED if isinstance(failed, Unsupported) else Reason.UNAVAILABLE
+    except Error as failed:
+        yield ProcessView("iterator", frozenset(), (Gap("pids", failed.reason, failed.message),))
+    except OSError as failed:
+        yield _missing("iterator", failed)
 
 
 def _missing(name: str, failed: OSError) -> ProcessView:

@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Callable
 from typing import TypeVar
 
-from hostscope.errors import HostError, Unsupported
+from hostscope.errors import Error
 from hostscope.model.gap import Gap, Reason
 from hostscope.platforms.macos import translate
 from hostscope.platforms.tally import Tally
@@ -26,7 +26,7 @@ class Attempts:
         """What `read` gives; None with a gap of `field` when it was refused."""
         try:
             value = read(*arguments)
-        except (OSError, HostError, ValueError) as failed:
+        except (OSError, Error, ValueError) as failed:
             gaps.append(self.refused(kind, field, failed))
             return None
         self.done[kind] += 1
@@ -50,8 +50,8 @@ class Attempts:
 
 
 def _gap(field: str, failed: Exception) -> Gap:
-    if isinstance(failed, Unsupported):
-        return Gap(field, Reason.UNSUPPORTED, failed.message)
+    if isinstance(failed, Error):
+        return Gap(field, failed.reason, failed.message)
     if isinstance(failed, OSError):
         return translate.gap(field, failed)
     return Gap(field, Reason.UNAVAILABLE, str(failed))

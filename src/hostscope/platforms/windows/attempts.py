@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import TypeVar
 
-from hostscope.errors import Denied, Error, HostError, Unsupported
+from hostscope.errors import Error
 from hostscope.model.gap import Gap, Reason
 from hostscope.platforms.windows import translate
 
@@ -14,16 +14,14 @@ def attempt(field: str, read: Callable[..., Value], *arguments: object) -> Value
     """What `read` gives, or the gap of `field`."""
     try:
         return read(*arguments)
-    except (OSError, HostError, ValueError) as failed:
+    except (OSError, Error, ValueError) as failed:
         return as_gap(field, failed)
 
 
 def as_gap(field: str, failed: Exception) -> Gap:
     """The gap for a refusal, an export that this Windows lacks, or an answer that makes no sense."""
-    if isinstance(failed, Unsupported):
-        return Gap(field, Reason.UNSUPPORTED, failed.message)
     if isinstance(failed, Error):
-        return Gap(field, Reason.DENIED if isinstance(failed, Denied) else Reason.UNAVAILABLE, failed.message)
+        return Gap(field, failed.reason, failed.message)
     if isinstance(failed, OSError):
         return translate.gap(field, failed)
     return Gap(field, Reason.UNAVAILABLE, str(failed))

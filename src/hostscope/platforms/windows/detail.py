@@ -10,7 +10,7 @@ from typing import TypeVar
 
 from msgspec.structs import replace
 
-from hostscope.errors import Denied, Error, Unsupported, UsageError
+from hostscope.errors import Error, Unsupported, UsageError
 from hostscope.model.detail import MemoryMap, Module, OpenFile, ProcessDetail, Thread, Variable, Window
 from hostscope.model.gap import Gap, Reason
 from hostscope.model.key import ProcessKey
@@ -89,11 +89,7 @@ class _Reader:
     def _attempt(self, name: str, read: Callable[[], tuple[Part, ...]]) -> tuple[Part, ...] | None:
         try:
             return read()
-        except Error as failed:
-            reason = Reason.DENIED if isinstance(failed, Denied) else Reason.UNAVAILABLE
-            reason = Reason.UNSUPPORTED if isinstance(failed, Unsupported) else reason
-            self._gaps.append(Gap(name, reason, failed.message))
-        except (OSError, ValueError) as failed:
+        except (Error, OSError, ValueError) as failed:
             self._gaps.append(as_gap(name, failed))
         return None
 

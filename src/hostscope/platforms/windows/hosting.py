@@ -3,9 +3,10 @@
 from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
-from hostscope.errors import Denied, Error, Unsupported
-from hostscope.model.gap import Gap, Reason
+from hostscope.errors import Error
+from hostscope.model.gap import Gap
 from hostscope.model.service import Service
+from hostscope.platforms.windows.attempts import as_gap
 
 MANAGER = "scm"
 HOST = "svchost.exe"
@@ -52,14 +53,8 @@ class Hosts:
             try:
                 self._found = self._read()
             except (Error, OSError, ValueError) as failed:
-                self._found = tuple(Gap(field, _reason(failed), str(failed)) for field in FIELDS)
+                self._found = tuple(as_gap(field, failed) for field in FIELDS)
         return self._found
-
-
-def _reason(failed: Exception) -> Reason:
-    if isinstance(failed, Denied):
-        return Reason.DENIED
-    return Reason.UNSUPPORTED if isinstance(failed, Unsupported) else Reason.UNAVAILABLE
 
 
 def group_of(argv: tuple[str, ...] | None) -> str | None:

@@ -3,7 +3,7 @@
 import time
 from collections.abc import Callable, Iterator
 
-from hostscope.errors import Error, Unsupported
+from hostscope.errors import Error
 from hostscope.model.gap import Gap, Reason
 from hostscope.model.host import ProcessView
 from hostscope.platforms.windows import translate
@@ -42,10 +42,7 @@ def views(probe_budget_s: float = PROBE_BUDGET_S) -> Iterator[ProcessView]:
 def _view(name: str, read: Callable[[], list[int]]) -> ProcessView:
     try:
         return ProcessView(name, frozenset(read()) - {IDLE})
-    except Error as failed:
-        reason = Reason.UNSUPPORTED if isinstance(failed, Unsupported) else Reason.UNAVAILABLE
-        return ProcessView(name, frozenset(), (Gap("pids", reason, failed.message),))
-    except OSError as failed:
+    except (Error, OSError) as failed:
         return ProcessView(name, frozenset(), (as_gap("pids", failed),))
 
 
