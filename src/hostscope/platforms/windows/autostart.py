@@ -5,13 +5,12 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from hostscope.errors import Error, Gone, Refused, UsageError
-from hostscope.platforms.windows import translate
+from hostscope.errors import Refused, UsageError
 from hostscope.platforms.windows.native import services as native
 from hostscope.platforms.windows.parse_services import parse_config
+from hostscope.platforms.windows.services import ERROR_INVALID_NAME, translated
 
 ERROR_SERVICE_EXISTS = 1073
-ERROR_INVALID_NAME = 123
 MARK = ("-m", "hostscope", "service", "run")
 """What a command line of ours has after the interpreter."""
 
@@ -29,7 +28,8 @@ class Autostart:
         command = command_line(name, arguments)
         access = native.SC_MANAGER_CONNECT | native.SC_MANAGER_CREATE_SERVICE
         with (
-            _translated(name),
+            translated(name),
+            _installing(name),
             native.opened_manager(access) as manager,
             native.created_service(manager, name, command),
         ):
@@ -44,7 +44,7 @@ class Autostart:
             Denied, NativeError
         """
         with (
-            _translated(name),
+            translated(name),
             native.opened_manager() as manager,
             native.opened_service(manager, name, native.SERVICE_QUERY_CONFIG) as service,
         ):
@@ -68,7 +68,7 @@ class Autostart:
     def _act(self, name: str, access: int, act: Callable[[int], None]) -> None:
         self.command(name)
         with (
-            _translated(name),
+            translated(name),
             native.opened_manager() as manager,
             native.opened_service(manager, name, access) as service,
         ):
@@ -81,17 +81,14 @@ def command_line(name: str, arguments: tuple[str, ...]) -> str:
 
 
 @contextmanager
-def _translated(name: str) -> Iterator[None]:
+def _installing(name: str) -> Iterator[None]:
+    """What stands in the way of a new service, as ours."""
     try:
         yield
-    except Error:
-        raise
     except OSError as failed:
         code = getattr(failed, "winerror", None)
-        if code == native.ERROR_SERVICE_DOES_NOT_EXIST:
-            raise Gone(f"no service is called {name!r}") from failed
         if code == ERROR_SERVICE_EXISTS:
             raise UsageError(f"there is a service called {name!r} already", "give another name") from failed
         if code == ERROR_INVALID_NAME:
             raise UsageError(f"no service can be called {name!r}", "leave slashes out") from failed
-        raise translate.error(getattr(failed, "call", "the service control manager"), failed) from failed
+        raise

@@ -11,6 +11,7 @@ from uuid import UUID
 from msgspec import Struct
 
 from hostscope.model.text import decode_utf16
+from hostscope.platforms.windows.parse import end_of_text
 
 STATES = {
     1: "stopped",
@@ -205,10 +206,10 @@ def _texts_at(raw: memoryview, address: int, pointer: int) -> Iterator[str]:
 
 def _until_nul(raw: memoryview, place: int) -> bytes:
     piece = bytes(raw[place : place + 2 * _MOST_UNITS])
-    for at in range(0, len(piece) - 1, 2):
-        if piece[at] == 0 and piece[at + 1] == 0:
-            return piece[:at]
-    raise ValueError("a text does not end")
+    end = end_of_text(piece)
+    if end + 2 > len(piece):
+        raise ValueError("a text does not end")
+    return piece[:end]
 
 
 def _place(raw: memoryview, address: int, pointer: int, size: int) -> int | None:
