@@ -92,6 +92,9 @@ class FakeControl:
     def snapshot(self, key: ProcessKey) -> AbstractContextManager[Snapshot]:
         raise Unsupported("a made-up process has no memory")
 
+    def write_dump(self, key: ProcessKey, fd: int) -> None:
+        raise Unsupported("a made-up process has no memory")
+
     def spawn(self, argv: tuple[str, ...]) -> AbstractContextManager[Spawned]:
         raise Unsupported("nothing can be started on a made-up host")
 

@@ -1,6 +1,5 @@
 """Dumps of real processes, read back by ourselves and by the `minidump` package."""
 
-import ctypes
 import json
 import subprocess
 import sys
@@ -96,17 +95,45 @@ def test_what_dbghelp_writes_is_read(child: Callable[..., Child], tmp_path: Path
     one, path = child(HOLDER), tmp_path / "system.dmp"
     access = handles.PROCESS_QUERY_INFORMATION | handles.PROCESS_VM_READ | handles.PROCESS_DUP_HANDLE
     with unless_missing(), handles.opened(one.pid, access) as process, open(path, "wb") as file:
-        dbghelp.write_dump(process, one.pid, handle_of(file.fileno()), dbghelp.MiniDumpWithFullMemory)
+        dbghelp.write_dump(process, one.pid, file.fileno(), dbghelp.MiniDumpWithFullMemory)
     found = analyze(str(path), AnalysisRequest(text=False))
     assert (found.image, found.architecture) == ("minidump", "x86_64")
     assert any(module.path.lower().endswith("ntdll.dll") for module in found.modules) or not found.modules
     assert found.threads
 
 
-def handle_of(descriptor: int) -> int:
-    if sys.platform != "win32":
-        raise AssertionError("Windows'")
-    import msvcrt
+def test_a_dump_by_windows_has_the_same_manifest(child: Callable[..., Child], tmp_path: Path) -> None:
+    one, path = child(HOLDER), tmp_path / "system.dmp"
+    done = typed("dump", str(one.pid), "--output", str(path), "--image", "system")
+    assert done.returncode in (0, 8), done.stderr
+    manifest = json.loads(Path(f"{path}.json").read_bytes())
+    assert (manifest["image"], manifest["consistency"]) == ("minidump", "frozen")
+    assert manifest["file_bytes"] == path.stat().st_size
+    assert manifest["complete"] is (done.returncode == 0)
+    assert all(each["sha256"] for each in manifest["regions"] if each["read_bytes"])
+    starts = [each["region"]["start"] for each in manifest["regions"]]
+    assert starts == sorted(starts)
+    held = {
+        (at, end)
+        for each in manifest["regions"]
+        for piece in each.get("pieces", ())
+        for at, end in piece["ranges"]
+        if at <= one.told["marker"] < end
+    }
+    lacking = any(
+        each["start"] <= one.told["marker"] < each["end"]
+        for region in manifest["regions"]
+        for each in region.get("unread", ())
+    )
+    assert bool(held) is not lacking, "what is not in it is said to be missing"
+    found = analyze(str(path), AnalysisRequest())
+    assert found.verified is True
+    assert one.ask() == {"alive": True}
 
-    assert ctypes.sizeof(ctypes.c_void_p) == 8
-    return msvcrt.get_osfhandle(descriptor)
+
+def test_a_dump_by_windows_has_no_limits(child: Callable[..., Child], tmp_path: Path) -> None:
+    one = child(HOLDER)
+    for options in (["--policy", "private"], ["--compress", "zstd"], ["--max-bytes", "1M"], ["--freeze"]):
+        done = typed("dump", str(one.pid), "--output", str(tmp_path / "x.dmp"), "--image", "system", *options)
+        assert done.returncode == 2 and b"holds everything" in done.stderr
+    assert not list(tmp_path.iterdir())

@@ -23,7 +23,12 @@ owner only; memory is raw, so what a process knew is in them, secrets too.
 
 \b
 The process is not stopped, so pages are of different moments; --freeze stops it for that time. Registers stop each
-thread for a moment, --no-registers leaves them out. Whatever happens to hostscope, a stopped process runs on.
+thread for a moment, --no-registers leaves them out. Whatever happens to hostscope, a stopped process runs on (Windows:
+since Windows 11; before, `hostscope resume` is needed when hostscope was killed while a process was frozen).
+
+\b
+--image system has the system write the dump (Windows: MiniDumpWriteDump, which stops the process for all of the time):
+every region, without limits or compression. What it left out is counted, and every region has a digest all the same.
 
 \b
 Policies: all, private, executable, anonymous, suspicious-first (anomalies before the rest), suspicious (only those,
@@ -38,7 +43,12 @@ POSITIVE = click.IntRange(min=1)
 @click.argument("targets", nargs=-1, metavar="[TARGET]...")
 @click.option("--all", "everything", is_flag=True, help="Every process but hostscope and the kernel's threads.")
 @click.option("--policy", type=click.Choice(tuple(POLICIES)), default="all", help="Which regions.")
-@click.option("--image", type=click.Choice(IMAGES), default="core", help="An ELF core, or the regions' bytes alone.")
+@click.option(
+    "--image",
+    type=click.Choice(IMAGES),
+    default="core",
+    help="What debuggers here open (an ELF core, a minidump); the regions' bytes; or a dump by the system.",
+)
 @click.option("--compress", type=click.Choice(COMPRESSIONS), default="none", help="Compress the image.")
 @click.option("--hash", "hash_", type=click.Choice(HASHES), default="sha256", help="Digest of each piece.")
 @click.option("--freeze", is_flag=True, help="Stop the process while its memory is read.")

@@ -6,12 +6,13 @@ from hostscope.dumps import core_notes
 from hostscope.dumps.loaded_image import Read, parse_image
 from hostscope.dumps.macho_layout import has_state
 from hostscope.dumps.minidump_layout import DumpedModule, has_context
+from hostscope.model.dump import SYSTEM
 from hostscope.model.memory import Region, ThreadState
 
 CORE, MINIDUMP, MACHO, RAW = "core", "minidump", "macho-core", "raw"
 OF_SYSTEM = {"windows": MINIDUMP, "macos": MACHO}
 """What the debuggers of a system open, where that is no ELF core."""
-SUFFIXES = {CORE: "core", MINIDUMP: "dmp", MACHO: "core", RAW: "raw"}
+SUFFIXES = {CORE: "core", MINIDUMP: "dmp", MACHO: "core", RAW: "raw", SYSTEM: "dmp"}
 
 
 def image_for(system: str, asked: str) -> str:

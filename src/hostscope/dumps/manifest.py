@@ -9,7 +9,7 @@ from hostscope.dumps.layout import Layout
 from hostscope.dumps.reading import ReadPiece
 from hostscope.dumps.selection import Chosen
 from hostscope.errors import UsageError
-from hostscope.model.dump import DumpedRegion, Manifest, Piece, Unread
+from hostscope.model.dump import Dump, DumpedRegion, Manifest, Piece, Unread
 from hostscope.model.gap import Reason
 
 SUFFIX = ".json"
@@ -80,6 +80,33 @@ def region_digest(pieces: Iterable[Piece]) -> str | None:
     if any(digest is None for digest in digests):
         return None
     return sha256(b"".join(bytes.fromhex(digest or "") for digest in digests)).hexdigest()
+
+
+def unread_bytes(regions: Iterable[DumpedRegion]) -> int:
+    """Bytes that should be in the dump and are not."""
+    return sum(unread.end - unread.start for region in regions for unread in region.unread)
+
+
+def row_of(manifest: Manifest, path: str, elapsed_ns: int) -> Dump:
+    """The row of a dump that is written."""
+    included = [region for region in manifest.regions if region.included]
+    return Dump(
+        key=manifest.key,
+        name=manifest.name,
+        file=path,
+        manifest=path + SUFFIX,
+        regions=len(included),
+        left_out=len(manifest.regions) - len(included),
+        read_bytes=manifest.read_bytes,
+        untouched_bytes=manifest.untouched_bytes,
+        unread_bytes=unread_bytes(manifest.regions),
+        threads=sum(not thread.unread for thread in manifest.threads),
+        longest_stop_ns=max((thread.stopped_ns for thread in manifest.threads), default=0),
+        elapsed_ns=elapsed_ns,
+        complete=manifest.complete,
+        outcome="done" if manifest.complete else "; ".join(manifest.incomplete),
+        gaps=manifest.gaps,
+    )
 
 
 def encode_manifest(manifest: Manifest) -> bytes:

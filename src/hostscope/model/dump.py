@@ -20,7 +20,8 @@ POLICIES = {
     "suspicious": "a sample: regions that look injected, and stacks",
 }
 """Which regions a dump holds."""
-IMAGES = ("core", "raw")
+SYSTEM = "system"
+IMAGES = ("core", "raw", SYSTEM)
 COMPRESSIONS = ("none", "zstd")
 HASHES = ("sha256", "none")
 
@@ -32,7 +33,8 @@ class DumpRequest(Struct, frozen=True):
     """A name from `POLICIES`."""
     image: str = "core"
     """``core``: the form that the system's debuggers open, an ELF core, a minidump (Windows) or a Mach-O core (macOS);
-    ``raw``: the bytes of the regions alone, one after the other."""
+    ``raw``: the bytes of the regions alone, one after the other; ``system``: as `core`, written by the system itself
+    (Windows: MiniDumpWriteDump), which stops the process and knows no policies and limits."""
     compression: str = "none"
     hash: str = "sha256"
     registers: bool = True

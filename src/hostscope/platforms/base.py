@@ -549,6 +549,14 @@ class Control(Protocol):
             Unsupported: this system makes no copies of processes.
         """
 
+    def write_dump(self, key: ProcessKey, fd: int) -> None:
+        """Has the system itself write its form of a dump into an open file; the process stands still meanwhile.
+
+        Raises:
+            Gone, Denied, Mismatch
+            Unsupported: this system writes no dumps of running processes.
+        """
+
     def spawn(self, argv: tuple[str, ...]) -> AbstractContextManager[Spawned]:
         """Starts a program that waits for its release; one that is not released ends with the block.
 

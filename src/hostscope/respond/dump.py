@@ -23,19 +23,20 @@ from hostscope.dumps.image import Written, write_plain, write_zstd
 from hostscope.dumps.layout import MACHINES, Layout, core_layout, raw_layout
 from hostscope.dumps.loaded_image import Read
 from hostscope.dumps.macho_layout import CPU_TYPES, macho_layout
-from hostscope.dumps.manifest import SUFFIX, dumped_regions, encode_manifest
+from hostscope.dumps.manifest import SUFFIX, dumped_regions, encode_manifest, row_of, unread_bytes
 from hostscope.dumps.minidump_layout import DumpedProcess, minidump_layout, windows_version
 from hostscope.dumps.output import NewFile, Override, check_free, check_space, new_file
 from hostscope.dumps.pieces import PIECE_BYTES, Budget, PiecePlan, between, cut
 from hostscope.dumps.reading import Crew, open_crew
 from hostscope.dumps.selection import Chosen, reading_order, select
 from hostscope.errors import Denied, Error, Gone, Unsupported
-from hostscope.model.dump import MANIFEST_SCHEMA, Dump, DumpRequest, Manifest, Observer, StoppedThread, Unread
+from hostscope.model.dump import MANIFEST_SCHEMA, SYSTEM, Dump, DumpRequest, Manifest, Observer, StoppedThread, Unread
 from hostscope.model.gap import Gap, Reason
 from hostscope.model.memory import Region, ThreadState
 from hostscope.model.process import Process
 from hostscope.model.request import ProcessRequest
 from hostscope.platforms.base import AddressSpace, Control, Host
+from hostscope.respond.system_dump import SystemDumper
 
 FIELDS = frozenset({"state", "exe", "argv", "owner", "session", "schedule", "threads"})
 """What the notes of a core tell of its process."""
@@ -108,7 +109,7 @@ class Dumper:
             manifest = self._manifest(process, path, (began_at, closing_ns), space, stopped, planned, layout, written)
             manifest = _noted(manifest, notes)
             self._finish(image, path, manifest, layout, written)
-        return _row(manifest, path, time.monotonic_ns() - began)
+        return row_of(manifest, path, time.monotonic_ns() - began)
 
     def _seen(self, process: Process, closing: ExitStack) -> tuple[Stopped, AddressSpace, tuple[Region, ...]]:
         """Threads, memory and its map: with `freeze` of one moment, by a copy where the system makes such."""
@@ -207,7 +208,7 @@ class Dumper:
         lost = (reason_of(written.failure), written.failure.message) if written.failure else None
         regions = dumped_regions(planned.chosen, layout, written.pieces, planned.cut_off, lost)
         threads = tuple(_thread(thread, times[1]) for thread in stopped.threads)
-        missing = tuple(_missing(regions_unread(regions), written, stopped, self._observer.architecture, self._image))
+        missing = tuple(_missing(unread_bytes(regions), written, stopped, self._observer.architecture, self._image))
         return Manifest(
             schema=MANIFEST_SCHEMA,
             key=process.key,
@@ -261,15 +262,20 @@ def dump_all(
     """The dumps of several processes, at the same time and under one budget, in the order of `tasks`.
 
     A process that cannot be dumped is a row that says why. With one task only, that is raised instead.
+
+    Raises:
+        UsageError: what is asked for cannot be had together.
     """
     with open_crew(request.threads, request.rate_bytes, request.hash != "none", host.memory.give_way) as crew:
-        dumper = Dumper(host, control, request, crew, override, force)
+        dump_one: Callable[[Process, str], Dump] = Dumper(host, control, request, crew, override, force).dump
+        if request.image == SYSTEM:
+            dump_one = SystemDumper(host, control, request, observer(host), override, force).dump
 
         def one(task: Task) -> Dump:
             process, path = task
             trail("dump.begin", process, f"begun: {path}")
             try:
-                made = dumper.dump(process, path)
+                made = dump_one(process, path)
             except Error as failed:
                 trail("dump.end", process, f"failed: {failed.message}")
                 if len(tasks) == 1:
@@ -357,11 +363,6 @@ def reader_of(space: AddressSpace) -> Read:
     return read
 
 
-def regions_unread(regions: Sequence[object]) -> int:
-    """Bytes that should be in the dump and are not."""
-    return sum(unread.end - unread.start for region in regions for unread in getattr(region, "unread", ()))
-
-
 def _not_asked(region: Region, runs: list[tuple[int, int]]) -> Iterator[Unread]:
     """What the process has not mapped of a file that somebody else would have to send."""
     if region.served_by:
@@ -405,24 +406,3 @@ def _effects(request: DumpRequest, threads: Sequence[StoppedThread]) -> Iterator
 
 def _noted(manifest: Manifest, notes: tuple[str, ...]) -> Manifest:
     return replace(manifest, notes=notes) if notes else manifest
-
-
-def _row(manifest: Manifest, path: str, elapsed_ns: int) -> Dump:
-    included = [region for region in manifest.regions if region.included]
-    return Dump(
-        key=manifest.key,
-        name=manifest.name,
-        file=path,
-        manifest=path + SUFFIX,
-        regions=len(included),
-        left_out=len(manifest.regions) - len(included),
-        read_bytes=manifest.read_bytes,
-        untouched_bytes=manifest.untouched_bytes,
-        unread_bytes=regions_unread(manifest.regions),
-        threads=sum(not thread.unread for thread in manifest.threads),
-        longest_stop_ns=max((thread.stopped_ns for thread in manifest.threads), default=0),
-        elapsed_ns=elapsed_ns,
-        complete=manifest.complete,
-        outcome="done" if manifest.complete else "; ".join(manifest.incomplete),
-        gaps=manifest.gaps,
-    )

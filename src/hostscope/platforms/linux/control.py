@@ -109,6 +109,10 @@ class Control:
         """Linux makes no copies of other processes: `freeze` has to do."""
         raise Unsupported("Linux makes no copies of other processes", "freeze it while it is read")
 
+    def write_dump(self, key: ProcessKey, fd: int) -> None:
+        """Linux writes cores of processes that crash only."""
+        raise Unsupported("Linux writes cores of processes that crash only", "leave --image out")
+
     def spawn(self, argv: tuple[str, ...]) -> AbstractContextManager[Spawned]:
         """See `spawn.spawn`."""
         return spawn.spawn(self._boot, argv, self._statuses)

@@ -87,6 +87,10 @@ class Control:
         """See `stopping.snapshot`."""
         return stopping.snapshot(self._boot, Memory(self._boot, self._privileges), key, self._privileges)
 
+    def write_dump(self, key: ProcessKey, fd: int) -> None:
+        """macOS writes cores of processes that crash only."""
+        raise Unsupported("macOS writes cores of processes that crash only", "leave --image out")
+
     def spawn(self, argv: tuple[str, ...]) -> AbstractContextManager[Spawned]:
         """See `spawn.spawn`."""
         return spawn.spawn(self._boot, argv)

@@ -49,6 +49,9 @@ class Control:
     def snapshot(self, key: ProcessKey) -> AbstractContextManager[Snapshot]:
         raise _past(key)
 
+    def write_dump(self, key: ProcessKey, fd: int) -> None:
+        raise _past(key)
+
     def spawn(self, argv: tuple[str, ...]) -> AbstractContextManager[Spawned]:
         raise Unsupported("nothing can be started in a recording", "leave out --replay")
 

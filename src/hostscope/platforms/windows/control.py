@@ -18,7 +18,7 @@ from hostscope.model.windows import WindowsContext
 from hostscope.platforms.base import Privileges as PrivilegesProtocol
 from hostscope.platforms.base import Snapshot, Spawned
 from hostscope.platforms.tally import Tally
-from hostscope.platforms.windows import debugger, protection, roles, spawn, still, translate
+from hostscope.platforms.windows import debugger, protection, roles, spawn, still, system_dump, translate
 from hostscope.platforms.windows.clock import Boot, read_boot
 from hostscope.platforms.windows.identity import hold
 from hostscope.platforms.windows.native import control, handles, windows
@@ -122,6 +122,10 @@ class Control:
     def snapshot(self, key: ProcessKey) -> AbstractContextManager[Snapshot]:
         """See `still.snapshot`."""
         return still.snapshot(self._boot, self._privileges, key)
+
+    def write_dump(self, key: ProcessKey, fd: int) -> None:
+        """See `system_dump.write`."""
+        system_dump.write(self._boot, self._privileges, key, fd)
 
     def spawn(self, argv: tuple[str, ...]) -> AbstractContextManager[Spawned]:
         """See `spawn.spawn`."""

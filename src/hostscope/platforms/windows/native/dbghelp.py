@@ -12,7 +12,15 @@ SIGNATURES = {"MiniDumpWriteDump": (BOOL, (HANDLE, DWORD, HANDLE, INT, PVOID, PV
 dbghelp = Library("dbghelp", SIGNATURES)
 
 
-def write_dump(process: int, pid: int, file: int, kind: int) -> None:
-    """Has Windows write a dump into an open file; it suspends the threads meanwhile. Raises OSError."""
+def handle_of(descriptor: int) -> int:
+    """Windows' handle of an open file."""
+    import msvcrt
+
+    return msvcrt.get_osfhandle(descriptor)
+
+
+def write_dump(process: int, pid: int, descriptor: int, kind: int) -> None:
+    """Has Windows write a dump into an open file; it suspends the threads meanwhile. Raises OSError, Unsupported."""
+    file = handle_of(descriptor)
     if not dbghelp.MiniDumpWriteDump(process, pid, file, kind, None, None, None):
         raise failed("MiniDumpWriteDump")
