@@ -8,7 +8,7 @@ from struct import Struct as Layout
 
 from msgspec import Struct
 
-from hostscope.binaries.cms import (
+from hostscope.binaries.certificates import (
     CODE_SIGNING,
     COMMON_NAME,
     ORGANISATION,
@@ -16,16 +16,14 @@ from hostscope.binaries.cms import (
     attribute,
     build_chain,
     describe,
-    describe_signer,
-    parse_message,
-    verify_signer,
 )
+from hostscope.binaries.cms import describe_signer, parse_message, verify_signer
 from hostscope.binaries.content import Content, take
 from hostscope.binaries.trust import Trust
 from hostscope.model.signature import Flaw, SignedPart, status_of
 
 MARK = b"~Module signature appended~\n"
-TRAILER = Layout(">BBBBB3xI")
+TRAILER = Layout(">BBBBB3sI")
 PKEY_ID_PKCS7 = 2
 KINDS = {0: "PGP", 1: "X.509", 2: "PKCS #7"}
 MOST_BYTES = 1 << 20
@@ -45,9 +43,11 @@ def find_appended(content: Content) -> Appended | None:
     end = content.size - len(MARK)
     if end < TRAILER.size or content.read(end, len(MARK)) != MARK:
         return None
-    _, _, kind, signer, key, size = TRAILER.unpack(take(content, end - TRAILER.size, TRAILER.size))
+    algorithm, digest, kind, signer, key, padding, size = TRAILER.unpack(
+        take(content, end - TRAILER.size, TRAILER.size)
+    )
     start = end - TRAILER.size - size
-    if size > MOST_BYTES or start < 0 or (kind == PKEY_ID_PKCS7 and (signer or key)):
+    if size > MOST_BYTES or start < 0 or (kind == PKEY_ID_PKCS7 and any((algorithm, digest, signer, key, *padding))):
         raise ValueError("the signature behind the file does not fit")
     return Appended(start, kind, take(content, start, size))
 
@@ -85,7 +85,7 @@ def _judged(found: Appended, signed: bytes, trust: Trust) -> SignedPart:
     except Broken as failed:
         return _part((failed.flaw(),), signer=describe_signer(message), digests=(message.algorithm,))
     try:
-        path = build_chain(leaf, message.certificates, trust.extra_roots, trust.now, CODE_SIGNING)
+        path = build_chain(leaf, message.certificates, trust.extra_roots, trust.now, CODE_SIGNING, demanded=False)
         flaws: tuple[Flaw, ...] = ()
     except Broken as failed:
         path, flaws = (leaf,), (failed.flaw(),)

@@ -15,7 +15,8 @@ from typing import Any
 from cryptography import x509
 
 from hostscope.binaries import signify_keys
-from hostscope.binaries.cms import COMMON_NAME, ORGANISATION, attribute, der, describe, nanoseconds, said
+from hostscope.binaries.certificates import COMMON_NAME, ORGANISATION, attribute, der, describe, nanoseconds
+from hostscope.binaries.cms import said
 from hostscope.binaries.content import MOST_AT_ONCE, Content
 from hostscope.binaries.hands import hand_over
 from hostscope.binaries.pe import PAGE_BYTES, WIN_CERT_TYPE_PKCS_SIGNED_DATA, Pe, certificates, covered, parse_pe

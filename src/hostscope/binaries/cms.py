@@ -5,7 +5,7 @@ The signatures of Mach-O files and of kernel modules; those on PE files are judg
 
 import hashlib
 from collections.abc import Collection, Iterable, Sequence
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 
 from asn1crypto import cms, core, tsp
@@ -13,18 +13,26 @@ from cryptography import x509
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, padding, rsa
-from cryptography.hazmat.primitives.serialization import Encoding
 from msgspec import Struct
 
-from hostscope.model.signature import Certificate, Flaw, Timestamp
+from hostscope.binaries.certificates import (
+    COMMON_NAME,
+    TIME_STAMPING,
+    Broken,
+    attribute,
+    build_chain,
+    check_bag,
+    nanoseconds,
+)
+from hostscope.model.signature import Timestamp
 
 CONTENT_TYPE, MESSAGE_DIGEST, SIGNING_TIME = "1.2.840.113549.1.9.3", "1.2.840.113549.1.9.4", "1.2.840.113549.1.9.5"
+TIMESTAMP, SET = "1.2.840.113549.1.9.16.1.4", b"\x31"
 TIMESTAMP_TOKEN = "1.2.840.113549.1.9.16.2.14"
-COMMON_NAME, ORGANISATION, UNIT = "2.5.4.3", "2.5.4.10", "2.5.4.11"
-CODE_SIGNING, TIME_STAMPING = "1.3.6.1.5.5.7.3.3", "1.3.6.1.5.5.7.3.8"
-LONGEST_CHAIN = 8
-MOST_CERTIFICATES = 64
-MOST_BYTES = 16 << 20
+MOST_CERTIFICATES = 20
+"""Real ones have up to six."""
+MOST_BYTES = 1 << 20
+MOST_ATTRIBUTES, MOST_ATTRIBUTE_BYTES = 32, 1 << 16
 HASHES: dict[str, type[hashes.HashAlgorithm]] = {
     "sha1": hashes.SHA1,
     "sha224": hashes.SHA224,
@@ -32,18 +40,6 @@ HASHES: dict[str, type[hashes.HashAlgorithm]] = {
     "sha384": hashes.SHA384,
     "sha512": hashes.SHA512,
 }
-
-
-class Broken(ValueError):
-    """A signature is not what it should be; `code` as in `Flaw`."""
-
-    def __init__(self, code: str, detail: str) -> None:
-        super().__init__(detail)
-        self.code = code
-
-    def flaw(self) -> Flaw:
-        """For the verdict: a missing root is a question of trust, the rest is broken."""
-        return Flaw(self.code, str(self), "untrusted" if self.code in ("root", "expired") else "broken")
 
 
 def said(failed: Exception) -> str:
@@ -62,6 +58,8 @@ class Message(Struct, frozen=True):
     """Signed attributes by dotted type; values as asn1crypto has them."""
     content: bytes | None
     """What it holds itself; None when that stands elsewhere."""
+    content_type: str
+    """Dotted."""
 
     @property
     def algorithm(self) -> str:
@@ -94,16 +92,29 @@ def _message(signed: Any) -> Message:
     signers, bag = signed["signer_infos"], signed["certificates"]
     if len(signers) != 1 or len(bag) > MOST_CERTIFICATES:
         raise Broken("malformed", f"{len(signers)} signers and {len(bag)} certificates")
+    attributes = signers[0]["signed_attrs"]
+    if len(attributes) > MOST_ATTRIBUTES or len(attributes.contents or b"") > MOST_ATTRIBUTE_BYTES:
+        raise Broken("malformed", "signed attributes of an implausible size")
     certificates = tuple(x509.load_der_x509_certificate(one.chosen.dump()) for one in bag)
     _parse_whole(signers[0], certificates)
     content = signed["encap_content_info"]["content"]
-    attributes = signers[0]["signed_attrs"]
     return Message(
         signer=signers[0],
         certificates=certificates,
-        attributes={one["type"].dotted: one["values"] for one in attributes} if attributes.native else {},
+        attributes=_attributes(signers[0]),
         content=None if content.native is None else bytes(content),
+        content_type=str(signed["encap_content_info"]["content_type"].dotted),
     )
+
+
+def _attributes(signer: Any) -> dict[str, Any]:
+    """Each once: of two that contradict each other, which one counts would depend on who reads."""
+    attributes = signer["signed_attrs"]
+    listed = list(attributes) if attributes.native else []
+    found = {str(one["type"].dotted): one["values"] for one in listed}
+    if len(found) != len(listed):
+        raise Broken("malformed", "a signed attribute is there twice")
+    return found
 
 
 def _parse_whole(signer: Any, certificates: Iterable[x509.Certificate]) -> None:
@@ -134,13 +145,22 @@ def verify_signer(message: Message, content: bytes, given: Iterable[x509.Certifi
         digest = hashlib.new(_known(message.algorithm), content, usedforsecurity=False).digest()
         if not digests or len(digests) != 1 or digests[0].native != digest:
             raise Broken("cms", "the signature is of another content")
-        signed = message.signer["signed_attrs"].untag().dump()
+        signed = _signed_attributes(message)
+    elif content[:1] == SET:
+        raise Broken("cms", "the content could be the attributes of another signature")
     try:
         _verify(leaf.public_key(), message.signer["signature"].native, signed, message)
-    except (InvalidSignature, UnsupportedAlgorithm, ValueError, TypeError) as failed:
+    except (InvalidSignature, UnsupportedAlgorithm, ValueError, TypeError, LookupError, OverflowError) as failed:
         detail = str(failed) or "the certificate's key did not make it"
         raise Broken("cms", f"the signature does not verify: {detail}") from failed
     return leaf
+
+
+def _signed_attributes(message: Message) -> bytes:
+    kinds = message.attributes.get(CONTENT_TYPE)
+    if not kinds or len(kinds) != 1 or kinds[0].dotted != message.content_type:
+        raise Broken("cms", "the signature is of another kind of content")
+    return bytes(message.signer["signed_attrs"].untag().dump())
 
 
 def _find_signer(message: Message, certificates: Iterable[x509.Certificate]) -> x509.Certificate:
@@ -198,99 +218,6 @@ def _padding(scheme: Any, digest: hashes.HashAlgorithm) -> padding.AsymmetricPad
     return padding.PSS(padding.MGF1(digest), scheme["parameters"]["salt_length"].native)
 
 
-def build_chain(
-    leaf: x509.Certificate,
-    certificates: Sequence[x509.Certificate],
-    roots: Collection[x509.Certificate],
-    at: datetime,
-    purpose: str,
-) -> tuple[x509.Certificate, ...]:
-    """From the leaf to a trusted root, both included, each valid at that moment.
-
-    Args:
-        purpose: the extended key usage that the leaf must have if it has any.
-
-    Raises:
-        Broken: ``chain`` (an issuer is missing or may not issue), ``expired``, ``root`` (trust ends nowhere we know).
-    """
-    trusted = {root.fingerprint(hashes.SHA256()) for root in roots}
-    path = [leaf]
-    while path[-1].fingerprint(hashes.SHA256()) not in trusted:
-        if path[-1].issuer == path[-1].subject:
-            raise Broken("root", f"{_common_name(path[-1])} is no root that we trust")
-        if len(path) >= LONGEST_CHAIN:
-            raise Broken("chain", "the chain of certificates does not end")
-        path.append(_issuer(path[-1], len(path) - 1, (*roots, *certificates)))
-    _check_purpose(leaf, purpose)
-    for one in path:
-        if not one.not_valid_before_utc <= at <= one.not_valid_after_utc:
-            raise Broken("expired", f"{_common_name(one)} was not valid at {at:%Y-%m-%d %H:%M:%S} UTC")
-    return tuple(path)
-
-
-def _issuer(of: x509.Certificate, below: int, candidates: Iterable[x509.Certificate]) -> x509.Certificate:
-    named = False
-    for candidate in candidates:
-        if candidate.subject != of.issuer:
-            continue
-        named = True
-        if not _is_issued(of, candidate):
-            continue
-        if not _may_issue(candidate, below):
-            raise Broken("chain", f"{_common_name(candidate)} may not issue certificates")
-        return candidate
-    if named:
-        raise Broken("chain", f"{_common_name(of)} was not signed by its issuer")
-    raise Broken("root", f"the issuer of {_common_name(of)} is not there")
-
-
-def _may_issue(certificate: x509.Certificate, below: int) -> bool:
-    """Whether its extensions allow it to stand above so many other issuers."""
-    try:
-        limits = certificate.extensions.get_extension_for_class(x509.BasicConstraints).value
-    except (x509.ExtensionNotFound, ValueError):
-        return False
-    try:
-        signs = certificate.extensions.get_extension_for_class(x509.KeyUsage).value.key_cert_sign
-    except x509.ExtensionNotFound:
-        signs = True
-    return bool(limits.ca and signs) and (limits.path_length is None or limits.path_length >= below)
-
-
-def _check_purpose(leaf: x509.Certificate, purpose: str) -> None:
-    try:
-        usages = leaf.extensions.get_extension_for_class(x509.ExtendedKeyUsage).value
-    except x509.ExtensionNotFound:
-        return
-    except ValueError as failed:
-        raise Broken("chain", f"the extensions of {_common_name(leaf)} cannot be read: {failed}") from failed
-    if purpose not in {usage.dotted_string for usage in usages}:
-        raise Broken("chain", f"{_common_name(leaf)} is not meant for this purpose")
-
-
-def check_bag(certificates: Sequence[x509.Certificate], roots: Collection[x509.Certificate]) -> None:
-    """Certificates that came along and that no chain needs can hide a change: each was signed by its issuer, if known.
-
-    Raises:
-        Broken: one was not (``chain``).
-    """
-    trusted = {root.fingerprint(hashes.SHA256()) for root in roots}
-    pool = (*roots, *certificates)
-    for one in certificates:
-        issuers = [other for other in pool if other.subject == one.issuer]
-        known = one.fingerprint(hashes.SHA256()) in trusted or not issuers
-        if not known and not any(_is_issued(one, issuer) for issuer in issuers):
-            raise Broken("chain", f"{_common_name(one)} was changed since its issuer signed it")
-
-
-def _is_issued(one: x509.Certificate, issuer: x509.Certificate) -> bool:
-    try:
-        one.verify_directly_issued_by(issuer)
-    except (InvalidSignature, UnsupportedAlgorithm, ValueError, TypeError):
-        return False
-    return True
-
-
 def verify_timestamp(
     message: Message, roots: Collection[x509.Certificate], others: Sequence[x509.Certificate] = ()
 ) -> Timestamp | None:
@@ -310,16 +237,18 @@ def verify_timestamp(
         digest.update(message.signer["signature"].native)
         if digest.digest() != imprint["hashed_message"].native:
             raise Broken("timestamp", "the time stamp is of another signature")
+        if inner.content_type != TIMESTAMP or not inner.attributes:
+            raise Broken("timestamp", "it is no token of RFC 3161")
         at: datetime = stamp["gen_time"].native
         leaf = verify_signer(inner, inner.content or b"", others)
         pool = (*inner.certificates, *message.certificates, *others)
         build_chain(leaf, pool, roots, at, TIME_STAMPING)
         check_bag(inner.certificates, (*roots, *message.certificates))
+        return Timestamp(nanoseconds(at), "rfc3161", attribute(leaf, COMMON_NAME))
     except Broken as failed:
         raise Broken("timestamp", f"time stamp: {failed}") from failed
     except Exception as failed:  # as in parse_message
         raise Broken("timestamp", f"the time stamp cannot be parsed: {said(failed)}") from failed
-    return Timestamp(nanoseconds(at), "rfc3161", _common_name(leaf))
 
 
 def _token(message: Message) -> Any | None:
@@ -329,51 +258,6 @@ def _token(message: Message) -> Any | None:
         return cms.ContentInfo.load(found[0]["values"][0].dump()) if found else None
     except Exception as failed:  # as in parse_message
         raise Broken("timestamp", f"the time stamp cannot be parsed: {said(failed)}") from failed
-
-
-def load_roots(raw: bytes) -> tuple[x509.Certificate, ...]:
-    """Certificates in PEM or DER. Raises `ValueError`."""
-    if b"-----BEGIN CERTIFICATE-----" in raw:
-        return tuple(x509.load_pem_x509_certificates(raw))
-    return (x509.load_der_x509_certificate(raw),)
-
-
-def describe(certificate: x509.Certificate) -> Certificate:
-    """For the verdict."""
-    return Certificate(
-        subject=certificate.subject.rfc4514_string(),
-        issuer=certificate.issuer.rfc4514_string(),
-        serial=f"{certificate.serial_number:x}",
-        sha256=certificate.fingerprint(hashes.SHA256()).hex(),
-        valid_from_ns=nanoseconds(certificate.not_valid_before_utc),
-        valid_until_ns=nanoseconds(certificate.not_valid_after_utc),
-    )
-
-
-def _common_name(certificate: x509.Certificate) -> str:
-    return attribute(certificate, "2.5.4.3") or certificate.subject.rfc4514_string() or "a certificate without a name"
-
-
-def attribute(certificate: x509.Certificate, oid: str) -> str | None:
-    """The first such attribute of its subject: 2.5.4.3 common name, .10 organisation, .11 organisational unit."""
-    found = certificate.subject.get_attributes_for_oid(x509.ObjectIdentifier(oid))
-    return str(found[0].value) if found else None
-
-
-def extension_oids(certificate: x509.Certificate) -> frozenset[str]:
-    """The extensions that it has."""
-    return frozenset(extension.oid.dotted_string for extension in certificate.extensions)
-
-
-def nanoseconds(at: datetime) -> int:
-    """Since the epoch; times without a zone are UTC."""
-    aware = at if at.tzinfo else at.replace(tzinfo=UTC)
-    return int(aware.timestamp()) * 1_000_000_000
-
-
-def der(certificate: x509.Certificate) -> bytes:
-    """Its bytes."""
-    return certificate.public_bytes(Encoding.DER)
 
 
 def octets(value: Any) -> bytes:

@@ -67,7 +67,10 @@ def _dictionary(raw: bytes, depth: int) -> dict[str, Any]:
     pairs = [_items(pair) for tag, pair in _items(raw) if tag == SEQUENCE]
     if any(len(pair) != 2 or pair[0][0] != UTF8 for pair in pairs):
         raise ValueError("a dictionary of an unknown form")
-    return {pair[0][1].decode("utf-8"): _value(*pair[1], depth) for pair in pairs}
+    found = {pair[0][1].decode("utf-8"): _value(*pair[1], depth) for pair in pairs}
+    if len(found) != len(pairs):
+        raise ValueError("a key is there twice")
+    return found
 
 
 def _value(tag: int, raw: bytes, depth: int) -> Any:

@@ -12,7 +12,8 @@ from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
 from cryptography.hazmat.primitives.asymmetric.utils import Prehashed
 
-from hostscope.binaries.cms import COMMON_NAME, HASHES, attribute, describe
+from hostscope.binaries.certificates import COMMON_NAME, attribute, describe
+from hostscope.binaries.cms import HASHES
 from hostscope.model.signature import Flaw, Seal, SignedPart, status_of
 
 IMA_XATTR_DIGEST, EVM_IMA_XATTR_DIGSIG, IMA_XATTR_DIGEST_NG = 1, 3, 4

@@ -24,6 +24,9 @@ MOST_SLICES = 42
 MOST_COMMANDS = 1 << 16
 MOST_COMMAND_BYTES = 1 << 24
 LC_SEGMENT, LC_SEGMENT_64, LC_CODE_SIGNATURE = 0x1, 0x19, 0x1D
+SIGNATURE_COMMAND_BYTES = 16
+VM_PROT_EXECUTE = 4
+READ_BYTES = 1 << 20
 CPUS = {7: "i386", 0x01000007: "x86_64", 12: "arm", 0x0100000C: "arm64", 0x0200000C: "arm64_32", 18: "ppc"}
 CPU_SUBTYPE_ARM64E = 2
 CSMAGIC_EMBEDDED_SIGNATURE = 0xFADE0CC0
@@ -53,12 +56,22 @@ class Place(Struct, frozen=True, gc=False):
         return self.offset + self.size
 
 
+class Segment(Struct, frozen=True, gc=False):
+    """A stretch of a slice that is mapped."""
+
+    name: str
+    place: Place
+    executable: bool
+    """Now, or whenever it asks to be."""
+
+
 class Layouts(Struct, frozen=True):
     """What a slice's load commands say."""
 
     signature: Place | None
     info_plist: Place | None
     """The __info_plist section of programs without a bundle."""
+    segments: tuple[Segment, ...] = ()
 
 
 class SuperBlob(Struct, frozen=True):
@@ -68,6 +81,8 @@ class SuperBlob(Struct, frozen=True):
     length: int
     slack: bytes
     """What stands behind it in its place."""
+    between: bytes = b""
+    """What stands between its blobs, and belongs to none."""
 
 
 def is_macho(head: bytes) -> bool:
@@ -88,10 +103,14 @@ def slices(content: Content) -> tuple[Slice, ...]:
     found, count = unpack(FAT_HEADER, content, 0)
     if found not in (FAT_MAGIC, FAT_MAGIC_64) or not 0 < count <= MOST_SLICES:
         raise ValueError("not a Mach-O file")
-    layout = FAT_ARCH if found == FAT_MAGIC else FAT_ARCH_64
+    layout = _fat_layout(found)
     places = [unpack(layout, content, FAT_HEADER.size + number * layout.size)[2:4] for number in range(count)]
     _check_apart(places, FAT_HEADER.size + count * layout.size)
     return tuple(_slice(content, offset, size) for offset, size in places)
+
+
+def _fat_layout(magic: int) -> Layout:
+    return FAT_ARCH if magic == FAT_MAGIC else FAT_ARCH_64
 
 
 def _check_apart(places: list[tuple[int, int]], start: int) -> None:
@@ -116,15 +135,20 @@ def _slice(content: Content, offset: int, size: int) -> Slice:
 
 def gaps_between(content: Content, parts: tuple[Slice, ...]) -> Iterator[tuple[int, int]]:
     """Stretches of a universal file (offset, size) that are in no slice and not all zeros."""
-    end = 0
+    magic, count = FAT_HEADER.unpack(take(content, 0, FAT_HEADER.size))
+    fat = magic in (FAT_MAGIC, FAT_MAGIC_64)
+    end = FAT_HEADER.size + count * _fat_layout(magic).size if fat else 0  # more of them may hide behind the last
     for one in sorted(parts, key=lambda part: part.end):
         start = one.end - one.content.size
-        head = end or FAT_HEADER.size + len(parts) * FAT_ARCH_64.size
-        if start > head and content.read(head, min(start - head, 1 << 20)).strip(b"\0"):
-            yield head, start - head
+        if not _is_zero(content, end, start):
+            yield end, start - end
         end = one.end
     if content.size > end:
         yield end, content.size - end
+
+
+def _is_zero(content: Content, start: int, end: int) -> bool:
+    return not any(content.read(at, min(READ_BYTES, end - at)).strip(b"\0") for at in range(start, end, READ_BYTES))
 
 
 def parse_commands(content: Content) -> Layouts:
@@ -136,14 +160,28 @@ def parse_commands(content: Content) -> Layouts:
     raw = take(content, header, size)
     signatures: list[Place] = []
     info: Place | None = None
+    segments: list[Segment] = []
     for command, at, length in _commands(raw, order, count):
         if command == LC_CODE_SIGNATURE:
+            if length != SIGNATURE_COMMAND_BYTES:
+                raise ValueError("a load command of the wrong size")
             signatures.append(Place(*unpack_from(Layout(order + "II"), raw, at + 8)))
         elif command in (LC_SEGMENT, LC_SEGMENT_64):
-            info = _info_plist(raw[at : at + length], order, command == LC_SEGMENT_64) or info
+            body, wide = raw[at : at + length], command == LC_SEGMENT_64
+            info = _info_plist(body, order, wide) or info
+            segments.append(_segment(body, order, wide))
     if len(signatures) > 1:
         raise ValueError("more than one signature")
-    return Layouts(signatures[0] if signatures else None, info)
+    return Layouts(signatures[0] if signatures else None, info, tuple(segments))
+
+
+def _segment(command: bytes, order: str, wide: bool) -> Segment:
+    name, _, _, offset, size, most, protection = unpack_from(
+        Layout(order + ("16sQQQQII" if wide else "16sIIIIII")), command, 8
+    )
+    return Segment(
+        name.rstrip(b"\0").decode("ascii", "replace"), Place(offset, size), bool((most | protection) & VM_PROT_EXECUTE)
+    )
 
 
 def _commands(raw: bytes, order: str, count: int) -> Iterator[tuple[int, int, int]]:
@@ -179,10 +217,25 @@ def read_super_blob(content: Content, place: Place) -> SuperBlob:
     if magic != CSMAGIC_EMBEDDED_SIGNATURE or length > len(raw) or count > MOST_BLOBS:
         raise ValueError("not an embedded signature")
     blobs: dict[int, bytes] = {}
+    places: list[Place] = []
     for number in range(count):
         slot, at = unpack_from(BLOB_INDEX, raw, SUPER_BLOB.size + number * BLOB_INDEX.size)
         _, size = unpack_from(BLOB, raw, at)
         if slot in blobs or size < BLOB.size or at + size > length:
             raise ValueError(f"blob {slot} does not fit, or is there twice")
+        places.append(Place(at, size))
+        if sum(place.size for place in places) > length:
+            raise ValueError("blobs lie over each other")
         blobs[slot] = raw[at : at + size]
-    return SuperBlob(blobs, length, raw[length:])
+    return SuperBlob(blobs, length, raw[length:], _between(raw, places, length))
+
+
+def _between(raw: bytes, places: list[Place], length: int) -> bytes:
+    """What a superblob holds that belongs to no blob."""
+    end, found = SUPER_BLOB.size + len(places) * BLOB_INDEX.size, list[bytes]()
+    for place in sorted(places, key=lambda place: place.offset):
+        if place.offset < end:
+            raise ValueError("blobs lie over each other")
+        found.append(raw[end : place.offset])
+        end = place.end
+    return b"".join((*found, raw[end:length]))

@@ -11,24 +11,20 @@ from datetime import UTC, datetime
 from cryptography import x509
 from msgspec import Struct
 
-from hostscope.binaries.cms import (
+from hostscope.binaries.certificates import (
     CODE_SIGNING,
     COMMON_NAME,
     ORGANISATION,
     UNIT,
     Broken,
-    Message,
     attribute,
     build_chain,
     check_bag,
     describe,
-    digest_pair,
+    is_marked_for_code,
     nanoseconds,
-    octets,
-    parse_message,
-    verify_signer,
-    verify_timestamp,
 )
+from hostscope.binaries.cms import Message, digest_pair, octets, parse_message, verify_signer, verify_timestamp
 from hostscope.binaries.code_directory import ADHOC, CodeDirectory, begin_pages, parse_code_directory
 from hostscope.binaries.content import Content, take
 from hostscope.binaries.entitlements import as_records, parse_der, parse_xml
@@ -36,14 +32,20 @@ from hostscope.binaries.macho import BLOB, Layouts, Slice, SuperBlob, parse_comm
 from hostscope.binaries.requirement import parse_requirements
 from hostscope.binaries.trust import Trust
 from hostscope.model.macos import Entitlement
-from hostscope.model.signature import Certificate, Flaw, SignedPart, Timestamp, status_of
+from hostscope.model.signature import Certificate, Flaw, SignedPart, Timestamp, status_of, weak_flaws
 
 DIRECTORY, INFO, REQUIREMENTS, RESOURCES, ENTITLEMENTS, DER_ENTITLEMENTS = 0, 1, 2, 3, 5, 7
 ALTERNATES = range(0x1000, 0x1006)
 CMS, TICKET = 0x10000, 0x10002
+SEALED = range(1, 0x1000)
+"""Slots that a code directory has a digest of."""
+UNSEALED = frozenset({DIRECTORY, *ALTERNATES, CMS, TICKET})
+"""What vouches for itself, or is Apple's to add later."""
+CMS_MAGIC = b"\xfa\xde\x0b\x01"
 OUTSIDE = {INFO: "Info.plist", RESOURCES: "CodeResources"}
 """Special slots of what stands in the bundle, not in the signature."""
 CDHASHES_PLIST, CDHASHES = "1.2.840.113635.100.9.1", "1.2.840.113635.100.9.2"
+LINKEDIT = "__LINKEDIT"
 DIGEST_OIDS = {"1.3.14.3.2.26": "sha1", "2.16.840.1.101.3.4.2.1": "sha256", "2.16.840.1.101.3.4.2.2": "sha384"}
 MOST_BAD_PAGES = 8
 """That are named one by one."""
@@ -105,15 +107,16 @@ def _judged(one: Slice, signed: Signed, trust: Trust, beside: Mapping[int, bytes
     best, adhoc = signed.best, _is_adhoc(signed)
     pages = [begin_pages(one.content, directory, MOST_BAD_PAGES + 1) for directory in signed.directories]
     signer = Signer() if adhoc else verify_message(signed, trust)
-    entitlements, said = read_entitlements(signed.blob.blobs)
+    entitlements, told = read_entitlements(signed.blob.blobs)
     requirement, unread = _requirement(signed.blob.blobs)
     flaws = (
         *_page_flaws(signed, pages),
         *_slot_flaws(one.content, signed, beside),
         *_end_flaws(one.content, signed),
+        *_mapping_flaws(signed),
         *signer.flaws,
         *_identity_flaws(signed, signer),
-        *said,
+        *told,
         *unread,
     )
     leaf = signer.certificate
@@ -135,7 +138,7 @@ def _judged(one: Slice, signed: Signed, trust: Trust, beside: Mapping[int, bytes
         timestamp=signer.timestamp,
         page_hashes=best.code_slots if best.page_size else None,
         outside_bytes=_outside(one.content, signed),
-        flaws=flaws,
+        flaws=(*flaws, *weak_flaws(best.algorithm)),
     )
 
 
@@ -158,7 +161,10 @@ def _page_flaws(signed: Signed, pages: list[Callable[[], tuple[int, ...]]]) -> I
 
 def _slot_flaws(content: Content, signed: Signed, beside: Mapping[int, bytes] | None) -> Iterator[Flaw]:
     """What stands beside the code: sealed and unchanged, or not."""
-    outside = dict(beside or {})
+    outside, sealed = dict(beside or {}), min(directory.special_slots for directory in signed.directories)
+    for slot in signed.blob.blobs.keys() - UNSEALED:
+        if slot not in SEALED or slot > sealed or slot in OUTSIDE:
+            yield Flaw("special-slot", f"slot {slot} was added: no code directory seals it")
     if INFO not in outside and signed.layouts.info_plist:
         place = signed.layouts.info_plist
         try:
@@ -167,17 +173,16 @@ def _slot_flaws(content: Content, signed: Signed, beside: Mapping[int, bytes] | 
             yield Flaw("malformed", f"embedded Info.plist: {failed}")
     for directory in signed.directories:
         for slot in range(1, directory.special_slots + 1):
-            yield from _slot_flaw(slot, directory, signed.blob.blobs.get(slot) or outside.get(slot), beside is not None)
-    sealed = max(directory.special_slots for directory in signed.directories)
-    for slot in signed.blob.blobs:
-        if sealed < slot < ALTERNATES.start:
-            yield Flaw("special-slot", f"slot {slot} was added: the code directory knows nothing of it")
+            data = outside.get(slot) if slot in OUTSIDE else signed.blob.blobs.get(slot)
+            yield from _slot_flaw(slot, directory, data, beside is not None)
+    for slot in (beside or {}).keys() - set(range(sealed + 1)):
+        yield Flaw("special-slot", f"{OUTSIDE[slot]} is not sealed")
 
 
 def _slot_flaw(slot: int, directory: CodeDirectory, data: bytes | None, bundled: bool) -> Iterator[Flaw]:
     empty = not any(directory.slot(-slot))
     name = OUTSIDE.get(slot, f"slot {slot}")
-    if empty and data is not None and slot not in OUTSIDE:
+    if empty and data is not None and (slot not in OUTSIDE or bundled):
         yield Flaw("special-slot", f"{name} was added: it is not sealed")
     elif not empty and data is None:
         here = slot not in OUTSIDE or bundled
@@ -202,6 +207,8 @@ def _end_flaws(content: Content, signed: Signed) -> Iterator[Flaw]:
         yield Flaw("appended", f"{outside} bytes stand behind the signature, and nothing covers them")
     if signed.blob.slack.strip(b"\0"):
         yield Flaw("appended", f"{len(signed.blob.slack)} bytes behind the signature's blobs are not zero")
+    if signed.blob.between.strip(b"\0"):
+        yield Flaw("appended", f"{len(signed.blob.between)} bytes between the signature's blobs belong to none")
     for directory in signed.directories:
         if directory.code_limit != place.offset:
             yield Flaw(
@@ -209,16 +216,28 @@ def _end_flaws(content: Content, signed: Signed) -> Iterator[Flaw]:
             )
 
 
+def _mapping_flaws(signed: Signed) -> Iterator[Flaw]:
+    """The signature's own bytes are covered by nothing: they are for __LINKEDIT, and never run."""
+    place = signed.layouts.signature
+    for segment in signed.layouts.segments:
+        beyond = place is not None and segment.place.size > 0 and segment.place.end > place.offset
+        if beyond and (segment.name != LINKEDIT or segment.executable):
+            yield Flaw("directory", f"the segment {segment.name} maps bytes that are not signed")
+
+
 def verify_message(signed: Signed, trust: Trust) -> Signer:
     """Who signed the directories, and whether that is believed."""
-    raw = signed.blob.blobs.get(CMS, b"")[BLOB.size :]
-    if not raw:
+    wrapped = signed.blob.blobs.get(CMS, b"")
+    raw = wrapped[BLOB.size :]
+    if not raw or wrapped[:4] != CMS_MAGIC:
         return Signer(
             flaws=(Flaw("signature", "the signature itself is missing, and the code is not said to be ad hoc"),)
         )
     try:
         message = parse_message(raw)
         leaf = verify_signer(message, signed.directories[0].raw)
+        if not message.attributes:
+            raise Broken("cms", "nothing but the content is signed: no code directories are listed")
     except Broken as failed:
         return Signer(flaws=(failed.flaw(),))
     flaws = list(_attribute_flaws(message, signed))
@@ -228,6 +247,8 @@ def verify_message(signed: Signed, trust: Trust) -> Signer:
         check_bag(message.certificates, trust.apple)
     except Broken as failed:
         return Signer(leaf, (describe(leaf),), timestamp, (*flaws, failed.flaw()))
+    if trust.is_apples(path[-1]) and not is_marked_for_code(path):
+        flaws.append(Flaw("chain", "Apple issued the certificate for something else than code", "untrusted"))
     return Signer(leaf, tuple(map(describe, path)), timestamp, tuple(flaws))
 
 
@@ -240,8 +261,14 @@ def _time(message: Message, trust: Trust, flaws: list[Flaw]) -> tuple[Timestamp 
         timestamp = None
     if timestamp:
         return timestamp, datetime.fromtimestamp(timestamp.at_ns / 1e9, UTC)
-    claimed = message.claimed_at
+    claimed = _claimed(message)
     return Timestamp(nanoseconds(claimed), "claimed") if claimed else None, trust.now
+
+
+def _claimed(message: Message) -> datetime | None:
+    """A year that Python has no number for is no time."""
+    claimed = message.claimed_at
+    return claimed if isinstance(claimed, datetime) else None
 
 
 def _attribute_flaws(message: Message, signed: Signed) -> Iterator[Flaw]:
@@ -263,7 +290,9 @@ def _listed(message: Message) -> Iterator[tuple[str, list[bytes]]]:
     plain = message.attributes.get(CDHASHES_PLIST)
     if plain is not None:
         hashes = plistlib.loads(octets(plain[0]))["cdhashes"]
-        yield "cdhashes", [bytes(one) for one in hashes]
+        if not isinstance(hashes, list) or not all(isinstance(one, bytes) for one in hashes):
+            raise ValueError("digests are bytes")
+        yield "cdhashes", hashes
     full = message.attributes.get(CDHASHES)
     if full is not None:
         yield "digests", [f"{DIGEST_OIDS.get(oid, oid)}:".encode() + digest for oid, digest in map(digest_pair, full)]
@@ -277,6 +306,8 @@ def _digests(name: str, signed: Signed) -> list[bytes]:
 
 
 def _identity_flaws(signed: Signed, signer: Signer) -> Iterator[Flaw]:
+    if len({directory.hash_type for directory in signed.directories}) < len(signed.directories):
+        yield Flaw("directory", "there are several code directories of one kind, which the kernel refuses")
     for directory in signed.directories[1:]:
         first = signed.directories[0]
         if (directory.identifier, directory.team, directory.flags) != (first.identifier, first.team, first.flags):
@@ -288,16 +319,21 @@ def _identity_flaws(signed: Signed, signer: Signer) -> Iterator[Flaw]:
 
 def read_entitlements(blobs: Mapping[int, bytes]) -> tuple[tuple[Entitlement, ...] | None, tuple[Flaw, ...]]:
     """What the kernel would take from the signature: the DER where there is one, else the XML."""
-    found, flaws = list[dict[str, object]](), list[Flaw]()
-    for slot, parse in ((DER_ENTITLEMENTS, parse_der), (ENTITLEMENTS, parse_xml)):
+    found, flaws = list[tuple[Entitlement, ...]](), list[Flaw]()
+    for slot, magic, parse in (
+        (DER_ENTITLEMENTS, b"\xfa\xde\x71\x72", parse_der),
+        (ENTITLEMENTS, b"\xfa\xde\x71\x71", parse_xml),
+    ):
         if slot in blobs and len(blobs[slot]) > BLOB.size:
             try:
-                found.append(parse(blobs[slot][BLOB.size :]))
+                if blobs[slot][:4] != magic:
+                    raise ValueError("the kernel would find none: the magic is another")
+                found.append(as_records(parse(blobs[slot][BLOB.size :])))
             except (ValueError, RecursionError) as failed:
                 flaws.append(Flaw("entitlements", f"slot {slot}: {failed}", "noted"))
-    if len(found) == 2 and as_records(found[0]) != as_records(found[1]):
+    if len(found) == 2 and found[0] != found[1]:
         flaws.append(Flaw("entitlements", "DER and XML differ; the kernel reads the DER", "noted"))
-    return (as_records(found[0]) if found else None), tuple(flaws)
+    return (found[0] if found else None), tuple(flaws)
 
 
 def _requirement(blobs: Mapping[int, bytes]) -> tuple[str | None, tuple[Flaw, ...]]:

@@ -19,6 +19,7 @@ EXPRESSION = 1
 DEEPEST = 64
 MOST_BLOBS = 64
 MOST_STEPS = 10_000
+MOST_BYTES = 1 << 18
 LEAF, ANCHOR = 0, -1
 MATCHES = {1: " = {}", 2: " ~ {}", 3: " = {}*", 4: " = *{}", 5: " < {}", 6: " > {}", 7: " <= {}", 8: " >= {}"}
 TIMES = {9: "=", 10: "<", 11: ">", 12: "<=", 13: ">="}
@@ -38,7 +39,7 @@ PRIMARY, AND, OR = 0, 1, 2
 def parse_requirements(raw: bytes) -> dict[str, str]:
     """The text of each requirement of a set, by kind. Raises `ValueError`."""
     magic, length, count = unpack_from(BLOB, raw, 0)
-    if magic != CSMAGIC_REQUIREMENTS or length > len(raw) or count > MOST_BLOBS:
+    if magic != CSMAGIC_REQUIREMENTS or length > len(raw) or count > MOST_BLOBS or len(raw) > MOST_BYTES:
         raise ValueError("not a set of requirements")
     found = {}
     for number in range(count):

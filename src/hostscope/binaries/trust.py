@@ -8,7 +8,7 @@ from functools import cache
 from cryptography import x509
 from msgspec import Struct
 
-from hostscope.binaries.cms import der, load_roots
+from hostscope.binaries.certificates import der, load_roots
 from hostscope.errors import Untrusted
 
 APPLE_ROOT_SHA256 = "b0b1730ecbc7ff4505142c49f1295e6eda6bcaed7e2c68c5be91b5a11001f024"
@@ -32,9 +32,9 @@ class Trust(Struct, frozen=True):
         """The moment that counts where no time stamp does."""
         return self.at or datetime.now(UTC)
 
-    def is_extra(self, certificate: x509.Certificate) -> bool:
-        """Whether we trust it only because we were told to."""
-        return certificate in self.extra_roots
+    def is_apples(self, certificate: x509.Certificate) -> bool:
+        """Whether it is the pinned root, which stands above much that is no code."""
+        return certificate == apple_root() and certificate not in self.extra_roots
 
 
 @cache

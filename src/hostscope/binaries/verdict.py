@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 
 from hostscope.binaries.appended_signature import verify_appended
 from hostscope.binaries.catalog import is_catalog
-from hostscope.binaries.cms import describe
+from hostscope.binaries.certificates import describe
 from hostscope.binaries.content import Content
 from hostscope.binaries.elf import MAGIC as ELF_MAGIC
 from hostscope.binaries.elf_hardening import parse_hardening
@@ -65,13 +65,21 @@ def _macho(path: str, content: Content, trust: Trust, beside: Mapping[int, bytes
     except ValueError as failed:
         return conclude(path, "mach-o", content.size, (), trust, (Flaw("malformed", str(failed)),))
     parts = tuple(verify_slice(one, trust, beside) for one in found)
-    flaws: tuple[Flaw, ...] = ()
+    flaws: tuple[Flaw, ...] = _stranger_flaws(parts)
     if len(found) > 1 or found[0].end != content.size:
-        flaws = tuple(
+        flaws += tuple(
             Flaw("appended", f"{size} bytes at {offset} belong to no architecture")
             for offset, size in gaps_between(content, found)
         )
     return conclude(path, "mach-o", content.size, parts, trust, flaws)
+
+
+def _stranger_flaws(parts: tuple[SignedPart, ...]) -> tuple[Flaw, ...]:
+    """One file has one signer: else the name on one slice would stand for the code in another."""
+    signers = {(part.signer, part.team, part.identifier) for part in parts if part.method == "macho-cms"}
+    if len(signers) < 2:
+        return ()
+    return (Flaw("identity", "its architectures are signed by different people, or as different programs"),)
 
 
 def _pe(path: str, content: Content, trust: Trust, catalogs: Mapping[str, bytes] | None) -> Signature:
@@ -127,7 +135,7 @@ def conclude(
     decides = _deciding(parts, BEST if format_ in ADDITIVE else WORST)
     broken = next((flaw for flaw in flaws if flaw.severity == "broken"), None)
     status: Status = "invalid" if broken else decides.status if decides else "unsigned"
-    signed = next((part for part in parts if part.signer), decides)
+    signed = decides if format_ in ADDITIVE else next((part for part in parts if part.signer), decides)
     return Signature(
         path=path,
         format=format_,
@@ -160,8 +168,12 @@ def _confidence(status: Status, part: SignedPart | None, trust: Trust) -> Confid
     if status != "valid":
         return "high" if status == "invalid" else "none"
     given = {describe(root).sha256 for root in trust.extra_roots}
-    proven = part.timestamp is not None and part.timestamp.kind != "claimed"
+    proven = part.timestamp is not None and part.timestamp.kind != "claimed" and not _is_weak(part)
     return "high" if proven and part.chain and part.chain[-1].sha256 not in given else "medium"
+
+
+def _is_weak(part: SignedPart) -> bool:
+    return any(flaw.code == "weak" for flaw in part.flaws)
 
 
 def _reason(part: SignedPart | None) -> str:

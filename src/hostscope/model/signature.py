@@ -21,8 +21,9 @@ FINDINGS = frozenset({"invalid", "untrusted"})
 """What `verify` reports as found."""
 
 Confidence = Literal["high", "medium", "low", "none"]
-"""``high``: cryptography, up to a root that we pin or ship. ``medium``: up to a root that was given to us, or without a
-proof of when. ``low``: by what the host itself stores, which who owns the host can change. ``none``: nothing.
+"""``high``: cryptography, up to a root that we pin or ship. ``medium``: up to a root that was given to us, without a
+proof of when, or by SHA-1. ``low``: by what the host itself stores, which who owns the host can change.
+``none``: nothing.
 A verdict other than ``valid`` has the confidence of what led to it: a digest that does not match is ``high``."""
 
 REVOCATION = "not checked"
@@ -48,7 +49,7 @@ class Flaw(Struct, frozen=True):
     code: str
     """``page special-slot directory cms signature chain root expired timestamp requirement identity entitlements
     appended truncated malformed digest page-hash certificate-table overlay resource-changed resource-added
-    resource-missing nested package``."""
+    resource-missing resource-rules nested package weak``."""
     detail: str
     severity: Literal["broken", "untrusted", "noted"] = "broken"
     """``noted``: does not change the verdict."""
@@ -62,6 +63,17 @@ def status_of(flaws: tuple[Flaw, ...], adhoc: bool = False) -> Status:
     if adhoc:
         return "adhoc"
     return "untrusted" if "untrusted" in severities else "valid"
+
+
+WEAK = frozenset({"md2", "md5", "sha1"})
+"""Digests that two different files can be made to share: whoever signed the one signed the other."""
+
+
+def weak_flaws(algorithm: str) -> tuple[Flaw, ...]:
+    """Whether what is signed rests on such a digest."""
+    if algorithm not in WEAK:
+        return ()
+    return (Flaw("weak", f"it rests on {algorithm}: two files can be made to share one", "noted"),)
 
 
 class Timestamp(Struct, frozen=True):

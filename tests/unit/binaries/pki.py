@@ -61,12 +61,14 @@ def issue(
     usage: x509.ObjectIdentifier | None = None,
     days: tuple[int, int] = (-30, 3650),
     path_length: int | None = None,
+    subject: x509.Name | None = None,
+    key: rsa.RSAPrivateKey | None = None,
 ) -> Identity:
     """One certificate."""
-    key = rsa.generate_private_key(65537, 2048)
+    key = key or rsa.generate_private_key(65537, 2048)
     parts = [x509.NameAttribute(NameOID.COMMON_NAME, name), x509.NameAttribute(NameOID.COUNTRY_NAME, "US")]
     parts += [x509.NameAttribute(NameOID.ORGANIZATIONAL_UNIT_NAME, unit)] if unit else []
-    subject = x509.Name(parts)
+    subject = subject or x509.Name(parts)
     builder = (
         x509.CertificateBuilder()
         .subject_name(subject)

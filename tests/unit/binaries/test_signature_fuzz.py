@@ -12,16 +12,8 @@ from hypothesis import strategies as st
 
 from hostscope.binaries.appended_signature import MARK
 from hostscope.binaries.bundle import check, parse_seal
-from hostscope.binaries.cms import (
-    CODE_SIGNING,
-    Broken,
-    build_chain,
-    check_bag,
-    describe,
-    parse_message,
-    verify_signer,
-    verify_timestamp,
-)
+from hostscope.binaries.certificates import CODE_SIGNING, Broken, build_chain, check_bag, describe
+from hostscope.binaries.cms import parse_message, verify_signer, verify_timestamp
 from hostscope.binaries.code_directory import bad_pages, parse_code_directory
 from hostscope.binaries.content import Held
 from hostscope.binaries.elf_hardening import parse_hardening
