@@ -232,6 +232,22 @@ with privileges.using(("SeDebugPrivilege",), "try"):
 abilities = {one.name: one.available for one in list_abilities(read_states(), trail)}
 gaps = {gap.field: gap.reason for gap in Security().state().gaps}
 told = {"held": held, "abilities": abilities, "gaps": gaps, "trail": trail.path.exists()}
+import os
+os.environ["HOSTSCOPE_AUDIT"] = str(trail.path)
+from hostscope.cli.main import main
+def typed(*arguments):
+    answer = folder / f"{arguments[0]}.answer"
+    sys.argv = ["hostscope", *arguments, "--output", str(answer)]
+    try:
+        code = main()
+    except SystemExit as ended:
+        code = ended.code
+    return code or 0, answer.read_text(encoding="utf-8") if answer.exists() else ""
+told["ps"] = typed("ps", "--format", "json", "--fields", "full")
+told["inspect"] = typed("inspect", str(os.getpid()), "--format", "json")
+told["dump"] = typed("dump", "999999996")
+told["watch"] = typed("watch", "--method", "etw", "--duration", "1")
+told["pid"] = os.getpid()
 (folder / "told.json").write_text(json.dumps(told), encoding="utf-8")
 """
 
@@ -282,6 +298,24 @@ def test_an_unprivileged_run_degrades_field_by_field(unprivileged: SecurityConte
     assert told["abilities"]["full_detail"] is False and told["abilities"]["memory"] is False
     assert told["abilities"]["every_process"] and told["abilities"]["services"]
     assert set(told["gaps"].values()) <= {"denied", "unsupported"}
+
+
+def test_commands_of_an_unprivileged_user_answer_as_far_as_they_may(
+    unprivileged: SecurityContext, tmp_path: Path
+) -> None:
+    told = json.loads((tmp_path / "told.json").read_text(encoding="utf-8"))
+    code, text = told["ps"]
+    answer = json.loads(text)
+    row = next(row for row in answer["rows"] if row["key"]["pid"] == told["pid"])
+    assert code == 0 and answer["coverage"]["denied"] == 0 and len(answer["rows"]) > 1
+    assert [one["name"] for one in row["windows"]["token"]["privileges"]] == ["SeChangeNotifyPrivilege"]
+    assert all(row["name"] and row["key"]["start"] for row in answer["rows"])
+    reasons = {gap["reason"] for row in answer["rows"] for gap in row["gaps"]}
+    assert reasons <= {"denied", "unsupported", "unavailable", "gone"}
+    code, text = told["inspect"]
+    assert code == 0 and json.loads(text)["inspection"]["process"]["key"]["pid"] == told["pid"]
+    assert told["dump"][0] == 3  # nobody has that pid
+    assert told["watch"][0] in (4, 6) and told["watch"][1] == ""  # denied, or no tracing at all: and no half answer
 
 
 IMPERSONATING = """
