@@ -41,7 +41,7 @@ def read_boot() -> Boot:
         Denied, NativeError, Unavailable
     """
     try:
-        boot_id = parse.text(sysctls.read_name("kern.bootsessionuuid"))
+        boot_id = parse.parse_text(sysctls.read_name("kern.bootsessionuuid"))
         raw = sysctls.read_name("kern.boottime")
     except OSError as failed:
         raise translate.error("sysctl", failed) from failed

@@ -9,7 +9,7 @@ from hostscope.model.container import Container
 from hostscope.platforms.macos.clock import started_at_ns
 from hostscope.platforms.macos.guests import RUNTIMES, guest_of
 from hostscope.platforms.macos.native import csops
-from hostscope.platforms.macos.parse import text
+from hostscope.platforms.macos.parse import parse_text
 from hostscope.platforms.macos.process_list import read_processes
 
 SOURCE = "signature"
@@ -41,7 +41,7 @@ def _guest(signatures: csops.Signatures, pid: int) -> str | None:
         flags = signatures.status(pid)
         if not flags & csops.CS_VALID:
             return None
-        identifier = text(signatures.blob(pid, csops.CS_OPS_IDENTITY))
+        identifier = parse_text(signatures.blob(pid, csops.CS_OPS_IDENTITY))
     except OSError:
         return None  # it has ended, or has no signature
     return guest_of("", identifier, _team(signatures, pid), bool(flags & csops.CS_PLATFORM_BINARY), None)
@@ -49,6 +49,6 @@ def _guest(signatures: csops.Signatures, pid: int) -> str | None:
 
 def _team(signatures: csops.Signatures, pid: int) -> str | None:
     try:
-        return text(signatures.blob(pid, csops.CS_OPS_TEAMID)) or None
+        return parse_text(signatures.blob(pid, csops.CS_OPS_TEAMID)) or None
     except OSError:
         return None  # Apple's own, and what is signed ad hoc, have none

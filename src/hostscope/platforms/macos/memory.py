@@ -15,7 +15,7 @@ from hostscope.platforms.macos.address_space import AddressSpace
 from hostscope.platforms.macos.clock import Boot
 from hostscope.platforms.macos.native import libproc, mach, sysctls
 from hostscope.platforms.macos.native.mach import KernFailure, vm_region_submap_info_64
-from hostscope.platforms.macos.parse import text
+from hostscope.platforms.macos.parse import parse_text
 from hostscope.platforms.macos.parse_region import MappedFile, parse_region_path, permissions, tag_name
 from hostscope.platforms.macos.raised import raised
 from hostscope.platforms.macos.translate import error
@@ -71,7 +71,7 @@ class Memory:
         tasks.check(self._boot, key)
         try:
             with self._raised(key):
-                path = text(libproc.read_path(key.pid, libproc.path_buffer()))
+                path = parse_text(libproc.read_path(key.pid, libproc.path_buffer()))
                 file = open(encode(path), "rb")  # noqa: SIM115  (closed below)
         except OSError as failed:
             raise error("open the executable", failed, key.pid) from failed

@@ -83,7 +83,7 @@ def _listed(fields: tuple) -> Listed:  # type: ignore[type-arg]
     return Listed(
         pid,
         ppid,
-        text(name),
+        parse_text(name),
         seconds * 1_000_000 + micros,
         status,
         flags,
@@ -97,7 +97,7 @@ def _listed(fields: tuple) -> Listed:  # type: ignore[type-arg]
         groups,
         pgid,
         _device(device),
-        text(login),
+        parse_text(login),
     )
 
 
@@ -151,7 +151,7 @@ def parse_task(raw: bytes) -> Task:
     return Task(
         pid,
         ppid,
-        text(name) or text(comm),
+        parse_text(name) or parse_text(comm),
         seconds * 1_000_000 + micros,
         status,
         flags,
@@ -263,7 +263,7 @@ def parse_arguments(raw: bytes) -> Arguments:
 def parse_path(raw: bytes, index: int = 0) -> str:
     """The path in an array of struct vnode_info_path; empty when there is none."""
     start = index * VNODE_PATH_BYTES + VNODE_PATH_AT
-    return text(raw[start : (index + 1) * VNODE_PATH_BYTES])
+    return parse_text(raw[start : (index + 1) * VNODE_PATH_BYTES])
 
 
 def parse_architecture(raw: bytes) -> str:
@@ -279,7 +279,7 @@ def parse_architecture(raw: bytes) -> str:
     return "arm64e" if name == "arm64" and subtype == _ARM64E else name
 
 
-def text(raw: bytes) -> str:
+def parse_text(raw: bytes) -> str:
     """A string in an array, up to its NUL."""
     return decode(raw.partition(b"\0")[0])
 

@@ -7,7 +7,7 @@ import stat as modes
 from struct import Struct as Layout
 
 from hostscope.model.detail import MemoryMap, OpenFile, Thread
-from hostscope.platforms.macos.parse import VNODE_PATH_AT, Places, layout, text
+from hostscope.platforms.macos.parse import VNODE_PATH_AT, Places, layout, parse_text
 
 FDINFO_BYTES, VNODE_BYTES, PIPE_BYTES, THREAD_BYTES, REGION_BYTES = 24, 1200, 184, 112, 1272
 VNODE_PLACES: Places = ((0, "I"), (8, "q"), (28, "H"), (32, "Q"))
@@ -31,7 +31,7 @@ def parse_vnode(fd: int, raw: bytes) -> OpenFile:
     """struct vnode_fdinfowithpath. Raises `ValueError`."""
     flags, offset, mode, inode = _sized(_VNODE, raw)
     kind = "directory" if modes.S_ISDIR(mode) else "device" if modes.S_ISCHR(mode) or modes.S_ISBLK(mode) else "file"
-    return OpenFile(fd, kind, text(raw[FDINFO_BYTES + VNODE_PATH_AT :]), _mode(flags), offset, inode)
+    return OpenFile(fd, kind, parse_text(raw[FDINFO_BYTES + VNODE_PATH_AT :]), _mode(flags), offset, inode)
 
 
 def parse_pipe(fd: int, raw: bytes) -> OpenFile:
@@ -43,7 +43,7 @@ def parse_pipe(fd: int, raw: bytes) -> OpenFile:
 def parse_thread(handle: int, raw: bytes) -> Thread:
     """struct proc_threadinfo. Raises `ValueError`."""
     user, system, state, name = _sized(_THREAD, raw)
-    return Thread(handle, text(name), THREAD_STATES.get(state, f"state {state}"), user, system, None, None)
+    return Thread(handle, parse_text(name), THREAD_STATES.get(state, f"state {state}"), user, system, None, None)
 
 
 def parse_region(raw: bytes) -> MemoryMap:
@@ -52,7 +52,7 @@ def parse_region(raw: bytes) -> MemoryMap:
     letters = "".join(letter if protection & bit else "-" for letter, bit in (("r", 1), ("w", 2), ("x", 4)))
     permissions = letters + ("s" if share in SHARED else "p")
     numbers = f"{device >> 24 & 0xFF:02x}:{device & 0xFFFFFF:02x}"
-    path = text(raw[_REGION_PATH_AT : _REGION_PATH_AT + 1024]) or None
+    path = parse_text(raw[_REGION_PATH_AT : _REGION_PATH_AT + 1024]) or None
     return MemoryMap(start, start + size, permissions, offset, numbers, inode, path)
 
 

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from ipaddress import IPv4Address, IPv6Address
 from typing import NamedTuple
 
-from hostscope.model.text import decode
+from hostscope.platforms.macos.parse import parse_text
 
 
 class Memory(NamedTuple):
@@ -111,4 +111,4 @@ def _servers(places: tuple[int, ...], memory: Memory) -> Iterator[tuple[str, int
 def _text(address: int, memory: Memory) -> str | None:
     if not address:
         return None
-    return decode(memory.fetch_text(address, MOST_TEXT).split(b"\0", 1)[0]) or None
+    return parse_text(memory.fetch_text(address, MOST_TEXT)) or None

@@ -7,7 +7,7 @@ here are the offsets of what is used, and a test compares both.
 import struct
 from typing import NamedTuple
 
-from hostscope.model.text import decode
+from hostscope.platforms.macos.parse import parse_text
 from hostscope.platforms.macos.parse_pcblist import INP_IPV6, address
 
 FDINFO_BYTES = 792
@@ -99,4 +99,4 @@ def _unix(found: SocketInfo, part: bytes) -> SocketInfo:
 def _name(raw: bytes) -> str:
     """The path of a struct sockaddr_un; empty when it has none."""
     size = min(raw[0], _NAME_BYTES)
-    return decode(raw[2:size].split(b"\0", 1)[0]) if size > 2 else ""
+    return parse_text(raw[2:size]) if size > 2 else ""

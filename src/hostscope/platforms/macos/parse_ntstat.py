@@ -12,8 +12,8 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from hostscope.model.socket import Endpoint
-from hostscope.model.text import decode
 from hostscope.model.traffic import Counts
+from hostscope.platforms.macos.parse import parse_text
 from hostscope.platforms.macos.parse_pcblist import address
 
 CONTROL_NAME = b"com.apple.network.statistics"
@@ -146,7 +146,7 @@ def _described(message: Message, protocol: str, raw: bytes, form: _Form, counts:
     (interface,) = struct.unpack_from("<I", raw, form.interface)
     if local is None or other not in (family, None) or pid < 0:
         return None
-    name = decode(raw[form.name : form.name + _NAME_BYTES].split(b"\0", 1)[0])
+    name = parse_text(raw[form.name : form.name + _NAME_BYTES])
     connected = remote if remote and remote.port else None
     theirs = effective if effective > 0 and effective != pid else None
     closing = bool(message.flags & FLAG_CLOSING)

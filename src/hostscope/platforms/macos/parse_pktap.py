@@ -7,7 +7,7 @@ whose texts stand at offsets that it names. Version 2 has its flag at the place 
 import struct
 from typing import NamedTuple
 
-from hostscope.model.text import decode
+from hostscope.platforms.macos.parse import parse_text
 
 PTH_TYPE_PACKET = 1
 PTH_FLAG_DIR_IN, PTH_FLAG_DIR_OUT, PTH_FLAG_V2_HDR = 0x1, 0x2, 0x80000
@@ -78,7 +78,7 @@ def _at(head: bytes, offset: int, most: int) -> str:
 
 
 def _text(raw: bytes) -> str:
-    return decode(raw.split(b"\0", 1)[0])
+    return parse_text(raw)
 
 
 def _pid(number: int) -> int | None:

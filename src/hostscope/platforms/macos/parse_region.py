@@ -6,7 +6,7 @@ Source: mach/vm_prot.h, mach/vm_region.h, mach/vm_statistics.h, sys/proc_info.h 
 import struct
 from typing import NamedTuple
 
-from hostscope.model.text import decode
+from hostscope.platforms.macos.parse import parse_text
 
 REGION_PATH_BYTES = 1272
 _STAT_AT, _INODE_AT, _PATH_AT, _PATH_BYTES = 96, 104, 248, 1024
@@ -51,5 +51,5 @@ def parse_region_path(raw: bytes) -> MappedFile | None:
     if len(raw) < _PATH_AT + _PATH_BYTES:
         return None
     (device,), (inode,) = struct.unpack_from("<I", raw, _STAT_AT), struct.unpack_from("<Q", raw, _INODE_AT)
-    path = decode(raw[_PATH_AT : _PATH_AT + _PATH_BYTES].split(b"\0", 1)[0])
+    path = parse_text(raw[_PATH_AT : _PATH_AT + _PATH_BYTES])
     return MappedFile(path, device, inode) if path else None

@@ -4,7 +4,7 @@ from typing import Any
 
 from hostscope.binaries.entitlements import as_records, parse_der, parse_xml
 from hostscope.model.macos import Entitlement
-from hostscope.model.text import decode
+from hostscope.platforms.macos.parse import parse_text
 
 FLAGS: tuple[tuple[int, str], ...] = (
     (0x1, "valid"),
@@ -47,4 +47,4 @@ def parse_entitlements(der: bytes, xml: bytes) -> tuple[Entitlement, ...]:
 
 def parse_string(raw: bytes) -> str | None:
     """An identity or team; None when there is none."""
-    return decode(raw.partition(b"\0")[0]) or None
+    return parse_text(raw) or None

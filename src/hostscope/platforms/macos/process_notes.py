@@ -15,7 +15,7 @@ from hostscope.model.key import ProcessKey
 from hostscope.platforms.event_stream import Happening, Numbering
 from hostscope.platforms.macos.clock import Boot
 from hostscope.platforms.macos.native import errnos, kqueue, libproc
-from hostscope.platforms.macos.parse import Listed, text
+from hostscope.platforms.macos.parse import Listed, parse_text
 from hostscope.platforms.macos.translate import error
 from hostscope.platforms.tally import Tally
 
@@ -38,7 +38,7 @@ class Watched(NamedTuple):
 def read_program(pid: int) -> str | None:
     """The path of what a process runs; None when it has ended."""
     try:
-        return text(libproc.read_path(pid, libproc.path_buffer()))
+        return parse_text(libproc.read_path(pid, libproc.path_buffer()))
     except OSError:
         return None
 

@@ -4,7 +4,7 @@ from hostscope.model.gap import Gap
 from hostscope.model.host import HostInfo
 from hostscope.platforms.macos.clock import read_boot
 from hostscope.platforms.macos.native import sysctls
-from hostscope.platforms.macos.parse import text
+from hostscope.platforms.macos.parse import parse_text
 from hostscope.platforms.macos.translate import error, gap
 
 NAME = "macOS"
@@ -70,7 +70,7 @@ def architecture() -> str:
 
 def _optional(name: str, field: str, gaps: list[Gap]) -> str | None:
     try:
-        return text(sysctls.read_name(name)) or None
+        return parse_text(sysctls.read_name(name)) or None
     except OSError as failed:
         gaps.append(gap(field, failed))
         return None
@@ -78,7 +78,7 @@ def _optional(name: str, field: str, gaps: list[Gap]) -> str | None:
 
 def _text(name: str) -> str:
     try:
-        return text(sysctls.read_name(name))
+        return parse_text(sysctls.read_name(name))
     except OSError as failed:
         raise error(f"sysctl {name}", failed) from failed
 

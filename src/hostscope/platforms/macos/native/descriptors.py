@@ -1,9 +1,10 @@
 """What processes have open, sockets above all. Source: libproc.h, sys/proc_info.h (PROC_PIDLISTFDS and the like)."""
 
 import ctypes
-from ctypes import c_char, c_int16, c_int32, c_int64, c_uint8, c_uint16, c_uint32, c_uint64
+from ctypes import c_char, c_int16, c_int32, c_uint8, c_uint16, c_uint32, c_uint64
 
 from hostscope.platforms.macos.native import libproc
+from hostscope.platforms.macos.native.libproc import proc_fdinfo, proc_fileinfo, vinfo_stat
 
 PROC_PIDLISTFDS, PROC_PIDFDSOCKETINFO = 1, 3
 PROX_FDTYPE_SOCKET = 2
@@ -14,52 +15,6 @@ SOCK_STREAM, SOCK_DGRAM, SOCK_RAW, SOCK_SEQPACKET = 1, 2, 3, 5
 AF_UNIX = 1
 _MOST_LIST_BYTES = 1 << 24
 """Two million descriptors: more than any limit of the system lets a process have (kern.maxfiles)."""
-
-
-class proc_fdinfo(ctypes.Structure):
-    """One descriptor."""
-
-    _fields_ = (("proc_fd", c_int32), ("proc_fdtype", c_uint32))
-
-
-class proc_fileinfo(ctypes.Structure):
-    """How a descriptor was opened."""
-
-    _fields_ = (
-        ("fi_openflags", c_uint32),
-        ("fi_status", c_uint32),
-        ("fi_offset", c_int64),
-        ("fi_type", c_int32),
-        ("fi_guardflags", c_uint32),
-    )
-
-
-class vinfo_stat(ctypes.Structure):
-    """What stat(2) would say; of sockets hardly anything."""
-
-    _fields_ = (
-        ("vst_dev", c_uint32),
-        ("vst_mode", c_uint16),
-        ("vst_nlink", c_uint16),
-        ("vst_ino", c_uint64),
-        ("vst_uid", c_uint32),
-        ("vst_gid", c_uint32),
-        ("vst_atime", c_int64),
-        ("vst_atimensec", c_int64),
-        ("vst_mtime", c_int64),
-        ("vst_mtimensec", c_int64),
-        ("vst_ctime", c_int64),
-        ("vst_ctimensec", c_int64),
-        ("vst_birthtime", c_int64),
-        ("vst_birthtimensec", c_int64),
-        ("vst_size", c_int64),
-        ("vst_blocks", c_int64),
-        ("vst_blksize", c_int32),
-        ("vst_flags", c_uint32),
-        ("vst_gen", c_uint32),
-        ("vst_rdev", c_uint32),
-        ("vst_qspare", c_int64 * 2),
-    )
 
 
 class in_addr(ctypes.Structure):
