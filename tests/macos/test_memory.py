@@ -1,11 +1,13 @@
 """Address spaces, suspension, copies and signals, on the scripted system."""
 
+import os
 from contextlib import closing
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from hostscope.errors import Denied, Gone, Mismatch, Unsupported
+from hostscope.errors import Denied, Gone, Mismatch, Unavailable, Unsupported
 from hostscope.model.key import ProcessKey
 from hostscope.platforms.macos import signalling, stopping, tasks
 from hostscope.platforms.macos.clock import Boot, read_boot
@@ -246,6 +248,18 @@ def test_no_copy_is_unsupported(darwin: Darwin, boot: Boot, key: ProcessKey) -> 
     darwin.fail("MACH", KERN_FAILURE, PID, CORPSE)
     with pytest.raises(Unsupported, match="no copy"), stopping.snapshot(boot, Memory(boot), key):
         pass
+
+
+def test_a_program_whose_file_became_a_fifo_is_not_waited_for(darwin: Darwin, boot: Boot, tmp_path: Path) -> None:
+    program = tmp_path / "program"
+    os.mkfifo(program)
+    darwin.add(79, path=bytes(program))
+    with pytest.raises(Unavailable, match="no regular file"), Memory(boot).executable(read_key(boot, 79)):
+        pass
+    program.unlink()
+    program.write_bytes(b"image")
+    with Memory(boot).executable(read_key(boot, 79)) as file:
+        assert file.read() == b"image"
 
 
 # Signals --------------------------------------------------------------------------------------------------------------

@@ -1,8 +1,10 @@
 """Address spaces of processes: mach_vm_region_recurse, mach_vm_read_overwrite."""
 
+import os
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
 from functools import partial
+from stat import S_ISREG
 from typing import BinaryIO
 
 from hostscope.errors import Unavailable, Unsupported
@@ -21,6 +23,7 @@ from hostscope.platforms.macos.raised import raised
 from hostscope.platforms.macos.translate import error
 
 MOST_REGIONS = 1_000_000
+_FLAGS = os.O_RDONLY | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_NONBLOCK", 0)
 DEVICE_TAGS = frozenset({21})
 """VM_MEMORY_IOKIT: registers of devices and memory that they share; reading may act on them."""
 
@@ -67,15 +70,18 @@ class Memory:
 
         Raises:
             Gone, Denied, Mismatch
+            Unavailable: there is no regular file any more.
         """
         tasks.check(self._boot, key)
         try:
             with self._raised(key):
                 path = parse_text(libproc.read_path(key.pid, libproc.path_buffer()))
-                file = open(encode(path), "rb")  # noqa: SIM115  (closed below)
+                file = open(os.open(encode(path), _FLAGS), "rb")  # noqa: SIM115  (closed below)
         except OSError as failed:
             raise error("open the executable", failed, key.pid) from failed
         with file:
+            if not S_ISREG(os.fstat(file.fileno()).st_mode):
+                raise Unavailable(f"{path} is no regular file")
             tasks.check(self._boot, key)
             yield file
 
