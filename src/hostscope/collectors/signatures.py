@@ -111,7 +111,7 @@ def read_trust(request: VerifyRequest) -> Trust:
     """Raises `UsageError` when a root is no certificate."""
     from datetime import UTC, datetime
 
-    from hostscope.binaries.cms import load_roots
+    from hostscope.binaries.certificates import load_roots
 
     try:
         roots = tuple(root for raw in request.roots for root in load_roots(raw))
