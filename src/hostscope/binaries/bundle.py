@@ -7,6 +7,7 @@ there, else ``files``/``rules``.
 import hashlib
 import plistlib
 import re
+import time
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, Protocol
@@ -16,13 +17,28 @@ from msgspec import Struct
 from hostscope.model.signature import Flaw
 
 MOST_FILES = 200_000
-MOST_RULES = 1000
-LONGEST_PATTERN = 512
+MOST_RULES = 64
+LONGEST_PATTERN = 256
 ALGORITHMS = {"hash2": "sha256", "hash": "sha1"}
 REPEATED = re.compile(r"\)\s*[*+{]")
 """A repeated group, which can take forever to match; the system's own rules have none."""
-MOST_REPETITIONS = 4
+SPECIAL = re.compile(r"\(\?")
+"""Looking around and the like, which the system's own expressions do not have."""
+MOST_REPETITIONS, MOST_OPTIONS, MOST_GROUPS, MOST_CHOICES = 1, 1, 2, 16
+"""Of ``* + {``, ``?``, ``(`` and ``|``: what they may try multiplies."""
+MOST_SECONDS = 10.0
+"""For matching all rules against all paths."""
 LONGEST_PATH = 1024
+CATCH_ALL = frozenset({"^.*", ".*", "^.*$", "^", ".", "^."})
+OMITTED = re.compile(
+    r"\^(Resources/)?(\.\*\\\.lproj/locversion\\?\.plist\$|\(\.\*/\)\?\\\.DS_Store\$|Info\\?\.plist\$|PkgInfo\$)"
+)
+"""Rules that may leave files out, as codesign's own do; any other makes a weak seal.
+Source: SecStaticCode::hasWeakResourceRules, BundleDiskRep::allowedResourceOmissions."""
+SYSTEM = ("/System/", "/Library/")
+"""Where a bundle's links may lead besides itself."""
+OWN = frozenset({"_MASReceipt/receipt"})
+"""What is added to a bundle once it is signed."""
 
 
 class Tree(Protocol):
@@ -38,7 +54,10 @@ class Tree(Protocol):
         """Of a file's content; None when it is not there, or is no file."""
 
     def nested(self, path: str) -> "tuple[bytes, ...] | None":
-        """cdhashes of the code at a path, which may be a bundle; None when it is not there or is not signed."""
+        """cdhashes of the code at a path, which may be a bundle; None when it is not there or is not signed.
+
+        Where its slices are not all of one signer: none.
+        """
 
 
 class Rule(Struct, frozen=True):
@@ -57,6 +76,8 @@ class Seal(Struct, frozen=True):
     files: Mapping[str, Any]
     rules: tuple[Rule, ...]
     version: int
+    weak: tuple[str, ...] = ()
+    """Rules that leave out what a seal should be about."""
 
 
 def parse_seal(raw: bytes) -> Seal:
@@ -71,12 +92,19 @@ def parse_seal(raw: bytes) -> Seal:
     files, rules = found.get("files2" if second else "files", {}), found.get("rules2" if second else "rules", {})
     if not isinstance(files, dict) or not isinstance(rules, dict) or len(files) > MOST_FILES or len(rules) > MOST_RULES:
         raise ValueError("CodeResources of an implausible form")
-    return Seal(files, tuple(_rule(str(pattern), value) for pattern, value in rules.items()), 2 if second else 1)
+    read = {str(pattern): _rule(str(pattern), value) for pattern, value in rules.items()}
+    return Seal(files, tuple(read.values()), 2 if second else 1, _weak(read, second))
+
+
+def _weak(rules: Mapping[str, Rule], second: bool) -> tuple[str, ...]:
+    weak = [pattern for pattern, rule in rules.items() if rule.omit and not OMITTED.fullmatch(pattern)]
+    if second and not any(pattern in CATCH_ALL and not rule.omit for pattern, rule in rules.items()):
+        weak.append("no rule is for every file")
+    return tuple(weak)
 
 
 def _rule(pattern: str, value: Any) -> Rule:
-    repetitions = sum(map(pattern.count, "*+{"))
-    if len(pattern) > LONGEST_PATTERN or repetitions > MOST_REPETITIONS or REPEATED.search(pattern):
+    if len(pattern) > LONGEST_PATTERN or _is_costly(pattern):
         raise ValueError("a rule of an implausible form")
     said: Mapping[str, Any] = value if isinstance(value, dict) else {}
     try:
@@ -95,6 +123,17 @@ def _rule(pattern: str, value: Any) -> Rule:
     )
 
 
+def _is_costly(pattern: str) -> bool:
+    """Whether matching could try so many ways that it takes forever."""
+    many = (
+        sum(map(pattern.count, "*+{")) > MOST_REPETITIONS
+        or pattern.count("?") > MOST_OPTIONS
+        or pattern.count("(") > MOST_GROUPS
+        or pattern.count("|") > MOST_CHOICES
+    )
+    return bool(many or REPEATED.search(pattern) or SPECIAL.search(pattern))
+
+
 def which_rule(seal: Seal, path: str) -> Rule | None:
     """The weightiest rule for a path; one that leaves it out wins against its equals."""
     if len(path) > LONGEST_PATH:
@@ -103,47 +142,89 @@ def which_rule(seal: Seal, path: str) -> Rule | None:
     return max(matching, key=lambda rule: (rule.weight, rule.omit)) if matching else None
 
 
+class _Watch:
+    """How long matching took so far."""
+
+    def __init__(self, seal: Seal) -> None:
+        self._seal = seal
+        self._spent = 0.0
+
+    def rule(self, path: str) -> Rule | None:
+        """See `which_rule`. Raises `ValueError` when that took too long for all paths together."""
+        began = time.perf_counter()
+        found = which_rule(self._seal, path)
+        self._spent += time.perf_counter() - began
+        if self._spent > MOST_SECONDS:
+            raise ValueError("the rules take too long")
+        return found
+
+
 def check(seal: Seal, tree: Tree, own: Iterable[str]) -> Iterator[Flaw]:
     """What was changed, is missing or was added.
 
     Args:
         own: paths that the code directory vouches for itself: the program, CodeResources, Info.plist.
+
+    Raises:
+        ValueError: the rules take too long.
     """
+    watch = _Watch(seal)
+    for pattern in seal.weak:
+        yield Flaw("resource-rules", f"the seal leaves out what it should be about: {pattern[:80]}")
+    if seal.version == 1:
+        yield Flaw("resource-rules", "a seal of the first version is about some files only", "noted")
     for path, entry in seal.files.items():
-        yield from _sealed(str(path), entry, seal, tree)
-    known = {*own, *map(str, seal.files)}
+        yield from _sealed(str(path), entry, watch, tree)
+    known = {*own, *OWN, *map(str, seal.files)}
     inside = tuple(f"{path}/" for path, entry in seal.files.items() if isinstance(entry, dict) and "cdhash" in entry)
     for path in tree.paths():
         if path in known or path.startswith(inside):
             continue
         if len(path) > LONGEST_PATH:
             yield Flaw("resource-added", f"{path[:80]}… was added")
-        rule = which_rule(seal, path)
+        rule = watch.rule(path)
         if rule is not None and not rule.omit:
             yield Flaw("resource-added", f"{path} was added")
 
 
-def _sealed(path: str, entry: Any, seal: Seal, tree: Tree) -> Iterator[Flaw]:
+def _sealed(path: str, entry: Any, watch: _Watch, tree: Tree) -> Iterator[Flaw]:
     said: Mapping[str, Any] = entry if isinstance(entry, dict) else {"hash": entry}
-    if path.startswith("/") or ".." in path.split("/"):
-        yield Flaw("malformed", f"{path} is not in the bundle")
+    if not {"", ".", ".."}.isdisjoint(path.split("/")) or "\0" in path or len(path) > LONGEST_PATH:
+        yield Flaw("malformed", f"{path[:80]} is no path in the bundle")
     elif "symlink" in said:
+        if _leads_out(path, said["symlink"]):
+            yield Flaw("resource-changed", f"{path} leads out of the bundle")
         yield from _compared(path, tree.link(path), said["symlink"], bool(said.get("optional")))
     elif "cdhash" in said:
         yield from _nested(path, said, tree)
     else:
-        yield from _hashed(path, said, seal, tree)
+        yield from _hashed(path, said, watch, tree)
+
+
+def _leads_out(path: str, target: object) -> bool:
+    """Whether a link in a bundle leads to where its signer has no say."""
+    if not isinstance(target, str) or target.startswith("/"):
+        return not (isinstance(target, str) and target.startswith(SYSTEM) and ".." not in target.split("/"))
+    folders = path.split("/")[:-1]
+    for name in target.split("/"):
+        if name == ".." and not folders:
+            return True
+        if name == "..":
+            folders.pop()
+        elif name not in ("", "."):
+            folders.append(name)
+    return False
 
 
 def _nested(path: str, said: Mapping[str, Any], tree: Tree) -> Iterator[Flaw]:
     found = tree.nested(path)
     if found is None:
         yield Flaw("resource-missing", f"{path} is sealed, and there is no signed code")
-    elif bytes(said["cdhash"]) not in found:
+    elif said["cdhash"] not in found:
         yield Flaw("nested", f"{path} is other code than was sealed")
 
 
-def _hashed(path: str, said: Mapping[str, Any], seal: Seal, tree: Tree) -> Iterator[Flaw]:
+def _hashed(path: str, said: Mapping[str, Any], watch: _Watch, tree: Tree) -> Iterator[Flaw]:
     key = next((name for name in ALGORITHMS if isinstance(said.get(name), bytes)), None)
     if key is None:
         yield Flaw("malformed", f"{path} is sealed without a digest")
@@ -151,7 +232,7 @@ def _hashed(path: str, said: Mapping[str, Any], seal: Seal, tree: Tree) -> Itera
     if tree.link(path) is not None:
         yield Flaw("resource-changed", f"{path} is a link now")
         return
-    rule = which_rule(seal, path)
+    rule = watch.rule(path)
     optional = bool(said.get("optional")) or (rule is not None and rule.optional)
     yield from _compared(path, tree.digest(path, ALGORITHMS[key]), said[key], optional)
 

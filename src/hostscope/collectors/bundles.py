@@ -23,12 +23,30 @@ TICKET = "CodeResources"
 """Below Contents: the ticket that notarisation stapled."""
 MOST_PLIST_BYTES = 64 << 20
 READ_BYTES = 1 << 20
+LEFT_ALONE = ("Icon\r", ".DS_Store")
+"""What the Finder puts into a bundle's folder."""
 DEEPEST = 8
 """Bundles in bundles."""
 
 
 def _is_file(path: str) -> bool:
     return os.path.isfile(encode(path))
+
+
+def _stands(base: str, relative: str) -> bool:
+    """Whether a file is there, and in no folder that is a link: elsewhere its signer has no say."""
+    place = os.path.join(base, *relative.split("/"))
+    return _is_file(place) and not _is_led(base, relative) and not os.path.islink(encode(place))
+
+
+def _is_led(base: str, relative: str) -> bool:
+    """Whether a folder on the way to a path in a bundle is a link."""
+    folder = base
+    for name in relative.split("/")[:-1]:
+        folder = os.path.join(folder, name)
+        if os.path.islink(encode(folder)):
+            return True
+    return False
 
 
 def is_bundle(path: str) -> bool:
@@ -43,6 +61,7 @@ def _layout(path: str) -> tuple[str, str] | None:
         (os.path.join(path, "Contents"), "Info.plist"),
         (current, "Resources/Info.plist"),
         (path, "Info.plist"),
+        (path, "Resources/Info.plist"),
     ):
         if _is_file(os.path.join(base, info)):
             return decode(os.path.realpath(encode(base))), info
@@ -56,15 +75,17 @@ def judge_bundle(path: str, trust: Trust, depth: int = 0) -> Signature:
         UsageError: the folder is no bundle. Denied, Unavailable: its program cannot be read.
     """
     found = _layout(path)
-    if found is None or depth > DEEPEST:
+    if found is None:
         raise UsageError(f"{path} is a folder, and no bundle", "name a file, or a folder such as Some.app")
+    if depth > DEEPEST:
+        return conclude(path, "bundle", None, (), trust, (Flaw("nested", "bundles are nested too deep"),))
     base, info = found
     raw = _small(os.path.join(base, info))
     program = _program(path, raw)
     if program is None:
         flaw = Flaw("malformed", f"{info} names no program")
         return conclude(path, "bundle", None, (), trust, (flaw,))
-    place = next((place for place in (f"MacOS/{program}", program) if _is_file(os.path.join(base, place))), None)
+    place = next((place for place in (f"MacOS/{program}", program) if _stands(base, place)), None)
     if place is None:
         flaw = Flaw("resource-missing", f"the program {program} is missing")
         return conclude(path, "bundle", None, (), trust, (flaw,))
@@ -72,21 +93,45 @@ def judge_bundle(path: str, trust: Trust, depth: int = 0) -> Signature:
     beside = {INFO: raw} | ({RESOURCES: seal} if seal is not None else {})
     with open_content(os.path.join(base, place)) as content:
         verdict = judge(path, content, trust, beside=beside)
+        content.check()
     own = (info, place, SEAL, TICKET)
     resources, flaws = _resources(seal, Folder(base, trust, depth), own)
+    flaws += tuple(_beside_flaws(path, base, trust, depth))
     stapled = _is_file(os.path.join(base, TICKET))
     parts = tuple(replace(part, notarised=True) if stapled else part for part in verdict.parts)
     return conclude(path, "bundle", verdict.size_bytes, parts, trust, (*verdict.flaws, *flaws), resources=resources)
 
 
 def _resources(seal: bytes | None, folder: "Folder", own: tuple[str, ...]) -> tuple[int | None, tuple[Flaw, ...]]:
-    if seal is None:
-        return None, ()  # the program's own slot says whether one should be there
+    if seal is None:  # the program's own slot says whether one should be there
+        added = next((path for path in folder.paths() if path not in own), None)
+        return None, (Flaw("resource-added", f"nothing seals {added}, and what else is there"),) if added else ()
     try:
         sealed = parse_seal(seal)
         return len(sealed.files), tuple(check(sealed, folder, own))
     except ValueError as failed:
         return None, (Flaw("malformed", str(failed)),)
+
+
+def _beside_flaws(path: str, base: str, trust: Trust, depth: int) -> Iterator[Flaw]:
+    """What stands in a bundle's folder, and outside of the part that is sealed."""
+    top = decode(os.path.realpath(encode(path)))
+    if base == top:
+        return
+    versions = os.path.dirname(base) if os.path.basename(os.path.dirname(base)) == "Versions" else None
+    kept = "Versions" if versions else "Contents"
+    for name in sorted(map(decode, os.listdir(encode(top)))):
+        inside = decode(os.path.realpath(encode(os.path.join(top, name)))).startswith(base + os.sep)
+        if name not in (kept, *LEFT_ALONE) and not (versions and inside):
+            yield Flaw("resource-added", f"{name} stands beside what is sealed")
+    for name in sorted(map(decode, os.listdir(encode(versions)))) if versions else ():
+        other = os.path.join(versions or "", name)
+        if other != base and not os.path.islink(encode(other)) and not _is_sound(other, trust, depth + 1):
+            yield Flaw("nested", f"the version {name} beside this one is not signed, or not what was signed")
+
+
+def _is_sound(path: str, trust: Trust, depth: int) -> bool:
+    return is_bundle(path) and judge_bundle(path, trust, depth).status == "valid"
 
 
 def _program(path: str, raw: bytes) -> str | None:
@@ -115,7 +160,11 @@ def beside_program(path: str) -> dict[int, bytes] | None:
     """What stands beside a program that lies in a bundle's MacOS folder; None for others."""
     folder, name = os.path.split(os.path.dirname(path))
     info = os.path.join(folder, "Info.plist")
-    if name != "MacOS" or not _is_file(info):
+    if (
+        name != "MacOS"
+        or not _is_file(info)
+        or _program(os.path.dirname(folder), _small(info)) != os.path.basename(path)
+    ):
         return None
     seal = _optional(os.path.join(folder, SEAL))
     return {INFO: _small(info)} | ({RESOURCES: seal} if seal is not None else {})
@@ -152,7 +201,7 @@ class Folder:
         """See `Tree.digest`."""
         place = encode(self._place(path))
         try:
-            if not stat.S_ISREG(os.lstat(place).st_mode):
+            if _is_led(self._base, path) or not stat.S_ISREG(os.lstat(place).st_mode):
                 return None
         except OSError:
             return None
@@ -162,6 +211,8 @@ class Folder:
     def nested(self, path: str) -> tuple[bytes, ...] | None:
         """See `Tree.nested`; code that is not intact has no hashes."""
         place = self._place(path)
+        if _is_led(self._base, path) or os.path.islink(encode(place)):
+            return None
         if is_bundle(place):
             verdict = judge_bundle(place, self._trust, self._depth + 1)
             program = _main_program(place)
@@ -183,13 +234,13 @@ def _main_program(path: str) -> str | None:
     if found is None:
         return None
     name = _program(path, _small(os.path.join(found[0], found[1]))) or ""
-    places = (os.path.join(found[0], "MacOS", name), os.path.join(found[0], name))
-    return next((place for place in places if _is_file(place)), None)
+    place = next((place for place in (f"MacOS/{name}", name) if _stands(found[0], place)), None)
+    return None if place is None else os.path.join(found[0], place)
 
 
 def _hashes(path: str, verdict: Signature) -> tuple[bytes, ...]:
-    """cdhashes of all directories of all slices; none when the code is not what was signed."""
-    if verdict.status == "invalid":
+    """cdhashes of all directories of all slices; none when the code is not what was signed, or not all by the same."""
+    if verdict.status == "invalid" or len({(part.status, part.team, part.identifier) for part in verdict.parts}) > 1:
         return ()
     with open_content(path) as content:
         signed = [parse_signed(one.content) for one in slices(content)]

@@ -343,7 +343,7 @@ def grown(message: bytes) -> bytes:
 def test_certificates_that_all_might_have_issued_each_other_are_bounded() -> None:
     many = tuple(issue("Same", None, ca=True, key=pki().root.key) for _ in range(40))
     content = signed_blobs(build(Recipe(hashes=(SHA256,))))[0]
-    assert codes(timed(grown(sign(content, pki().leaf, (pki().leaf, *many))))) == {"malformed"}
+    assert "malformed" in codes(timed(grown(sign(content, pki().leaf, (pki().leaf, *many)))))
 
 
 def test_a_deep_message_is_malformed() -> None:

@@ -121,7 +121,7 @@ def test_the_first_version_of_rules_is_understood(tmp_path: Path) -> None:
     (app / "Contents/Resources/link").unlink()
     assert (verdict(app).status, verdict(app).resources) == ("valid", 2)
     (app / "Contents/Resources/a.txt").write_bytes(b"other")
-    assert codes(verdict(app)) == {"resource-changed"}
+    assert codes(verdict(app)) == {"resource-changed", "resource-rules"}
 
 
 Change = Callable[[Path], Any]
@@ -201,6 +201,8 @@ def test_sealed_paths_that_lead_out_are_malformed(tmp_path: Path) -> None:
     from hostscope.binaries.bundle import check, parse_seal
     from hostscope.collectors.bundles import Folder
 
-    raw = plistlib.dumps({"files2": {"../../etc/passwd": {"hash2": bytes(32)}, "/etc/passwd": bytes(20)}, "rules2": {}})
+    raw = plistlib.dumps(
+        {"files2": {"../../etc/passwd": {"hash2": bytes(32)}, "/etc/passwd": bytes(20)}, "rules2": RULES2}
+    )
     found = list(check(parse_seal(raw), Folder(str(tmp_path), Trust(), 0), ()))
     assert [flaw.code for flaw in found] == ["malformed", "malformed"]
