@@ -110,12 +110,17 @@ def _where(ancestry: tuple[str, ...], uid: int | None, container: str | None) ->
 
 
 def _exit(event: Event, body: ProcessExit) -> str:
-    parts = [f"code {body.code}" if body.signal is None else _signal(body.signal)]
+    parts = [_code(body.code) if body.signal is None else _signal(body.signal)]
     parts += ["core dumped"] if body.core_dumped else []
     parts += [f"ran {render_duration(body.run_ns)}"] if body.run_ns is not None else []
     parts += [f"cpu {render_duration(body.cpu_ns)}"] if body.cpu_ns is not None else []
     parts += [f"peak {render_bytes(body.peak_resident_bytes)}"] if body.peak_resident_bytes is not None else []
     return _line(event, "exit", body.name, ", ".join(parts), body.pid)
+
+
+def _code(code: int | None) -> str:
+    """Statuses of Windows, such as an access violation, are known by their hexadecimal numbers."""
+    return f"code {code & 0xFFFFFFFF:#010x}" if code is not None and code < -0xFFFF else f"code {code}"
 
 
 def _signal(number: int) -> str:
@@ -182,7 +187,7 @@ def _coverage(event: Event, body: CoverageChange) -> str:
     coverage = body.coverage
     reason = f"; not better, because {coverage.method_reason}" if coverage.method_reason else ""
     hidden = f"; incomplete: {coverage.hidden}" if coverage.hidden else ""
-    if not coverage.effects and coverage.rows:
+    if not coverage.effects and coverage.rows and coverage.elapsed_ns:  # at the end, not when it begins
         return render_coverage(coverage, "events").replace("\n", "; ")
     return f"{'watching':<11} by {coverage.method}{reason}{hidden}"
 

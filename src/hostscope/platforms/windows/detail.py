@@ -19,6 +19,7 @@ from hostscope.platforms import base
 from hostscope.platforms.tally import Tally
 from hostscope.platforms.windows.attempts import as_gap
 from hostscope.platforms.windows.clock import Boot, filetime_ns
+from hostscope.platforms.windows.facts import UNKNOWN_STATE
 from hostscope.platforms.windows.identity import hold
 from hostscope.platforms.windows.images import SYSTEM
 from hostscope.platforms.windows.native import desktop, handles, modules, thread_names, threads
@@ -143,6 +144,9 @@ class _Reader:
         places = sorted((module.base, module.base + module.size_bytes, module.path) for module in loaded or ())
         refused: dict[str, Exception] = {}
         found = tuple(self._thread(entry, places, refused) for entry in entries)
+        if not any(entry.state for entry in entries):  # all of them "initialized": the kernel does not tell (Wine)
+            found = tuple(replace(thread, state=UNKNOWN) for thread in found)
+            self._gaps += [Gap("threads.state", UNKNOWN_STATE.reason, UNKNOWN_STATE.detail)] if found else []
         self._gaps += (as_gap(field, failed) for field, failed in refused.items())
         return found
 
@@ -174,6 +178,7 @@ class _Reader:
 
 
 WAITING = 5
+UNKNOWN = "unknown"
 
 
 def _thread_name(tid: int, refused: dict[str, Exception]) -> str:

@@ -1,5 +1,6 @@
 """What a scripted process holds; each part that is refused is a gap, and the others are read."""
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -85,6 +86,16 @@ def test_every_part(computer: Computer) -> None:
     assert (first.start_address, first.start_module) == (0x1010, "C:\\x\\python.exe")
     assert (second.state, second.wait_reason, second.user_ns, second.start_module) == ("running", None, 500, None)
     assert not computer.open
+
+
+def test_threads_of_a_kernel_that_tells_no_states(computer: Computer) -> None:
+    """As Wine's: all of them are said to be what threads are before they first run."""
+    (program,) = (one for one in computer.programs if one.pid == KEY.pid)
+    untold = replace(program, threads=tuple(replace(thread, state=0) for thread in program.threads))
+    computer.system.programs = [untold if one is program else one for one in computer.programs]
+    found = read(asked=frozenset({"threads"}))
+    assert {thread.state for thread in found.threads or ()} == {"unknown"}
+    assert [(gap.field, gap.reason) for gap in found.gaps] == [("threads.state", Reason.UNAVAILABLE)]
 
 
 def test_parts_that_were_not_asked_for_are_none(computer: Computer) -> None:
