@@ -3,6 +3,7 @@
 #include <mach/mach.h>
 #include <net/bpf.h>
 #include <net/if.h>
+#include <net/if_mib.h>
 #include <net/route.h>
 #include <netinet/in.h>
 #include <sys/sysctl.h>
@@ -34,3 +35,10 @@ const struct if_msghdr2 golden_interface = {
 const struct bpf_hdr golden_packet = {.bh_tstamp = {10, 20}, .bh_caplen = 60, .bh_datalen = 1500, .bh_hdrlen = 18};
 const struct vm_region_submap_info_64 golden_submap = {
   .protection = 5, .offset = 0x123456789abull, .user_tag = 9, .share_mode = SM_COW, .object_id_full = 0xabcdef0123ull};
+const struct ifmibdata golden_totals = {
+  .ifmd_name = "en0", .ifmd_data = {.ifi_ibytes = 30277303935ull, .ifi_obytes = 5000000000ull}};
+#define ADDRESS(number) {.sin_len = 16, .sin_family = AF_INET, .sin_addr = {number}}
+const struct { struct rt_msghdr2 head; struct sockaddr_in destination, gateway, mask; } golden_route = {
+  {.rtm_msglen = sizeof golden_route, .rtm_type = RTM_GET2, .rtm_index = 4, .rtm_flags = RTF_UP | RTF_GATEWAY | RTF_STATIC,
+    .rtm_addrs = RTA_DST | RTA_GATEWAY | RTA_NETMASK},
+  ADDRESS(0x0000080a), ADDRESS(0x0101a8c0), ADDRESS(0x0000ffff)};

@@ -9,8 +9,11 @@ import pytest
 
 pytest.importorskip("ziglang", reason="needs the compiler with Apple's headers (pip install ziglang)")
 
+from hostscope.model.interface import Route
 from hostscope.platforms.macos import parse, parse_detail
 from hostscope.platforms.macos.native import bpf, descriptors, mach, routes
+from hostscope.platforms.macos.parse_route_table import parse_route_table
+from hostscope.platforms.macos.parse_routes import parse_totals
 from tests.abi.compiler import compiled
 from tests.abi.cpp import text
 
@@ -119,3 +122,11 @@ def test_memory(machine: str) -> None:
     found = decoded(machine, "submap", mach.vm_region_submap_info_64)
     assert (found.protection, found.offset, found.user_tag) == (5, 0x123456789AB, 9)
     assert (found.share_mode, found.object_id_full) == (1, 0xABCDEF0123)
+
+
+@pytest.mark.parametrize("machine", MACHINES)
+def test_routes_and_totals(machine: str) -> None:
+    totals = golden(machine)["totals"][: ctypes.sizeof(routes.ifmibdata)]
+    assert parse_totals(totals) == {"en0": (30_277_303_935, 5 * 10**9)}
+    found = parse_route_table(golden(machine)["route"])
+    assert found == {4: [Route("10.8.0.0/16", "192.168.1.1")]}

@@ -57,6 +57,13 @@ def test_signature_as_the_kernel_tells_it(darwin: Darwin) -> None:
     assert signing.cdhash == bytes(range(20)).hex()
 
 
+def test_no_bit_of_the_status_is_passed_over(darwin: Darwin) -> None:
+    """CS_KILLED, and CS_EXEC_SET_HARD, which has no name here."""
+    darwin.add(5, csflags=VALID | 0x1000000 | 0x100000)
+    signing = macos_of(darwin).signing
+    assert signing is not None and signing.flags == ("valid", "killed", "bit-20")
+
+
 def test_unsigned_programs_have_flags_only(darwin: Darwin) -> None:
     darwin.add(5, csflags=0)
     row = row_of(darwin)
