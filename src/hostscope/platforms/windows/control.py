@@ -21,7 +21,7 @@ from hostscope.platforms.tally import Tally
 from hostscope.platforms.windows import debugger, protection, roles, spawn, still, system_dump, translate
 from hostscope.platforms.windows.clock import Boot, read_boot
 from hostscope.platforms.windows.identity import hold
-from hostscope.platforms.windows.native import control, handles, windows
+from hostscope.platforms.windows.native import control, desktop, handles
 from hostscope.platforms.windows.privileges import Privileges
 
 ENDED_BY_US = 1
@@ -148,7 +148,11 @@ class Control:
                 raise translate.error(verb, failed, key.pid) from failed
 
     def _ask(self, key: ProcessKey) -> None:
-        if not sum(map(windows.ask_to_close, windows.top_windows(key.pid))):
+        try:
+            asked = desktop.ask_to_close(key.pid)
+        except OSError as failed:
+            raise translate.error("EnumWindows", failed) from failed
+        if not asked:
             raise Unsupported(f"process {key.pid} has no windows that could be asked to close", "force it")
 
     def _may(self, key: ProcessKey, access: int) -> bool:

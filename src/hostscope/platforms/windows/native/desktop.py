@@ -1,11 +1,25 @@
-"""Top-level windows of the desktop that we are on (user32)."""
+"""Top-level windows of the desktop that we are on (user32): what they are called, and asking them to close."""
 
 import ctypes
 from typing import Any, NamedTuple
 
 from hostscope.platforms.windows.native.library import Library, failed, last_error, set_last_error
-from hostscope.platforms.windows.native.types import BOOL, DWORD, HANDLE, INT, LPARAM, POINTER, PVOID, WCHAR, counted
+from hostscope.platforms.windows.native.types import (
+    BOOL,
+    DWORD,
+    HANDLE,
+    INT,
+    LPARAM,
+    POINTER,
+    PVOID,
+    SIZE_T,
+    UINT,
+    WCHAR,
+    counted,
+)
 
+WM_CLOSE = 0x0010
+GW_OWNER = 4
 _TITLE_UNITS = 512
 _CLASS_UNITS = 257
 _MOST = 1 << 16
@@ -19,6 +33,8 @@ SIGNATURES = {
     "GetWindowTextW": (INT, (HANDLE, POINTER(WCHAR), INT)),
     "GetClassNameW": (INT, (HANDLE, POINTER(WCHAR), INT)),
     "IsWindowVisible": (BOOL, (HANDLE,)),
+    "GetWindow": (HANDLE, (HANDLE, UINT)),
+    "PostMessageW": (BOOL, (HANDLE, UINT, SIZE_T, LPARAM)),
 }
 user32 = Library("user32", SIGNATURES)
 
@@ -41,6 +57,21 @@ def windows_of(pid: int) -> list[Shown]:
     Raises:
         OSError: we are on no desktop.
     """
+    return [_describe(window, tid) for window, tid in _found(pid)]
+
+
+def ask_to_close(pid: int) -> bool:
+    """Puts WM_CLOSE into the queues of a process's top-level windows that no other window owns; whether any took it.
+
+    Raises:
+        OSError: we are on no desktop.
+    """
+    free = [window for window, _ in _found(pid) if not user32.GetWindow(window, GW_OWNER)]
+    return sum(user32.PostMessageW(window, WM_CLOSE, 0, 0) != 0 for window in free) > 0
+
+
+def _found(pid: int) -> list[tuple[int, int]]:
+    """Windows of a process, and their threads. Raises OSError."""
     found: list[tuple[int, int]] = []
 
     def look(window: int, _: int) -> int:
@@ -54,7 +85,7 @@ def windows_of(pid: int) -> list[Shown]:
     set_last_error(0)
     if not user32.EnumWindows(ctypes.cast(callback, ctypes.c_void_p), 0) and last_error() and not found:
         raise failed("EnumWindows")
-    return [_describe(window, tid) for window, tid in found]
+    return found
 
 
 def _describe(window: int, tid: int) -> Shown:
