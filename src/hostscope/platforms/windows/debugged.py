@@ -31,7 +31,6 @@ class Module(Struct, frozen=True):
     """A loaded library."""
 
     base: int
-    end: int
     name: str
 
 
@@ -120,17 +119,17 @@ class Debugged:
         if exports is None:
             return
         name = exports.name.lower() or f"{base:#x}"
-        self._modules[base] = Module(base, base + exports.size_bytes, name)
+        self._modules[base] = Module(base, name)
         for function, address in exports.addresses.items():
             if name.removesuffix(".dll") == self._wanted[function].module and exports.is_64_bit and not self.ending:
                 self._entries[address] = self._wanted[function]
                 self._place(address)
 
     def drop_module(self, base: int) -> None:
-        """A library that is unloaded takes its breakpoints along."""
-        module = self._modules.pop(base, None)
-        if module:
-            for address in [at for at in self._placed if module.base <= at < module.end]:
+        """A library that is unloaded takes its breakpoints along: those that are not there any more."""
+        if self._modules.pop(base, None):
+            stepped = self._stepping[1] if self._stepping else None
+            for address in [at for at in self._placed if at != stepped and self._read(at, 1) != INT3]:
                 del self._placed[address]
                 self._entries.pop(address, None)
 
@@ -140,6 +139,8 @@ class Debugged:
         """A thread met INT3: what returned, None for one of ours without news, False for one that is not ours."""
         if address not in self._ours or tid not in self._threads:
             return False
+        if address not in self._placed and self._read(address, 1) == INT3:
+            return False  # the program's own, where one of ours was before
         thread = self._threads[tid]
         context = threads.context(thread.handle, FORM.size, FORM.flags_at, FORM.everything)
         if self._stepping is not None:  # it met this one before it was held: it will meet it again
@@ -297,11 +298,18 @@ class Debugged:
         return int.from_bytes(raw, "little") if len(raw) == 4 else None
 
     def _place_of(self, address: int) -> tuple[str, bool]:
-        """``ntdll.dll+0x1234``, and whether it is outside of every library."""
-        for module in self._modules.values():
-            if module.base <= address < module.end:
-                return f"{module.name}+{address - module.base:#x}", False
-        return f"{address:#x}", True
+        """``ntdll.dll+0x1234``, and whether it is outside of every library.
+
+        By the kernel's map: what a library says of its own size is the process's to write.
+        """
+        try:
+            pages = memory.query(self.process, address)
+        except OSError:
+            pages = None
+        module = self._modules.get(pages.AllocationBase or 0) if pages else None
+        if module is None or pages is None or pages.Type != memory.MEM_IMAGE:
+            return f"{address:#x}", pages is None or pages.Type != memory.MEM_IMAGE
+        return f"{module.name}+{address - module.base:#x}", False
 
     # Memory ---------------------------------------------------------------------------------------------------------
 

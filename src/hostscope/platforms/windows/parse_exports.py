@@ -9,6 +9,7 @@ Read = Callable[[int, int], bytes]
 """(address, size) -> the bytes from there on, fewer or none where there are none."""
 MOST_NAMES = 1 << 16
 MOST_BYTES = 1 << 24
+"""Of names: a library of ours' has a hundredth of it, and a foreign one may have them all over its memory."""
 _EXPORTS = struct.Struct("<IIHHI IIIIII")
 _PE32_PLUS = 0x20B
 _DIRECTORIES_AT = {_PE32_PLUS: 112, 0x10B: 96}
@@ -63,11 +64,14 @@ class _Strings:
 
     def __init__(self, read: Read, base: int) -> None:
         self._read, self._base = read, base
+        self._left = MOST_BYTES
         self._start, self._block = 0, b""
 
     def at(self, offset: int) -> str:
         if not self._start <= offset < self._start + len(self._block) - 256:
-            self._start, self._block = offset, self._read(self._base + offset, self._BLOCK)
+            block = self._read(self._base + offset, self._BLOCK) if self._left > 0 else b""
+            self._left -= len(block)
+            self._start, self._block = offset, block
         raw = self._block[offset - self._start : offset - self._start + 256]
         return raw.split(b"\0", 1)[0].decode("ascii", "replace")
 

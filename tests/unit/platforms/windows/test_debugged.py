@@ -5,6 +5,7 @@ import pytest
 from hostscope.model.key import ProcessKey
 from hostscope.platforms.windows import debugged
 from hostscope.platforms.windows.debugged import INT3, Debugged
+from hostscope.platforms.windows.native.memory import MEMORY_BASIC_INFORMATION
 from hostscope.platforms.windows.trace_calls import choose
 from tests.unit.platforms.windows.scripted import script
 from tests.unit.platforms.windows.test_parse_memory import library
@@ -76,3 +77,52 @@ def test_32_bit_libraries_get_none(monkeypatch: pytest.MonkeyPatch) -> None:
     one = Debugged(KEY, 77, choose(["all"]), True)
     one.add_module(BASE)
     assert one.is_32_bit and not one.found and bytes(memory.content) == image
+
+
+@pytest.mark.parametrize(
+    ("allocation", "kind", "expected"),
+    [
+        (BASE, 0x1000000, ("ntdll.dll+0x2345", False)),
+        (BASE + 0x2000, 0x20000, (hex(BASE + 0x2345), True)),
+        (BASE, 0x20000, (hex(BASE + 0x2345), True)),
+        (7, 0x1000000, (hex(BASE + 0x2345), False)),
+    ],
+)
+def test_a_caller_is_where_the_kernel_says(
+    monkeypatch: pytest.MonkeyPatch, allocation: int, kind: int, expected: tuple[str, bool]
+) -> None:
+    """A library that says it is as large as the address space does not make code beside it its own."""
+    raw = bytearray(library(["NtClose"]))
+    raw[0x98 + 56 : 0x98 + 60] = b"\xff\xff\xff\xff"
+    Memory(monkeypatch, bytes(raw))
+    pages = MEMORY_BASIC_INFORMATION(AllocationBase=allocation, Type=kind)
+    monkeypatch.setattr(debugged.memory, "query", lambda process, address: pages)
+    one = Debugged(KEY, 77, choose(["all"]))
+    one.add_module(BASE)
+    assert one._place_of(BASE + 0x2345) == expected
+
+
+def test_an_unloaded_library_takes_no_more_than_its_own_breakpoints_along(monkeypatch: pytest.MonkeyPatch) -> None:
+    """However large it said it was."""
+    image = library(["NtAllocateVirtualMemory"])
+    memory = Memory(monkeypatch, image)
+    one = Debugged(KEY, 77, choose(["memory"]))
+    one.add_module(BASE)
+    memory.content += bytes(0x1000) + image  # another one, without a name that is wanted, over all of it
+    raw = memory.content
+    raw[0x5098 + 56 : 0x5098 + 60] = b"\xff\xff\xff\x7f"
+    one.add_module(BASE + 0x5000)
+    one.drop_module(BASE + 0x5000)
+    assert one.remove_all() == 0
+    assert bytes(raw[:0x4000]) == image, "the first one's is known and taken out"
+
+
+def test_a_breakpoint_of_the_programs_own_is_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where one of ours was before: sending the thread back to it would be for ever."""
+    memory = Memory(monkeypatch, library(["NtAllocateVirtualMemory"]))
+    one = Debugged(KEY, 77, choose(["memory"]))
+    one.add_module(BASE)
+    one.add_thread(5, 6, 0)
+    assert one.remove_all() == 0
+    memory.content[0x100:0x101] = INT3
+    assert one.at_breakpoint(5, BASE + 0x100) is False

@@ -117,6 +117,24 @@ def test_libraries_of_32_bit_programs_say_so() -> None:
     assert narrow and not narrow.is_64_bit and narrow.addresses == {"NtOpen": 0x100}
 
 
+def test_names_all_over_memory_end_the_search() -> None:
+    """A program of our target's: each of its names would have us read another 64 KiB of it."""
+    raw, taken = bytearray(1 << 20), 0
+    raw[:0x4000] = library([])
+    struct.pack_into("<IIHHI IIIIII", raw, 0x1000, 0, 0, 0, 0, 0x2800, 1, 1 << 16, 1 << 16, 0x4000, 0x4000, 0x4000)
+    for index in range(1 << 16):
+        struct.pack_into("<I", raw, 0x4000 + 4 * index, 0x50000 if index % 2 else 0x90000)
+
+    def read(at: int, size: int) -> bytes:
+        nonlocal taken
+        found = bytes(raw[at : at + size])
+        taken += len(found)
+        return found
+
+    assert parse_exports(read, 0, frozenset({"NtOpen"})) is not None
+    assert taken < 32 << 20
+
+
 @given(st.binary(max_size=800), st.integers(0, 0x3FFF))
 def test_any_library_has_exports_or_not(damage: bytes, at: int) -> None:
     raw = bytearray(library(["NtClose", "NtOpen"]))
