@@ -18,6 +18,8 @@ MOST_STREAMS = 4096
 MOST_STREAM_BYTES = 1 << 28
 MOST_NAME_BYTES = 1 << 16
 MOST_CONTEXT_BYTES = 1 << 14
+MOST_TOLD_BYTES = 1 << 28
+"""Of names, records and registers together: entries may all point to the same bytes."""
 MOST_ADDRESS = 1 << 64
 
 
@@ -73,19 +75,35 @@ def parse_minidump(read: ReadAt) -> Minidump:
     if count > MOST_STREAMS:
         raise ValueError(f"a minidump of {count} streams")
     streams = dict(_streams(read, directory, count))
-    modules = tuple(_modules(read, streams.get(form.MODULE_LIST, b"")))
+    told = _limited(read)
+    modules = tuple(_modules(told, streams.get(form.MODULE_LIST, b"")))
     ranges = [*_ranges64(streams.get(form.MEMORY64_LIST, b"")), *_ranges32(streams.get(form.MEMORY_LIST, b""))]
     tid, code = _exception(streams.get(form.EXCEPTION, b""))
     return Minidump(
         architecture=_architecture(streams.get(form.SYSTEM_INFO, b"")),
         pid=_pid(streams.get(form.MISC_INFO, b"")),
-        threads=tuple(_threads(read, streams.get(form.THREAD_LIST, b""))),
+        threads=tuple(_threads(told, streams.get(form.THREAD_LIST, b""))),
         modules=modules,
         ranges=tuple(_apart(ranges)),
         regions=tuple(_regions(streams.get(form.MEMORY_INFO_LIST, b""), modules)),
         exception=code,
         exception_thread=tid,
     )
+
+
+def _limited(read: ReadAt) -> ReadAt:
+    """The same, raising ValueError when all that was read is too much."""
+    left = MOST_TOLD_BYTES
+
+    def limited(at: int, size: int) -> bytes:
+        nonlocal left
+        found = read(at, size)
+        left -= len(found)
+        if left < 0:
+            raise ValueError(f"a minidump whose threads and modules say more than {MOST_TOLD_BYTES >> 20} MiB")
+        return found
+
+    return limited
 
 
 def _streams(read: ReadAt, directory: int, count: int) -> Iterator[tuple[int, bytes]]:

@@ -222,6 +222,32 @@ def test_a_damaged_dump_is_read_or_refused(at: int, damage: bytes) -> None:
     msgspec.json.encode(found)
 
 
+@pytest.mark.parametrize(
+    ("kind", "entry"),
+    [
+        (form.THREAD_LIST, form.THREAD.pack(1, 0, 0, 0, 0, 0, 0, 0, 1 << 14, 0)),
+        (form.MODULE_LIST, form.MODULE.pack(0, 1, 0, 0, 64, *[0] * 13, 1 << 16, 64, 0, 0, 0, 0)),
+    ],
+)
+def test_a_small_file_does_not_become_gigabytes(kind: int, entry: bytes) -> None:
+    """Each entry of a list points to the same bytes: what is kept of a file stays of its order."""
+    count = 100_000
+    content = form.COUNT.pack(count) + entry * count
+    raw = form.HEADER.pack(form.SIGNATURE, form.VERSION, 1, form.HEADER.size, 0, 0, 0)
+    raw += form.DIRECTORY.pack(kind, len(content), form.HEADER.size + form.DIRECTORY.size) + content
+    taken = 0
+
+    def read(at: int, size: int) -> bytes:
+        nonlocal taken
+        found = raw[at : at + size]
+        taken += len(found)
+        return found
+
+    with pytest.raises(ValueError, match="more than"):
+        parse_minidump(read)
+    assert taken < 600 << 20
+
+
 @given(st.binary(max_size=200))
 def test_what_is_no_minidump_is_refused(raw: bytes) -> None:
     with pytest.raises(ValueError):

@@ -11,6 +11,7 @@ from hostscope.platforms.windows.native import memory, ntdll
 from hostscope.platforms.windows.native.library import SystemRefused, last_error, set_last_error
 from hostscope.platforms.windows.native.types import ULONG_PTR
 from hostscope.platforms.windows.parse import (
+    MAX_VARIABLES,
     Span,
     has_end_of_environment,
     parse_environment,
@@ -86,8 +87,11 @@ class Block:
             return (), None
         size = min(span.length or ENVIRONMENT_LIMIT, ENVIRONMENT_LIMIT)
         raw = read_up_to(self._process, Span(span.address, size))
+        found = parse_environment(raw)
+        if len(found) >= MAX_VARIABLES:
+            return found, Gap("environment", Reason.TRUNCATED, f"more than {MAX_VARIABLES} variables")
         whole = has_end_of_environment(raw)
-        return parse_environment(raw), None if whole else Gap("environment", Reason.TRUNCATED, f"{len(raw)} bytes read")
+        return found, None if whole else Gap("environment", Reason.TRUNCATED, f"{len(raw)} bytes read")
 
     def _read(self, span: Span) -> bytes:
         if not span.length:
