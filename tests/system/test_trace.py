@@ -1,5 +1,6 @@
 """Traces of real programs: as strace sees them, and the programs none the wiser."""
 
+import json
 import os
 import re
 import shutil
@@ -93,6 +94,15 @@ def test_the_commands_status_is_ours(method: str) -> None:
 
 
 @pytest.mark.parametrize("method", METHODS)
+def test_the_coverage_counts_what_is_shown(method: str, tmp_path: Path) -> None:
+    """How the command begins is looked at, too, but not asked for."""
+    trace("--method", method, "--format", "ndjson", "--output", str(tmp_path / "calls"), "--", "/bin/true")
+    *shown, coverage = (tmp_path / "calls").read_text().splitlines()
+    calls = sum(json.loads(line)["event"]["body"]["type"] == "syscall" for line in shown)
+    assert json.loads(coverage)["coverage"]["rows"] == json.loads(coverage)["coverage"]["seen"] == calls > 0
+
+
+@pytest.mark.parametrize("method", METHODS)
 def test_a_filter_and_a_summary(method: str) -> None:
     found = trace("--method", method, "--quiet", "--filter", '"PROT_EXEC" in prot', "--", "/bin/true")
     assert found.stderr and all("PROT_EXEC" in line for line in found.stderr.splitlines())
@@ -176,6 +186,7 @@ def test_a_time_limit_ends_it(method: str) -> None:
 def test_errors_of_use() -> None:
     for arguments, code in (
         (("--calls", "nosuch", str(os.getpid())), 2), (("99999999",), 3), ((), 2), (("--method", "magic", "1"), 2),
+        (("--method", "debugger", str(os.getpid())), 2),
     ):  # fmt: skip
         assert trace(*arguments).returncode == code, arguments
 

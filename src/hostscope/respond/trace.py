@@ -97,14 +97,15 @@ def _from_its_beginning(
     calls = asked.calls if shown else (*asked.calls, "execve")
     events = _open(host, control, replace(asked, calls=calls), stop, tally)
     child.release()
-    yield from from_exec(events, child.key, shown)
+    yield from from_exec(events, child.key, shown, tally)
 
 
-def from_exec(events: Iterator[Event], key: ProcessKey, shown: bool) -> Iterator[Event]:
+def from_exec(events: Iterator[Event], key: ProcessKey, shown: bool, tally: Tally) -> Iterator[Event]:
     """Calls from the moment on at which the process `key` has become the program that is meant.
 
     Args:
         shown: calls of execve are wanted; else they are only looked at.
+        tally: counted them all; those before that moment and those that are only looked at were not asked for.
     """
     begun = False
     for event in events:
@@ -116,6 +117,9 @@ def from_exec(events: Iterator[Event], key: ProcessKey, shown: bool) -> Iterator
         begun = begun or (execs and body.result == 0 and event.key == key)
         if begun and (shown or not execs):
             yield event
+        else:
+            tally.seen -= 1
+            tally.rows -= 1
 
 
 def _record(action: str, what: str, why: str) -> None:

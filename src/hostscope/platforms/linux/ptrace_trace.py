@@ -292,9 +292,10 @@ def trace(
     """Calls as they return until `stop`, or until the last traced process has ended; attached at once.
 
     Raises:
-        UsageError: `request` names no call of this machine.
+        UsageError: `request` names no call of this machine, or no method of this system.
         Gone, Denied, Mismatch, Unsupported
     """
+    syscall_names.check(request)
     events = _events(boot, privileges, request, stop, tally, statuses)
     return chain((next(events),), events)
 

@@ -1,9 +1,14 @@
-"""System calls by number and name, for x86-64 and arm64, and the groups that people ask for. Pure."""
+"""System calls by number and name, for x86-64 and arm64, and the groups that people ask for."""
 
+import platform
 from functools import cache
 
 from hostscope.errors import UsageError
+from hostscope.model.syscall import TraceRequest
 from hostscope.platforms.linux.syscall_table import ARGUMENTS, NUMBERS
+
+EBPF, PTRACE = "ebpf", "ptrace"
+METHODS = (EBPF, PTRACE)
 
 GROUPS: dict[str, str] = {
     "memory": """mmap mprotect munmap mremap brk madvise process_madvise pkey_mprotect pkey_alloc pkey_free mlock
@@ -44,6 +49,15 @@ def numbers(machine: str) -> dict[str, int]:
 def names(machine: str) -> dict[int, str]:
     """Names by number."""
     return {number: name for name, number in numbers(machine).items()}
+
+
+def check(request: TraceRequest) -> None:
+    """Raises `UsageError` for calls of this machine, and methods of this system, that there are not."""
+    if request.method is not None and request.method not in METHODS:
+        raise UsageError(f"there is no method {request.method!r}", f"methods here: {', '.join(METHODS)}")
+    if not request.keys:
+        raise UsageError("nothing is named to trace")
+    choose(request.calls, platform.machine())
 
 
 def choose(wanted: tuple[str, ...], machine: str) -> frozenset[int]:

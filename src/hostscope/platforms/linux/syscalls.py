@@ -5,7 +5,7 @@ import threading
 from collections.abc import Iterator
 from itertools import chain
 
-from hostscope.errors import Unsupported, UsageError
+from hostscope.errors import Unsupported
 from hostscope.model.event import Event
 from hostscope.model.syscall import TraceRequest
 from hostscope.platforms.event_stream import Happening, Numbering
@@ -14,11 +14,10 @@ from hostscope.platforms.linux.clock import Boot, since_boot_ns
 from hostscope.platforms.linux.loader import Programs
 from hostscope.platforms.linux.privileges import Privileges
 from hostscope.platforms.linux.program_cache import load_image
+from hostscope.platforms.linux.syscall_names import EBPF, PTRACE, check
 from hostscope.platforms.linux.syscall_ring import SyscallRing, check_identity, constants, programs_for
 from hostscope.platforms.tally import Tally
 
-EBPF, PTRACE = "ebpf", "ptrace"
-METHODS = (EBPF, PTRACE)
 LOAD_PROGRAMS = ("bpf", "perfmon")
 PAUSE_S = 0.01
 COST = "while this runs, every system call of the host takes about 0.1 us longer"
@@ -98,12 +97,3 @@ def _follow(
     while ring.pending:
         yield from ring.read()
     yield from ring.rest()
-
-
-def check(request: TraceRequest) -> None:
-    """Raises `UsageError` for calls and methods that there are not."""
-    if request.method is not None and request.method not in METHODS:
-        raise UsageError(f"there is no method {request.method!r}", f"methods here: {', '.join(METHODS)}")
-    if not request.keys:
-        raise UsageError("nothing is named to trace")
-    syscall_names.choose(request.calls, platform.machine())
