@@ -1,6 +1,6 @@
 """Everything about one process, and everything about the host that looks."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 from msgspec.structs import replace
 
@@ -8,17 +8,19 @@ from hostscope.collectors.digests import Digests, is_host_path
 from hostscope.collectors.errors import attempt
 from hostscope.collectors.lineage import ancestors, ancestry, find_parents
 from hostscope.collectors.targets import find_one
-from hostscope.model.detail import ProcessDetail
+from hostscope.model.detail import Module, ProcessDetail
 from hostscope.model.gap import Gap, Reason
 from hostscope.model.inspection import HostInspection, ProcessInspection
 from hostscope.model.key import ProcessKey
 from hostscope.model.process import Process
 from hostscope.model.request import ENHANCED, ProcessRequest
 from hostscope.model.service import ServiceState
+from hostscope.model.signature import Signature
 from hostscope.platforms.base import Host
 from hostscope.platforms.tally import Tally
 
 PARTS = frozenset({"open_files", "maps", "threads", "sockets", "environment", "modules", "windows"})
+DELETED = "a module's file was deleted or replaced, and what is called so now is another one"
 _LINEAGE = frozenset({"state", "exe", "argv", "owner"})
 
 
@@ -56,10 +58,16 @@ def _signed(host: Host, process: Process, detail: ProcessDetail) -> tuple[Proces
         return process, replace(detail, gaps=(*detail.gaps, gap))
     known = {
         path: attempt("modules.signature", gaps, lambda path=path: signatures.of_host(path))  # type: ignore[misc]
-        for path in dict.fromkeys(module.path for module in detail.modules)
+        for path in dict.fromkeys(module.path for module in detail.modules if not module.deleted)
     }
-    modules = tuple(replace(module, signature=known[module.path]) for module in detail.modules)
+    if any(module.deleted for module in detail.modules):
+        gaps.append(Gap("modules.signature", Reason.UNSUPPORTED, DELETED))
+    modules = tuple(_judged(module, known) for module in detail.modules)
     return process, replace(detail, modules=modules, gaps=(*detail.gaps, *dict.fromkeys(gaps)))
+
+
+def _judged(module: Module, known: Mapping[str, Signature | None]) -> Module:
+    return module if module.deleted else replace(module, signature=known[module.path])
 
 
 def inspect_host(host: Host) -> HostInspection:

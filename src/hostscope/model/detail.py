@@ -50,6 +50,8 @@ class Module(Struct, frozen=True):
     size_bytes: int
     entry_point: int | None = None
     """Address of its first instruction; None where it has none or the system does not tell."""
+    deleted: bool = False
+    """The file that is mapped was deleted or replaced: what is at `path` now, if anything, is another one. Linux."""
     signature: Signature | None = None
     """Who vouches for the file at `path` as it is now, which is not its code in memory. Only when it is asked for."""
 

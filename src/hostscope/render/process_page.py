@@ -286,7 +286,7 @@ def _begun(thread: Thread) -> str:
 
 def _modules(inspection: ProcessInspection) -> list[str]:
     modules = inspection.detail.modules or ()
-    rows = [(f"{m.base:#x}", render_bytes(m.size_bytes), m.path) for m in modules]
+    rows = [(f"{m.base:#x}", render_bytes(m.size_bytes), m.path + (" (deleted)" if m.deleted else "")) for m in modules]
     if not any(m.signature for m in modules):
         return grid(("BASE", "SIZE", "FILE"), rows, MOST_ROWS)
     judged = [(*row[:2], *_verdict(m.signature), row[2]) for row, m in zip(rows, modules, strict=True)]

@@ -38,6 +38,15 @@ def test_modules_are_judged_on_request(tmp_path: Path) -> None:
     assert "SIGNATURE" not in render_process(quick)
 
 
+def test_what_took_the_place_of_a_deleted_module_is_not_judged_for_it(tmp_path: Path) -> None:
+    (tmp_path / "plugin.so").write_bytes(b"another file")
+    modules = (Module("plugin.so", str(tmp_path / "plugin.so"), 0, 1, deleted=True),)
+    found = inspect(host(process(1), details={1: ProcessDetail(modules=modules)}), "1", signatures=True)
+    assert found.detail.modules == modules
+    assert [(gap.field, gap.reason) for gap in found.detail.gaps] == [("modules.signature", Reason.UNSUPPORTED)]
+    assert "plugin.so (deleted)" in render_process(found)
+
+
 def test_files_of_a_recording_are_not_looked_for_here(tmp_path: Path) -> None:
     (tmp_path / "x").write_bytes(b"another file")
     modules = (Module("x", str(tmp_path / "x"), 0, 1),)

@@ -35,4 +35,4 @@ def _executable(run: list[MemoryMap]) -> bool:
 def _module(run: list[MemoryMap]) -> Module:
     path = run[0].path or ""
     end = max(mapping.end for mapping in run if mapping.path is not None)
-    return Module(path.rpartition("/")[2], path, run[0].start, end - run[0].start)
+    return Module(path.rpartition("/")[2], path, run[0].start, end - run[0].start, deleted=run[0].deleted)

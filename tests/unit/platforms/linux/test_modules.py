@@ -1,5 +1,7 @@
 """Which programs and libraries are in memory, by mappings."""
 
+from msgspec.structs import replace
+
 from hostscope.model.detail import MemoryMap, Module
 from hostscope.platforms.linux.modules import modules_of
 
@@ -27,6 +29,11 @@ def test_parts_of_a_file_are_one_module() -> None:
 def test_a_file_that_was_loaded_twice_is_there_twice() -> None:
     maps = [mapping(0x1000, "r-xp", "/x"), mapping(0x5000, "r-xp", "/x")]
     assert [module.base for module in modules_of(maps)] == [0x1000, 0x5000]
+
+
+def test_a_file_that_was_deleted_is_marked() -> None:
+    gone = replace(mapping(0x1000, "r-xp", "/x"), deleted=True)
+    assert [module.deleted for module in modules_of([gone, mapping(0x5000, "r-xp", "/y")])] == [True, False]
 
 
 def test_code_without_a_file_is_in_no_module() -> None:
