@@ -30,7 +30,7 @@ SHOW_EPILOG = f"""{EPILOG}
 Example: hostscope audit show --filter 'action == "act.terminate"' --sort -seq --limit 20"""
 
 
-@click.group("audit", epilog="Example: hostscope audit verify")
+@click.group("audit", no_args_is_help=False, epilog="Example: hostscope audit verify")
 def command() -> None:
     """Check and show the hash-chained trail of every privilege used and every act, refused ones included."""
 

@@ -18,7 +18,7 @@ Example: hostscope service install hostscope-watch -- watch --system-log --outpu
 NAME = click.argument("name")
 
 
-@click.group("service", epilog=EPILOG)
+@click.group("service", no_args_is_help=False, epilog=EPILOG)
 def command() -> None:
     """Have Windows' service control manager run a live command."""
 

@@ -12,8 +12,7 @@ def render_progress(summary: CaptureSummary) -> str:
     packets = summary.packets + summary.waiting
     dropped = sum(one.dropped for one in summary.counts)
     kept = f" ({summary.waiting:,} in memory)" if summary.waiting else ""
-    size = render_bytes(summary.bytes)
-    return f"{packets:,} packets{kept}, {size}, {dropped:,} dropped, {render_elapsed(summary.elapsed_ns)}"
+    return f"{packets:,} packets{kept}, {_size(summary)}, {dropped:,} dropped, {render_elapsed(summary.elapsed_ns)}"
 
 
 def render_summary(summary: CaptureSummary) -> str:
@@ -23,7 +22,7 @@ def render_summary(summary: CaptureSummary) -> str:
 
 def _lines(summary: CaptureSummary) -> Iterator[str]:
     named = f", {summary.named_packets:,} with a process" if summary.named_packets else ""
-    yield f"{summary.packets:,} packets written{named}, {render_bytes(summary.bytes)}"
+    yield f"{summary.packets:,} packets written{named}, {_size(summary)}"
     for one in summary.counts:
         share = f" ({one.dropped / one.received:.2%})" if one.dropped and one.received else ""
         yield f"  {one.interface}: {one.received:,} passed the filter, {one.dropped:,} dropped{share}"
@@ -31,3 +30,8 @@ def _lines(summary: CaptureSummary) -> Iterator[str]:
         yield f"  {summary.forgotten:,} packets were forgotten early: --memory-bytes was too little for --last"
     for path in summary.files:
         yield f"  {path}"
+
+
+def _size(summary: CaptureSummary) -> str:
+    """Of what was written; a bare number between others would be read as packets."""
+    return render_bytes(summary.bytes) + (" bytes" if summary.bytes < 1024 else "")

@@ -5,6 +5,7 @@ import signal
 import threading
 
 import pytest
+from msgspec.structs import replace
 
 from hostscope.cli.endings import ending
 from hostscope.model.capture import CaptureCounts, CaptureSummary
@@ -72,3 +73,9 @@ def test_totals_for_people() -> None:
         "  3 packets were forgotten early: --memory-bytes was too little for --last",
         r"  a\x1b.pcapng",
     ]
+
+
+def test_little_is_not_taken_for_packets() -> None:
+    nothing = replace(SUMMARY, packets=0, named_packets=0, waiting=0, bytes=580)
+    assert render_progress(nothing).startswith("0 packets, 580 bytes, ")
+    assert render_summary(nothing).startswith("0 packets written, 580 bytes\n")

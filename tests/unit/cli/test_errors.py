@@ -39,6 +39,9 @@ BAD = [
     (("inspect", ":x"), "'x' is no port", None),
     (("services", "--filter", "rss > 1"), "there is no 'rss'", "names"),
     (("tree", "--columns", "nope"), "there is no column 'nope'", "columns: "),
+    (("counters", "--interval", "5"), "--interval is for the rates of --counter", "name one"),
+    (("audit",), "Missing command", "hostscope audit --help"),
+    (("service",), "Missing command", "hostscope service --help"),
     (("ps", "--columns", "\x1b[31m"), "there is no column", "columns: "),
 ]
 

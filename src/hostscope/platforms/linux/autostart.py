@@ -1,8 +1,7 @@
 """Live commands that the system's service manager runs: not by us here."""
 
 from hostscope.errors import Unsupported
-
-WHY, HINT = "hostscope registers no services on Linux", "`hostscope doctor NAME` prints a unit for systemd"
+from hostscope.platforms.linux.console import HINT, WHY
 
 
 class Autostart:

@@ -4,7 +4,7 @@ import errno
 import os
 import select
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, ExitStack, closing, contextmanager, nullcontext
 from functools import partial
 from time import monotonic
@@ -133,8 +133,14 @@ def namespace_of(wanted: str | None) -> NetNamespace:
             raise error("stat", failed, int(wanted)) from None
     named = {one.name: one for one in find().found if one.name}
     if wanted not in named:
-        raise UsageError(f"there is no network namespace {wanted!r}", f"give a pid, or one of: {', '.join(named)}")
+        raise UsageError(f"there is no network namespace {wanted!r}", _names(named))
     return named[wanted]
+
+
+def _names(named: Iterable[str]) -> str:
+    """What can be given instead."""
+    listed = ", ".join(named)
+    return f"give a pid, or one of: {listed}" if listed else "give a pid: no namespace here has a name"
 
 
 class PacketRings:

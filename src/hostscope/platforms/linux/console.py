@@ -5,6 +5,8 @@ from contextlib import AbstractContextManager, nullcontext
 
 from hostscope.errors import Unsupported
 
+WHY, HINT = "hostscope registers no services on Linux", "`hostscope doctor --unit CAPABILITY` prints a unit for systemd"
+
 
 class Console:
     """Nothing has to be prepared, and no event comes by another way than signals."""
@@ -14,7 +16,7 @@ class Console:
 
     def serving(self, name: str) -> AbstractContextManager[Callable[[int], None]]:
         """Not on this system."""
-        raise Unsupported("programs are services here without a word of their own", "`hostscope doctor` prints a unit")
+        raise Unsupported(WHY, HINT)
 
     def listening(self, take: Callable[[str], bool]) -> AbstractContextManager[None]:
         """`take` is never called."""

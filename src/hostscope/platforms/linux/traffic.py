@@ -64,7 +64,7 @@ class Traffic:
         if asked is None:
             return list(methods.items())
         if asked not in methods:
-            raise UsageError(f"there is no method {asked!r}", f"methods here: {', '.join(methods)}")
+            raise UsageError(f"there is no method {asked!r}", f"methods here: {', '.join(methods)}, capture, polling")
         return [(asked, methods[asked])]
 
     def _accounting(self, request: TrafficRequest, tally: Tally, stack: ExitStack) -> Meter:
