@@ -2,7 +2,7 @@
 
 from typing import ClassVar
 
-from hostscope.model.gap import Reason
+from hostscope.model.reason import Reason
 
 
 class Error(Exception):

@@ -179,3 +179,26 @@ Privileges().held()
 told = [name for name in ("ctypes", "hashlib") if name in sys.modules]
 """
     assert run_told(script) == []
+
+
+PLAIN_ROWS = """
+from hostscope import open_session
+from hostscope.model.request import ProcessRequest
+from hostscope.platforms.linux.processes import OPEN_TO_ALL
+with open_session() as session:
+    answer = session.processes(ProcessRequest(fields=OPEN_TO_ALL - {"ancestry"}, method="proc"))
+    others = [row for row in answer if row.owner.id == "0" and not row.kernel]
+    told = {
+        "denied": answer.coverage.denied, "hidden": answer.coverage.hidden, "others": len(others),
+        "gaps": [gap.field for row in others for gap in row.gaps if gap.reason == "denied"],
+    }
+"""
+
+
+@pytest.mark.root
+def test_fields_that_are_open_to_all_are_read_whole_without_privileges() -> None:
+    told = run_told(PLAIN_ROWS, drop=True)
+    if told["hidden"]:
+        pytest.skip("/proc is mounted with hidepid")
+    assert (told["denied"], told["gaps"]) == (0, [])
+    assert told["others"]

@@ -2,10 +2,11 @@
 
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import click
+from msgspec.structs import replace
 
 from hostscope.cli.endings import ending
 from hostscope.cli.options import COMMON, ROWS, SECONDS, Choices, Query, options, parse_query

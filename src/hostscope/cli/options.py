@@ -1,11 +1,11 @@
 """Every option, once: the same word means the same everywhere."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from math import isnan
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
+from msgspec import Struct
 
 from hostscope import log
 from hostscope.errors import UsageError
@@ -94,8 +94,7 @@ def options(*names: str) -> Callable[[Decorated], Decorated]:
     return add
 
 
-@dataclass(frozen=True)
-class Choices:
+class Choices(Struct, frozen=True):
     """The values of all options; those that a command does not have keep their defaults."""
 
     format: str = "table"
@@ -133,8 +132,7 @@ class Choices:
         return parse_filter(self.filter_, layout)
 
 
-@dataclass(frozen=True)
-class Query:
+class Query(Struct, frozen=True):
     """What is asked about a table, checked before anything is read."""
 
     layout: Layout[Any]

@@ -2,8 +2,9 @@
 
 import sys
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
 from typing import Any
+
+from msgspec import Struct
 
 from hostscope.cli.options import Query
 from hostscope.cli.output import Sink, open_output
@@ -20,15 +21,14 @@ from hostscope.session.local import LocalSession
 FINDINGS, FINDINGS_INCOMPLETE = 10, 11
 
 
-@dataclass(frozen=True)
-class Showing:
+class Showing(Struct, frozen=True):
     """One answer on its way to the output."""
 
     query: Query
     answer: Answer[Any]
     selection: Selection[Any, Any]
     sink: Sink
-    beside: Mapping[str, Any] = field(default_factory=dict)
+    beside: Mapping[str, Any] = documents.NOTHING
     """What JSON holds beside the rows, by schema."""
 
     def items(self, item: Callable[[Any], Any]) -> Iterator[Any]:

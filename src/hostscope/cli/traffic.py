@@ -2,12 +2,12 @@
 
 import threading
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from time import monotonic
 from typing import TYPE_CHECKING, Any
 
 import click
-from msgspec.structs import replace as changed
+from msgspec.structs import replace
 
 from hostscope.cli.endings import ending
 from hostscope.cli.options import COMMON, ROWS, Choices, Query, options, parse_query
@@ -163,19 +163,19 @@ def _write(wish: Wish, watching: TrafficWatch, look: Look, sink: Sink) -> int:
 
 def _showing(wish: Wish, watching: TrafficWatch, look: Look, sink: Sink, live: bool) -> Showing:
     query: Query = wish.query
-    layout: Any = changed(query.layout, default=for_quantity(query.layout, watching.measures, live))
+    layout: Any = replace(query.layout, default=for_quantity(query.layout, watching.measures, live))
     query = replace(query, columns=layout.choose(query.choices.columns))
     rows: Any = look.flows if wish.connections else look.processes
     coverage = _noted(watching.coverage(), look)
     if wish.names is not None:
         rows = with_names(rows, wish.names.of(addresses_of(rows)))
-        coverage = changed(coverage, effects=(*coverage.effects, "addresses were sent to the host's resolvers"))
+        coverage = replace(coverage, effects=(*coverage.effects, "addresses were sent to the host's resolvers"))
     return Showing(query, Answer(iter(rows), lambda: coverage), query.selection(), sink, _beside(look))
 
 
 def _noted(coverage: Coverage, look: Look) -> Coverage:
     notes = (*coverage.notes, render_balance(look.ledger)) if look.ledger else coverage.notes
-    return changed(coverage, notes=notes, elapsed_ns=look.elapsed_ns)
+    return replace(coverage, notes=notes, elapsed_ns=look.elapsed_ns)
 
 
 def _beside(look: Look) -> dict[str, Any]:

@@ -1,10 +1,10 @@
 """`hostscope tree`: processes by descent."""
 
 from collections.abc import Iterable, Iterator
-from dataclasses import replace
 from typing import Any
 
 import click
+from msgspec.structs import replace
 
 from hostscope.cli.options import COLLECTION, COMMON, Choices, Query, options, parse_query
 from hostscope.cli.output import open_output

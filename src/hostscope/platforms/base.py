@@ -3,35 +3,36 @@
 `Host` only looks; `Control` acts. A method that a system does not have raises `Unsupported` with the reason.
 """
 
+from __future__ import annotations
+
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, BinaryIO, Protocol
 
-from hostscope.model.capture import CaptureCounts, CaptureInterface, CaptureRequest
-from hostscope.model.container import Container
-from hostscope.model.detail import ProcessDetail
-from hostscope.model.dns import DnsQuery, Resolver
-from hostscope.model.event import Event, EventRequest
-from hostscope.model.gap import Gap
-from hostscope.model.host import Ability, HostCounters, HostInfo, NamedCounter, ProcessView
-from hostscope.model.interface import Interface
-from hostscope.model.key import ProcessKey
-from hostscope.model.memory import Region, ThreadState
-from hostscope.model.package import FileOwner
-from hostscope.model.process import Digest, Executable, Process
-from hostscope.model.request import ProcessRequest
-from hostscope.model.response import Identity
-from hostscope.model.security import HostSecurity
-from hostscope.model.service import ServiceState
-from hostscope.model.signature import Seal
-from hostscope.model.socket import Socket, SocketRequest
-from hostscope.model.syscall import TraceRequest
-from hostscope.model.traffic import Reading, TrafficRequest
-from hostscope.platforms.tally import Tally
-
 if TYPE_CHECKING:  # its module brings NumPy along
+    from hostscope.model.capture import CaptureCounts, CaptureInterface, CaptureRequest
+    from hostscope.model.container import Container
+    from hostscope.model.detail import ProcessDetail
+    from hostscope.model.dns import DnsQuery, Resolver
+    from hostscope.model.event import Event, EventRequest
+    from hostscope.model.gap import Gap
+    from hostscope.model.host import Ability, HostCounters, HostInfo, NamedCounter, ProcessView
+    from hostscope.model.interface import Interface
+    from hostscope.model.key import ProcessKey
+    from hostscope.model.memory import Region, ThreadState
+    from hostscope.model.package import FileOwner
+    from hostscope.model.process import Digest, Executable, Process
+    from hostscope.model.request import ProcessRequest
+    from hostscope.model.response import Identity
+    from hostscope.model.security import HostSecurity
+    from hostscope.model.service import ServiceState
+    from hostscope.model.signature import Seal
+    from hostscope.model.socket import Socket, SocketRequest
+    from hostscope.model.syscall import TraceRequest
+    from hostscope.model.traffic import Reading, TrafficRequest
+    from hostscope.platforms.tally import Tally
     from hostscope.wire.batch import PacketBatch
 
 Columns = Mapping[str, Any]
@@ -101,6 +102,15 @@ class Files(Protocol):
 
         Raises:
             Denied, Unavailable
+        """
+
+    def catalogs(self, file: BinaryIO) -> tuple[str, ...]:
+        """Paths of the catalogues, installed on this host, that list an open file; none where there are no such.
+
+        The system is believed in where to look only: what a catalogue says is judged by its signature.
+
+        Raises:
+            Denied, Unsupported, NativeError: they cannot be asked.
         """
 
 
@@ -184,7 +194,7 @@ class PacketSource(Protocol):
 
     interfaces: tuple[CaptureInterface, ...]
 
-    def batches(self, stop: threading.Event) -> Iterator["PacketBatch"]:
+    def batches(self, stop: threading.Event) -> Iterator[PacketBatch]:
         """Packets in the order of each interface until `stop`; a batch is valid until the next one is asked for.
 
         Where nothing passes, an empty batch comes several times a second.

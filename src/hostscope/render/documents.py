@@ -1,6 +1,5 @@
 """JSON, NDJSON, CSV and TSV: stable, versioned, and harmless on a terminal."""
 
-import csv
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -14,7 +13,7 @@ COVERAGE_SCHEMA = "hostscope.coverage/1"
 COLUMNS_SCHEMA = "hostscope.columns/1"
 _ENCODER = msgspec.json.Encoder()
 _CHUNK = 256
-_NOTHING: Mapping[str, Any] = {}
+NOTHING: Mapping[str, Any] = {}
 
 
 def encode_json(value: Any) -> bytes:
@@ -29,7 +28,7 @@ def values_of(columns: Sequence[Column[Any]]) -> Callable[[Any], dict[str, Any]]
 
 
 def render_json(
-    schema: str, rows: Iterable[bytes], coverage: Callable[[], Coverage], beside: Mapping[str, Any] = _NOTHING
+    schema: str, rows: Iterable[bytes], coverage: Callable[[], Coverage], beside: Mapping[str, Any] = NOTHING
 ) -> Iterator[bytes]:
     """One document: ``{"schema":…, "rows":[…], "coverage":{…}}``, one row a line; `rows` are encoded already.
 
@@ -45,7 +44,7 @@ def render_json(
 
 
 def render_ndjson(
-    schema: str, rows: Iterable[bytes], coverage: Callable[[], Coverage], beside: Mapping[str, Any] = _NOTHING
+    schema: str, rows: Iterable[bytes], coverage: Callable[[], Coverage], beside: Mapping[str, Any] = NOTHING
 ) -> Iterator[bytes]:
     """One object a line: ``{"type":"row","schema":…,"row":{…}}``, what is `beside` by schema, and the coverage last."""
     head = b'{"type":"row","schema":' + encode_json(schema) + b',"row":'
@@ -118,6 +117,8 @@ class _Lines:
 
 def render_csv(columns: Sequence[Column[Any]], rows: Iterable[tuple[str, ...]]) -> Iterator[str]:
     """RFC 4180 with a header of column names; lines end in ``\\n``."""
+    import csv  # of all forms only this one needs it
+
     lines = _Lines()
     writer = csv.writer(lines, lineterminator="\n")
     writer.writerow([column.name for column in columns])

@@ -6,12 +6,16 @@ headers, and tokens by their published shapes. A secret without a name and witho
 Cost: 10 ns for each character of arguments in which nothing looks like a secret; 50 times that where something does.
 """
 
+from __future__ import annotations
+
 import re
+from typing import TYPE_CHECKING
 
 from msgspec.structs import replace
 
-from hostscope.model.detail import ProcessDetail, Variable
-from hostscope.model.process import Process
+if TYPE_CHECKING:
+    from hostscope.model.detail import ProcessDetail, Variable
+    from hostscope.model.process import Process
 
 MASK = "***"
 
@@ -34,6 +38,8 @@ def _may_hold_secret(text: str) -> bool:
         return True
     if "A" in text and ("AKIA" in text or "ASIA" in text or "AIza" in text):
         return True
+    if "i" in lower and ("basic" in lower or "digest" in lower or "negotiate" in lower):
+        return True
     return "://" in lower or "eare" in lower or "pat-" in lower or ("J" in text and "eyJ" in text)
 
 
@@ -42,27 +48,25 @@ _KEYWORD = (
     r"|secret[_-]?key|signing[_-]?key|encryption[_-]?key|master[_-]?key|account[_-]?key|auth[_-]?key|session[_-]?key"
     r"|authorization|auth|psk|cookie|sig|signature|bearer)(?:[_-]?\d{1,4})?"
 )
-_HARMLESS_END = re.compile(r"(?:file|path|dir|fd|env|stdin|type|method|url|uri|mode|policy|length|ttl|id-file|sock)$")
-_LOOSE_NAME = re.compile(
-    r"(?:^|[_.-])(?:pass|passwd|password|passphrase|pwd|pw|secret|secrets|token|tokens|cred|creds|credential|credentials"
-    r"|apikey|key|auth|authorization|cookie|psk|dsn)(?:[_.-]|\d|$)|password|passwd|passphrase|secret|token|apikey",
-    re.IGNORECASE,
+# Compiled at their first use, and kept by `re`: most hosts' arguments hold nothing that looks like a secret.
+_HARMLESS_END = r"(?:file|path|dir|fd|env|stdin|type|method|url|uri|mode|policy|length|ttl|id-file|sock)$"
+_LOOSE_NAME = (
+    r"(?i)(?:^|[_.-])(?:pass|passwd|password|passphrase|pwd|pw|secret|secrets|token|tokens|cred|creds|credential"
+    r"|credentials|apikey|key|auth|authorization|cookie|psk|dsn)(?:[_.-]|\d|$)|password|passwd|passphrase|secret|token|apikey"
 )
 # Arguments are hostile and may be megabytes long: no pattern may start over within a run of characters that it has
 # already crossed, so each is bounded or anchored where such a run begins.
-_SECRET_FLAG = re.compile(rf"{_KEYWORD}$", re.IGNORECASE)
-_PLAIN_NAME = re.compile(r"[\w.:\[\]-]+")
-_PAIR = re.compile(rf"(?P<name>{_KEYWORD})(?P<mark>\s*[=:]\s*)(?:\"[^\"]*\"|'[^']*'|[^\s&;,]+)", re.IGNORECASE)
-_JSON_PAIR = re.compile(
-    rf"(?P<name>{_KEYWORD}[\"'])(?P<mark>\s*:\s*)(?P<quote>[\"'])(?:(?!(?P=quote)).)*(?P=quote)", re.IGNORECASE
+_SECRET_FLAG = rf"(?i){_KEYWORD}$"
+_PLAIN_NAME = r"[\w.:\[\]-]+"
+_PAIR = rf"(?i)(?P<name>{_KEYWORD})(?P<mark>\s*[=:]\s*)(?:\"[^\"]*\"|'[^']*'|[^\s&;,]+)"
+_JSON_PAIR = rf"(?i)(?P<name>{_KEYWORD}[\"'])(?P<mark>\s*:\s*)(?P<quote>[\"'])(?:(?!(?P=quote)).)*(?P=quote)"
+_USERINFO = r"://(?P<user>[^\s/?#:@]*)(?P<secret>:[^\s/?#]*)?@"
+_HEADER = (
+    r"(?is)(?P<name>(?:authorization\s*[:=]"
+    r"|\b(?:x-[\w-]{0,40}(?:token|key|secret|auth)[\w-]{0,40}|(?:set-)?cookie)\s*:)\s*).+"
 )
-_USERINFO = re.compile(r"://(?P<user>[^\s/?#:@]*)(?P<secret>:[^\s/?#]*)?@")
-_HEADER = re.compile(
-    r"(?P<name>(?:authorization\s*[:=]|\b(?:x-[\w-]{0,40}(?:token|key|secret|auth)[\w-]{0,40}|(?:set-)?cookie)\s*:)\s*).+",
-    re.IGNORECASE | re.DOTALL,
-)
-_SCHEME = re.compile(r"(?P<scheme>\b(?:bearer|basic|digest|negotiate)\s+)[\w.~+/=-]{6,}", re.IGNORECASE)
-_SHAPES = re.compile(
+_SCHEME = r"(?i)(?P<scheme>\b(?:bearer|basic|digest|negotiate)\s+)[\w.~+/=-]{6,}"
+_SHAPES = (
     r"(?<![\w-])(?:"
     r"(?:AKIA|ASIA)[0-9A-Z]{16}"
     r"|gh[pousr]_[A-Za-z0-9]{20,255}|github_pat_\w{20,255}|glpat-[\w-]{16,255}"
@@ -72,9 +76,7 @@ _SHAPES = re.compile(
     r"|AIza[\w-]{35}|npm_[A-Za-z0-9]{36}"
     r")"
 )
-_PRIVATE_KEY = re.compile(
-    r"-----BEGIN [A-Z0-9 ]*PRIVATE KEY-----.*?(?:-----END [A-Z0-9 ]*PRIVATE KEY-----|$)", re.DOTALL
-)
+_PRIVATE_KEY = r"(?s)-----BEGIN [A-Z0-9 ]*PRIVATE KEY-----.*?(?:-----END [A-Z0-9 ]*PRIVATE KEY-----|$)"
 
 _SHORT_FLAGS: dict[str, tuple[str, ...]] = {
     "mysql": ("-p",), "mysqldump": ("-p",), "mysqladmin": ("-p",), "mysqlimport": ("-p",), "mysqlshow": ("-p",),
@@ -92,11 +94,13 @@ _DIRECTORIES = frozenset({"PWD", "OLDPWD"})
 
 def looks_secret(name: str) -> bool:
     """Whether a variable or key of this name holds a secret."""
-    return name not in _DIRECTORIES and bool(_LOOSE_NAME.search(name)) and not _HARMLESS_END.search(name.lower())
+    return (
+        name not in _DIRECTORIES and bool(re.search(_LOOSE_NAME, name)) and not re.search(_HARMLESS_END, name.lower())
+    )
 
 
 def _flag_is_secret(flag: str) -> bool:
-    return bool(_SECRET_FLAG.search(flag)) and not _HARMLESS_END.search(flag.lower())
+    return bool(re.search(_SECRET_FLAG, flag)) and not re.search(_HARMLESS_END, flag.lower())
 
 
 def _mask_pair(found: re.Match[str]) -> str:
@@ -117,13 +121,13 @@ def mask_text(text: str) -> str:
 
 
 def _mask_all(text: str) -> str:
-    text = _PRIVATE_KEY.sub(MASK, text)
-    text = _HEADER.sub(lambda found: found["name"] + MASK, text)
-    text = _USERINFO.sub(_mask_userinfo, text)
-    text = _SCHEME.sub(lambda found: found["scheme"] + MASK, text)
-    text = _JSON_PAIR.sub(_mask_pair, text)
-    text = _PAIR.sub(_mask_pair, text)
-    return _SHAPES.sub(MASK, text)
+    text = re.sub(_PRIVATE_KEY, MASK, text)
+    text = re.sub(_HEADER, lambda found: found["name"] + MASK, text)
+    text = re.sub(_USERINFO, _mask_userinfo, text)
+    text = re.sub(_SCHEME, lambda found: found["scheme"] + MASK, text)
+    text = re.sub(_JSON_PAIR, _mask_pair, text)
+    text = re.sub(_PAIR, _mask_pair, text)
+    return re.sub(_SHAPES, MASK, text)
 
 
 def mask_argv(argv: tuple[str, ...]) -> tuple[str, ...]:
@@ -166,9 +170,9 @@ def _mask_argument(argument: str, program: str, flags: tuple[str, ...]) -> tuple
 
 def _mask_assignment(argument: str) -> str:
     name, mark, value = argument.partition("=")
-    if mark and value and _PLAIN_NAME.fullmatch(name) and looks_secret(name.lstrip("-")):
+    if mark and value and re.fullmatch(_PLAIN_NAME, name) and looks_secret(name.lstrip("-")):
         return f"{name}={MASK}"
-    return _mask_all(argument)
+    return mask_text(argument)
 
 
 def _mask_words(title: str) -> str:
@@ -183,9 +187,9 @@ def mask_environment(variables: tuple[Variable, ...]) -> tuple[Variable, ...]:
 
 def _mask_variable(variable: Variable) -> Variable:
     if variable.value and looks_secret(variable.name):
-        return Variable(variable.name, MASK)
+        return replace(variable, value=MASK)
     masked = mask_text(variable.value)
-    return variable if masked is variable.value else Variable(variable.name, masked)
+    return variable if masked is variable.value else replace(variable, value=masked)
 
 
 def mask_process(process: Process) -> Process:

@@ -13,8 +13,9 @@ _INVISIBLE = (
     "\u205f-\u206f\u3000\u3164\ufe00-\ufe0f\ufeff\uffa0\ufff0-\ufffb"
 )
 _ASTRAL = "\U0001bca0-\U0001bca3\U0001d173-\U0001d17a\U000e0000-\U000e0fff"
-_HARMFUL = re.compile(f"[\x00-\x1f\x7f-\x9f{_INVISIBLE}\ud800-\udfff\ue000-\uf8ff{_ASTRAL}\U000f0000-\U0010ffff]")
-_UNSAFE_JSON = re.compile(f"[\x7f-\x9f{_INVISIBLE}{_ASTRAL}\ue000-\uf8ff\U000f0000-\U0010ffff]")
+# Compiled at their first use, and kept by `re`: most text is harmless.
+_HARMFUL = f"[\x00-\x1f\x7f-\x9f{_INVISIBLE}\ud800-\udfff\ue000-\uf8ff{_ASTRAL}\U000f0000-\U0010ffff]"
+_UNSAFE_JSON = f"[\x7f-\x9f{_INVISIBLE}{_ASTRAL}\ue000-\uf8ff\U000f0000-\U0010ffff]"
 
 
 def _visible(found: re.Match[str]) -> str:
@@ -33,7 +34,7 @@ def sanitise(text: str) -> str:
     """
     if text.isascii() and text.isprintable():
         return text
-    return _HARMFUL.sub(_visible, text)
+    return re.sub(_HARMFUL, _visible, text)
 
 
 def _json_escape(found: re.Match[str]) -> str:
@@ -52,4 +53,4 @@ def sanitise_json(document: bytes) -> bytes:
     """
     if document.isascii() and b"\x7f" not in document:
         return document
-    return _UNSAFE_JSON.sub(_json_escape, document.decode()).encode()
+    return re.sub(_UNSAFE_JSON, _json_escape, document.decode()).encode()

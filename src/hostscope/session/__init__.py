@@ -2,12 +2,24 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
 
 from hostscope import log
-from hostscope.session.base import Session
 from hostscope.session.local import LocalSession
 
+if TYPE_CHECKING:
+    from hostscope.session.base import Session
+
 __all__ = ["LocalSession", "Session", "open_session"]
+
+
+def __getattr__(name: str) -> Any:
+    # Imported on first use: it is what faces are written against, and no command needs it to run.
+    if name == "Session":
+        from hostscope.session.base import Session
+
+        return Session
+    raise AttributeError(name)
 
 
 @contextmanager

@@ -1,26 +1,27 @@
 """What every session answers: on this host, at an agent, or across a fleet."""
 
+from __future__ import annotations
+
 import threading
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 
-from hostscope.chain import Entry, Verification
-from hostscope.model.answer import Answer
-from hostscope.model.container import Container
-from hostscope.model.dns import DnsQuery, DnsRequest, Resolver
-from hostscope.model.dump import Dump, DumpRequest, RuleMatch
-from hostscope.model.event import Event
-from hostscope.model.host import Ability, Finding, HostCounters, NamedCounter
-from hostscope.model.inspection import HostInspection, ProcessInspection
-from hostscope.model.process import Process
-from hostscope.model.request import ProcessRequest
-from hostscope.model.response import Act, ActRequest, Plan
-from hostscope.model.service import ServiceState
-from hostscope.model.signature import Signature
-from hostscope.model.tree import TreeRow
-
 if TYPE_CHECKING:
+    from hostscope.chain import Entry, Verification
     from hostscope.collectors.signatures import VerifyRequest
+    from hostscope.model.answer import Answer
+    from hostscope.model.container import Container
+    from hostscope.model.dns import DnsQuery, DnsRequest, Resolver
+    from hostscope.model.dump import Dump, DumpRequest, RuleMatch
+    from hostscope.model.event import Event
+    from hostscope.model.host import Ability, Finding, HostCounters, NamedCounter
+    from hostscope.model.inspection import HostInspection, ProcessInspection
+    from hostscope.model.process import Process
+    from hostscope.model.request import ProcessRequest
+    from hostscope.model.response import Act, ActRequest, Plan
+    from hostscope.model.service import ServiceState
+    from hostscope.model.signature import Signature
+    from hostscope.model.tree import TreeRow
     from hostscope.wire.scores import ScoreBoard
 
 
@@ -81,7 +82,7 @@ class Session(Protocol):
             RuleError: a rule is wrong. UsageError, Gone, Denied, Mismatch: with the first row.
         """
 
-    def verify(self, targets: Sequence[str], request: "VerifyRequest | None" = None) -> Answer[Signature]:
+    def verify(self, targets: Sequence[str], request: VerifyRequest | None = None) -> Answer[Signature]:
         """Who vouches for files and for what processes run; a row for each target.
 
         Raises:
@@ -134,7 +135,7 @@ class Session(Protocol):
     def resolvers(self, resolve: bool = False) -> Answer[Resolver]:
         """Every configured resolver; with `resolve` their names, which sends packets."""
 
-    def dns_queries(self, request: DnsRequest, stop: threading.Event, board: "ScoreBoard") -> Answer[DnsQuery]:
+    def dns_queries(self, request: DnsRequest, stop: threading.Event, board: ScoreBoard) -> Answer[DnsQuery]:
         """Every question that passes until `stop` is set, when it has ended; `board` counts along.
 
         Raises:

@@ -1,23 +1,25 @@
 """What leaves a session: rows with their secrets masked, or shown to those who may see them."""
 
+from __future__ import annotations
+
 import os
 from collections.abc import Callable, Iterable, Iterator
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from msgspec.structs import replace
 
 from hostscope.errors import Error
 from hostscope.model.answer import Answer
-from hostscope.model.coverage import Coverage
-from hostscope.model.detail import ProcessDetail
-from hostscope.model.event import Event, ProcessChange, ProcessExec, SystemCall
-from hostscope.model.inspection import ProcessInspection
-from hostscope.model.process import Process
 from hostscope.model.request import ProcessRequest
-from hostscope.model.syscall import Argument
 from hostscope.model.text import decode, encode
-from hostscope.platforms.base import Columns, Host
-from hostscope.render.mask import mask_argv, mask_detail, mask_process, mask_text
+from hostscope.render.mask import mask_argv, mask_detail, mask_process
+
+if TYPE_CHECKING:
+    from hostscope.model.coverage import Coverage
+    from hostscope.model.detail import ProcessDetail
+    from hostscope.model.inspection import ProcessInspection
+    from hostscope.model.process import Process
+    from hostscope.platforms.base import Columns, Host
 
 Row = TypeVar("Row")
 OWNER = "owner"
@@ -60,22 +62,8 @@ class Exit:
             ancestors=tuple(self.process(ancestor) for ancestor in inspection.ancestors),
         )
 
-    def event(self, event: Event) -> Event:
-        """An event on its way out: arguments of programs, and of system calls."""
-        body = event.body
-        if isinstance(body, ProcessExec) and body.argv and not self._may_see_user(body.uid):
-            argv = mask_argv(body.argv)
-            return event if argv == body.argv else replace(event, body=replace(body, argv=argv))
-        if isinstance(body, ProcessChange):
-            before, after = (process and self.process(process) for process in (body.before, body.after))
-            same = before is body.before and after is body.after
-            return event if same else replace(event, body=replace(body, before=before, after=after))
-        if isinstance(body, SystemCall) and not self.sees_everything:
-            arguments = tuple(_masked_argument(argument) for argument in body.arguments)
-            return event if arguments == body.arguments else replace(event, body=replace(body, arguments=arguments))
-        return event
-
-    def _may_see_user(self, uid: int | None) -> bool:
+    def may_see_user(self, uid: int | None) -> bool:
+        """The same of the processes of a user."""
         return self.reveal and (self.sees_everything or (self._viewer is not None and self._viewer == str(uid)))
 
     def answer(self, answer: Answer[Row], treat: Callable[[Row], Row]) -> Answer[Row]:
@@ -98,11 +86,6 @@ class Exit:
         if not self.reveal or self.sees_everything or OWNER in request.wanted:
             return request
         return replace(request, fields=request.fields | {OWNER})
-
-
-def _masked_argument(argument: Argument) -> Argument:
-    text = mask_text(argument.text)
-    return argument if text == argument.text else replace(argument, text=text)
 
 
 def _masked_arguments(raw: bytes) -> bytes:

@@ -1,34 +1,38 @@
 """The session with this host, in this process."""
 
+from __future__ import annotations
+
 import importlib
 import threading
 from collections.abc import Collection, Iterable, Iterator
 from contextlib import AbstractContextManager
 from functools import partial
 from time import monotonic
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from msgspec.structs import replace
 
 from hostscope.collectors import COLLECTORS
 from hostscope.collectors.samples import Samples
 from hostscope.errors import Denied, Error, UsageError
-from hostscope.model.answer import Answer
-from hostscope.model.container import Container
-from hostscope.model.coverage import Coverage
-from hostscope.model.event import Event
-from hostscope.model.host import Ability, Finding, HostCounters, NamedCounter
-from hostscope.model.inspection import HostInspection, ProcessInspection
-from hostscope.model.key import ProcessKey
-from hostscope.model.process import Process
 from hostscope.model.request import ProcessRequest
-from hostscope.model.service import ServiceState
-from hostscope.model.tree import TreeRow
-from hostscope.platforms.base import Columns, Host
 from hostscope.platforms.tally import Tally
 from hostscope.session.exits import Exit
 from hostscope.session.network import NetworkVerbs
 from hostscope.session.response import ResponseVerbs
+
+if TYPE_CHECKING:
+    from hostscope.model.answer import Answer
+    from hostscope.model.container import Container
+    from hostscope.model.coverage import Coverage
+    from hostscope.model.event import Event
+    from hostscope.model.host import Ability, Finding, HostCounters, NamedCounter
+    from hostscope.model.inspection import HostInspection, ProcessInspection
+    from hostscope.model.key import ProcessKey
+    from hostscope.model.process import Process
+    from hostscope.model.service import ServiceState
+    from hostscope.model.tree import TreeRow
+    from hostscope.platforms.base import Columns, Host
 
 STREAMS = ("services",)
 OVERRIDE_FILE_PERMISSIONS = ("dac_override",)

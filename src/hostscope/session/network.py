@@ -1,22 +1,23 @@
 """The network verbs of a session on this host."""
 
+from __future__ import annotations
+
 import threading
 from collections.abc import Iterator
 from contextlib import AbstractContextManager
 from functools import partial
 from typing import TYPE_CHECKING
 
-from hostscope.model.answer import Answer
-from hostscope.model.capture import CaptureOutput, CaptureRequest, CaptureSummary
-from hostscope.model.dns import DnsQuery, DnsRequest, Resolver, ResolverScore
-from hostscope.model.interface import Interface
-from hostscope.model.socket import Socket, SocketRequest
-from hostscope.model.traffic import TrafficRequest
-from hostscope.platforms.base import Host
-from hostscope.session.exits import Exit
-
 if TYPE_CHECKING:  # what a verb needs is imported when it is called
     from hostscope.collectors.traffic import TrafficWatch
+    from hostscope.model.answer import Answer
+    from hostscope.model.capture import CaptureOutput, CaptureRequest, CaptureSummary
+    from hostscope.model.dns import DnsQuery, DnsRequest, Resolver, ResolverScore
+    from hostscope.model.interface import Interface
+    from hostscope.model.socket import Socket, SocketRequest
+    from hostscope.model.traffic import TrafficRequest
+    from hostscope.platforms.base import Host
+    from hostscope.session.exits import Exit
     from hostscope.wire.scores import ScoreBoard
 
 
@@ -40,6 +41,7 @@ class NetworkVerbs:
             Gone: a pid, key or name means no process. Denied, Mismatch, Unsupported
         """
         from hostscope.collectors import sockets
+        from hostscope.model.socket import SocketRequest
 
         return sockets.find(self._host, request or SocketRequest(), targets, resolve)
 
@@ -83,7 +85,7 @@ class NetworkVerbs:
 
     def traffic(
         self, request: TrafficRequest | None = None, targets: tuple[str, ...] = (), file: str | None = None
-    ) -> "AbstractContextManager[TrafficWatch]":
+    ) -> AbstractContextManager[TrafficWatch]:
         """Counts traffic while the block runs; `look` at it as often as you like.
 
         Args:
@@ -95,6 +97,7 @@ class NetworkVerbs:
             Gone: a pid or key means no process. Denied, Mismatch, Unsupported
         """
         from hostscope.collectors.traffic import watch, watch_file
+        from hostscope.model.traffic import TrafficRequest
 
         if file is not None:
             return watch_file(self._host, file, request or TrafficRequest(), targets)
@@ -111,14 +114,14 @@ class NetworkVerbs:
         found = dns.collect(self._host)
         return dns.with_names(found, lambda row: row.address) if resolve else found
 
-    def dns_scores(self, asked: Answer[DnsQuery], board: "ScoreBoard", resolve: bool = False) -> Answer[ResolverScore]:
+    def dns_scores(self, asked: Answer[DnsQuery], board: ScoreBoard, resolve: bool = False) -> Answer[ResolverScore]:
         """How each server answered, once all that was `asked` is through."""
         from hostscope.collectors import dns
 
         found = dns.scores(asked, board)
         return dns.with_names(found, lambda row: row.server.rpartition(":")[0].strip("[]")) if resolve else found
 
-    def dns_queries(self, request: DnsRequest, stop: threading.Event, board: "ScoreBoard") -> Answer[DnsQuery]:
+    def dns_queries(self, request: DnsRequest, stop: threading.Event, board: ScoreBoard) -> Answer[DnsQuery]:
         """Every question that passes until `stop` is set, when it has ended; `board` counts along.
 
         Raises:
@@ -129,7 +132,7 @@ class NetworkVerbs:
 
         return dns.observe(self._host, request, stop, board)
 
-    def dns_file(self, path: str, request: DnsRequest, board: "ScoreBoard") -> Answer[DnsQuery]:
+    def dns_file(self, path: str, request: DnsRequest, board: ScoreBoard) -> Answer[DnsQuery]:
         """The same from a capture file, which knows no processes.
 
         Raises:

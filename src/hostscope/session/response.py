@@ -1,27 +1,30 @@
 """The verbs of a session on this host that preserve, watch and act."""
 
+from __future__ import annotations
+
 import threading
 from collections.abc import Sequence
+from functools import partial
 from itertools import chain
 from typing import TYPE_CHECKING
 
 from hostscope.model.answer import Answer
 from hostscope.model.coverage import Coverage
-from hostscope.model.dump import Dump, DumpAnalysis, DumpRequest, RuleMatch
-from hostscope.model.event import Event, EventRequest
-from hostscope.model.key import ProcessKey
-from hostscope.model.response import Act, ActRequest, Plan
-from hostscope.model.signature import Signature
-from hostscope.model.syscall import TraceRequest
-from hostscope.platforms.base import Host
-from hostscope.session.exits import Exit
 
 if TYPE_CHECKING:
     from hostscope.audit import AuditTrail
     from hostscope.chain import Entry, Verification
     from hostscope.collectors.analysis import AnalysisRequest
     from hostscope.collectors.signatures import VerifyRequest
+    from hostscope.model.dump import Dump, DumpAnalysis, DumpRequest, RuleMatch
+    from hostscope.model.event import Event, EventRequest
+    from hostscope.model.key import ProcessKey
+    from hostscope.model.response import Act, ActRequest, Plan
+    from hostscope.model.signature import Signature
+    from hostscope.model.syscall import TraceRequest
+    from hostscope.platforms.base import Host
     from hostscope.respond.trace import Trace
+    from hostscope.session.exits import Exit
 
 
 class ResponseVerbs:
@@ -91,10 +94,12 @@ class ResponseVerbs:
             Denied, Unsupported: the named method cannot be used here, or none can.
         """
         from hostscope.collectors import events
+        from hostscope.session.event_exits import let_out
 
-        return self._exit.answer(events.collect(self._host, request, stop, keys, names), self._exit.event)
+        answer = events.collect(self._host, request, stop, keys, names)
+        return self._exit.answer(answer, partial(let_out, self._exit))
 
-    def trace(self, request: TraceRequest, stop: threading.Event, command: tuple[str, ...] = ()) -> "Trace":
+    def trace(self, request: TraceRequest, stop: threading.Event, command: tuple[str, ...] = ()) -> Trace:
         """System calls of processes until `stop` is set or all of them have ended; of a command, which is started.
 
         Raises:
@@ -102,11 +107,12 @@ class ResponseVerbs:
             Gone, Denied, Mismatch, Unsupported
         """
         from hostscope.respond import trace
+        from hostscope.session.event_exits import let_out
 
         found = trace.trace(self._host, request, stop, command)
-        return trace.Trace(self._exit.answer(found.answer, self._exit.event), found.outcome)
+        return trace.Trace(self._exit.answer(found.answer, partial(let_out, self._exit)), found.outcome)
 
-    def trail(self, files: tuple[str, ...] = ()) -> "Answer[Entry]":
+    def trail(self, files: tuple[str, ...] = ()) -> Answer[Entry]:
         """The lines of the audit trail, oldest first: of these files, or of ours.
 
         Raises:
@@ -116,7 +122,7 @@ class ResponseVerbs:
         rows, coverage = chain.from_iterable(trail.entries() for trail in trails), Coverage("file")
         return Answer(rows, lambda: coverage)
 
-    def verify_trail(self, files: tuple[str, ...] = ()) -> "Verification":
+    def verify_trail(self, files: tuple[str, ...] = ()) -> Verification:
         """Whether the audit trail is whole: these files, oldest first, or ours.
 
         Raises:
@@ -130,11 +136,12 @@ class ResponseVerbs:
         self, targets: Sequence[str], request: DumpRequest | None = None, output: str | None = None, force: bool = False
     ) -> Answer[Dump]:
         """See `hostscope.respond.preserve.dump`."""
+        from hostscope.model.dump import DumpRequest
         from hostscope.respond import preserve
 
         return preserve.dump(self._host, targets, request or DumpRequest(), output, force)
 
-    def analyze(self, path: str, request: "AnalysisRequest | None" = None) -> DumpAnalysis:
+    def analyze(self, path: str, request: AnalysisRequest | None = None) -> DumpAnalysis:
         """See `hostscope.collectors.analysis.analyze`."""
         from hostscope.collectors import analysis
 
@@ -148,14 +155,14 @@ class ResponseVerbs:
 
         return scan.scan(self._host, targets, rules, memory, executable)
 
-    def verify(self, targets: Sequence[str], request: "VerifyRequest | None" = None) -> Answer[Signature]:
+    def verify(self, targets: Sequence[str], request: VerifyRequest | None = None) -> Answer[Signature]:
         """See `hostscope.collectors.signatures.verify`."""
         from hostscope.collectors import signatures
 
         return signatures.verify(self._host, targets, request or signatures.VerifyRequest())
 
 
-def _trails(files: tuple[str, ...]) -> "list[AuditTrail]":
+def _trails(files: tuple[str, ...]) -> list[AuditTrail]:
     from pathlib import Path
 
     from hostscope.audit import AuditTrail, default_path

@@ -1,5 +1,6 @@
 """The command as a process of its own: start-up, pipes, signals."""
 
+import os
 import signal
 import subprocess
 import sys
@@ -9,7 +10,17 @@ import pytest
 
 COMMAND = [sys.executable, "-m", "hostscope"]
 DEADLINE_S = 20
-LAZY = {"rich", "structlog", "asyncio", "numpy", "pyarrow", "msgspec", "hostscope.session", "hostscope.model"}
+UNUSED_BY_PS = {"rich", "structlog", "asyncio", "numpy", "pyarrow", "difflib", "csv", "hostscope.session.base"}
+UNUSED_BY_PLAIN_PS = {
+    "hashlib", "pathlib", "ipaddress", "urllib.parse", "tempfile", "subprocess", "socket", "json", "mmap",
+    "hostscope.audit", "hostscope.chain", "hostscope.model.capture", "hostscope.model.dns", "hostscope.model.dump",
+    "hostscope.model.response", "hostscope.model.socket", "hostscope.model.traffic",
+    "hostscope.platforms.linux.containers", "hostscope.platforms.linux.iterator", "hostscope.platforms.linux.loader",
+}  # fmt: skip
+"""Of one that is neither replayed nor big enough for the kernel's iterator, and asks what anybody may read."""
+MOST_MODULES = 90
+"""Of ours, each a file to find, read and run."""
+LAZY = {"rich", "structlog", "asyncio", "numpy", "pyarrow", "msgspec", "hostscope.session"}
 
 
 def test_help_imports_no_command() -> None:
@@ -31,7 +42,29 @@ def test_ps_does_not_load_what_it_does_not_use(recording: Path) -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     loaded = set(done.stderr.split())
-    assert not loaded & {"rich", "structlog", "asyncio", "numpy", "pyarrow", "difflib"}
+    assert not loaded & UNUSED_BY_PS
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="names what a sweep of /proc does without")
+def test_ps_of_a_small_host_loads_what_it_uses_and_no_more(tmp_path: Path) -> None:
+    """Start-up is most of its time: each of these has cost milliseconds."""
+    code = (
+        "import sys; from hostscope.cli.main import run; "
+        "code = run(['ps', '--quiet', '--method', 'proc']); print(*sys.modules, file=sys.stderr); sys.exit(code)"
+    )
+    environment = os.environ | {"HOSTSCOPE_AUDIT": str(tmp_path / "audit.jsonl")}
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=environment)
+    loaded = set(done.stderr.split())
+    assert "hostscope.platforms.linux.procfs" in loaded
+    assert sorted(loaded & (UNUSED_BY_PS | UNUSED_BY_PLAIN_PS)) == []
+    assert len([name for name in loaded if name.startswith("hostscope.")]) <= MOST_MODULES
+
+
+def test_ps_in_plain_fields_uses_no_privilege(tmp_path: Path) -> None:
+    trail = tmp_path / "audit.jsonl"
+    environment = os.environ | {"HOSTSCOPE_AUDIT": str(trail)}
+    subprocess.run([*COMMAND, "ps", "--method", "proc"], capture_output=True, check=True, env=environment)
+    assert not trail.exists()
 
 
 @pytest.mark.parametrize("form", ["table", "json", "ndjson", "csv"])

@@ -74,7 +74,8 @@ def place(path: str) -> tuple[Container | None, Service | None]:
 # Containers ---------------------------------------------------------------------------------------------------------
 
 HEX_ID = r"(?P<id>[0-9a-f]{64})"
-_NAMED = re.compile(
+# Compiled at their first use, and kept by `re`: few commands ask for control groups.
+_NAMED = (
     rf"(?:.+\.slice:)?(?P<runtime>docker|cri-containerd|nerdctl|crio|libpod|libpod-payload)[-:]{HEX_ID}(?:\.scope)?"
 )
 """Both drivers of every engine. Podman's and CRI-O's monitors have ``conmon`` before the id, so they do not match.
@@ -89,18 +90,16 @@ _RUNTIMES = {
     "libpod": "podman",
     "libpod-payload": "podman",
 }
-_BARE = re.compile(HEX_ID)
-_BUILD = re.compile("[a-z0-9]{25}")
+_BARE = HEX_ID
+_BUILD = "[a-z0-9]{25}"
 """BuildKit's name of one build step, under ``/docker/buildkit``."""
-_POD = re.compile(
-    r"(?:.*-)?pod(?P<uid>[0-9a-f]{8}(?:[-_][0-9a-f]{4}){3}[-_][0-9a-f]{12}|[0-9a-f]{32})(?:\.slice.*)?",
-)
+_POD = r"(?:.*-)?pod(?P<uid>[0-9a-f]{8}(?:[-_][0-9a-f]{4}){3}[-_][0-9a-f]{12}|[0-9a-f]{32})(?:\.slice.*)?"
 """The kubelet's group of a pod; its systemd driver writes the uid with underscores. Static pods have 32 digits."""
-_MACHINE = re.compile(r"machine-(?P<name>.+)\.scope")
-_NSPAWN = re.compile(r"systemd-nspawn@(?P<name>.+)\.service")
-_LIBVIRT = re.compile(r"(?P<driver>[a-z]+)-[0-9]+-(?P<name>.+)")
+_MACHINE = r"machine-(?P<name>.+)\.scope"
+_NSPAWN = r"systemd-nspawn@(?P<name>.+)\.service"
+_LIBVIRT = r"(?P<driver>[a-z]+)-[0-9]+-(?P<name>.+)"
 """libvirt calls its machines after driver, number and name: ``qemu-3-web`` is a virtual machine."""
-_ESCAPE = re.compile(rb"\\x([0-9a-f]{2})")
+_ESCAPE = rb"\\x([0-9a-f]{2})"
 
 
 def _container(parts: list[str]) -> Container | None:
@@ -113,19 +112,19 @@ def _container(parts: list[str]) -> Container | None:
 
 
 def _pod(parts: list[str]) -> str | None:
-    matches = [_POD.fullmatch(part) for part in parts if "pod" in part]
+    matches = [re.fullmatch(_POD, part) for part in parts if "pod" in part]
     return next((match["uid"].replace("_", "-") for match in matches if match), None)
 
 
 def _container_at(parts: list[str], index: int) -> tuple[str, str, str] | None:
     """Runtime, id and source of the container whose group is the component at `index`."""
     part, parent = parts[index], parts[index - 1] if index else ""
-    named = _NAMED.fullmatch(part)
+    named = re.fullmatch(_NAMED, part)
     if named:
         return _RUNTIMES[named["runtime"]], named["id"], "cgroup"
-    if parent == "buildkit" and _BUILD.fullmatch(part):
+    if parent == "buildkit" and re.fullmatch(_BUILD, part):
         return "docker", part, "cgroup"
-    if _BARE.fullmatch(part):
+    if re.fullmatch(_BARE, part):
         return _bare(part, parent, parts[:index])
     return _lxc(part, parent) or _machine(part, parts[index + 1 : index + 2])
 
@@ -153,15 +152,15 @@ def _machine(part: str, below: list[str]) -> tuple[str, str, str] | None:
     """
     if below == ["supervisor"]:
         return None
-    service = _NSPAWN.fullmatch(part)
+    service = re.fullmatch(_NSPAWN, part)
     if service:
         return "systemd-nspawn", unescape_unit(service["name"]), "cgroup"
-    scope = _MACHINE.fullmatch(part)
+    scope = re.fullmatch(_MACHINE, part)
     return _registered(unescape_unit(scope["name"])) if scope else None
 
 
 def _registered(name: str) -> tuple[str, str, str] | None:
-    libvirt = _LIBVIRT.fullmatch(name)
+    libvirt = re.fullmatch(_LIBVIRT, name)
     if not libvirt:
         return "systemd-nspawn", name, "heuristic"
     return ("libvirt-lxc", libvirt["name"], "cgroup") if libvirt["driver"] == "lxc" else None
@@ -169,22 +168,20 @@ def _registered(name: str) -> tuple[str, str, str] | None:
 
 def unescape_unit(name: str) -> str:
     r"""The text in a unit's name: ``\x2d`` is a dash (systemd-escape(1)). A plain dash is kept."""
-    return decode(_ESCAPE.sub(lambda match: bytes([int(match[1], 16)]), encode(name)))
+    return decode(re.sub(_ESCAPE, lambda match: bytes([int(match[1], 16)]), encode(name)))
 
 
 # Services -----------------------------------------------------------------------------------------------------------
 
-_UNIT = re.compile(
-    r"[A-Za-z0-9:_.\\@-]{1,245}\.(?:service|socket|target|device|mount|automount|swap|timer|path|slice|scope)"
-)
-_USER_MANAGER = re.compile(r"user@(?P<uid>[0-9]{1,10})\.service")
+_UNIT = r"[A-Za-z0-9:_.\\@-]{1,245}\.(?:service|socket|target|device|mount|automount|swap|timer|path|slice|scope)"
+_USER_MANAGER = r"user@(?P<uid>[0-9]{1,10})\.service"
 
 
 def _service(parts: list[str]) -> Service | None:
     """As systemd reads it: the first component after the slices is the unit; after a user's manager, the user's."""
     units = [part.removeprefix("_") for part in parts]
     depth = _slices(units)
-    manager = _USER_MANAGER.fullmatch(units[depth]) if depth < len(units) else None
+    manager = re.fullmatch(_USER_MANAGER, units[depth]) if depth < len(units) else None
     if manager:
         inner = _unit(units[depth + 1 :], "systemd --user", int(manager["uid"]))
         if inner:
@@ -194,7 +191,7 @@ def _service(parts: list[str]) -> Service | None:
 
 def _unit(units: list[str], manager: str, user: int | None) -> Service | None:
     depth = _slices(units)
-    if depth == len(units) or not _UNIT.fullmatch(units[depth]):
+    if depth == len(units) or not re.fullmatch(_UNIT, units[depth]):
         return None
     return Service(units[depth], manager, units[depth - 1] if depth else "-.slice", user)
 
@@ -202,5 +199,5 @@ def _unit(units: list[str], manager: str, user: int | None) -> Service | None:
 def _slices(units: list[str]) -> int:
     """How many leading components are slices."""
     return next(
-        (i for i, unit in enumerate(units) if not (unit.endswith(".slice") and _UNIT.fullmatch(unit))), len(units)
+        (i for i, unit in enumerate(units) if not (unit.endswith(".slice") and re.fullmatch(_UNIT, unit))), len(units)
     )

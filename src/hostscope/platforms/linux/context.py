@@ -7,7 +7,7 @@ of the time and memory of a sweep (ten thousand processes of a host have a few d
 import os
 from collections.abc import Hashable
 from contextlib import suppress
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from hostscope.model.container import Container
 from hostscope.model.linux import Capabilities, LinuxContext, Namespaces
@@ -16,7 +16,6 @@ from hostscope.model.security import HostSecurity, Security
 from hostscope.model.service import Service
 from hostscope.platforms.linux import capabilities
 from hostscope.platforms.linux.cgroups import CgroupPlace, parse_cgroup
-from hostscope.platforms.linux.containers import Containers
 from hostscope.platforms.linux.names import Accounts
 from hostscope.platforms.linux.parse import (
     INITIAL_USER_NS,
@@ -28,6 +27,9 @@ from hostscope.platforms.linux.parse import (
     parse_stat,
 )
 from hostscope.platforms.linux.read import read_file
+
+if TYPE_CHECKING:
+    from hostscope.platforms.linux.containers import Containers
 
 NAMESPACES = ("cgroup", "ipc", "mnt", "net", "pid", "time", "user", "uts")
 
@@ -67,7 +69,7 @@ class Context(NamedTuple):
 class Contexts:
     """Contexts by what they were read from; lives for one sweep."""
 
-    def __init__(self, accounts: Accounts, containers: Containers | None, host: HostSecurity, wanted: frozenset[str]):
+    def __init__(self, accounts: Accounts, containers: "Containers | None", host: HostSecurity, wanted: frozenset[str]):
         self._accounts = accounts
         self._containers = containers
         self._host = host

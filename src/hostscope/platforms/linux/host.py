@@ -1,16 +1,19 @@
 """The Linux host: which file answers what. Parts that few commands ask are imported when they are asked."""
 
 from functools import partial
+from typing import TYPE_CHECKING
 
 from hostscope.platforms import base
 from hostscope.platforms.base import Host
 from hostscope.platforms.deferred import deferred
 from hostscope.platforms.linux.clock import read_boot
-from hostscope.platforms.linux.containers import Containers
 from hostscope.platforms.linux.privileges import Privileges
 from hostscope.platforms.linux.processes import Processes
 from hostscope.platforms.linux.security import Security
 from hostscope.platforms.linux.system import System
+
+if TYPE_CHECKING:
+    from hostscope.platforms.linux.containers import Containers
 
 
 def open_host() -> Host:
@@ -43,7 +46,8 @@ class _Parts:
     """What every command asks, and how the rest is built of it."""
 
     def __init__(self) -> None:
-        self.boot, self.privileges, self.security, self.containers = read_boot(), Privileges(), Security(), Containers()
+        self.boot, self.privileges, self.security = read_boot(), Privileges(), Security()
+        self.containers = deferred(_containers)
         self.processes = Processes(self.boot, self.containers, self.security, self.privileges)
 
     def files(self) -> base.Files:
@@ -105,3 +109,9 @@ class _Parts:
         from hostscope.platforms.linux.counters import Counters
 
         return Counters()
+
+
+def _containers() -> "Containers":
+    from hostscope.platforms.linux.containers import Containers
+
+    return Containers()

@@ -23,15 +23,20 @@ import threading
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from functools import cached_property
+from typing import TYPE_CHECKING
 
 from msgspec import Struct
 
-from hostscope.audit import AuditTrail, Who, default_path, this_process
 from hostscope.errors import Denied
 from hostscope.model.host import Ability
 from hostscope.platforms.linux import capabilities
 from hostscope.platforms.linux.parse import NO_ID, parse_security, parse_status
 from hostscope.platforms.linux.read import read_file, read_text
+
+if TYPE_CHECKING:  # imported when a privilege is used, which much of what is looked at does not take
+    from hostscope.audit import AuditTrail
+    from hostscope.chain import Who
 
 READ_OTHERS = ("sys_ptrace", "dac_read_search")
 """What reading other users' /proc files takes: ptrace access (proc(5)), and directories nobody else may enter."""
@@ -60,11 +65,17 @@ class _Uses(threading.local):
 class Privileges:
     """Implements `hostscope.platforms.base.Privileges`."""
 
-    def __init__(self, trail: AuditTrail | None = None) -> None:
-        self._trail = trail or AuditTrail(default_path(), ourselves())
+    def __init__(self, trail: "AuditTrail | None" = None) -> None:
+        self._given = trail
         self._uses = _Uses()
         self._notes: dict[str, None] = {}
         self._live: tuple[str, tuple[str, ...]] | None = None
+
+    @cached_property
+    def _trail(self) -> "AuditTrail":
+        from hostscope.audit import AuditTrail, default_path
+
+        return self._given or AuditTrail(default_path(), ourselves())
 
     @property
     def notes(self) -> tuple[str, ...]:
@@ -233,8 +244,11 @@ def lacking(names: tuple[str, ...]) -> str:
     return f" (not permitted: {' '.join(missing)})" if missing else ""
 
 
-def ourselves() -> Who:
+def ourselves() -> "Who":
     """Who runs this, with the login user that the kernel remembers through su and sudo."""
+    from hostscope.audit import this_process
+    from hostscope.chain import Who
+
     text = read_text("/proc/self/loginuid")
     login = int(text) if text and text.isdecimal() else NO_ID
     who = this_process()

@@ -2,31 +2,37 @@
 
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from itertools import chain
 from typing import TYPE_CHECKING
 
 from hostscope.errors import Error, Gone, Mismatch, Unavailable, Unsupported
-from hostscope.model.detail import ProcessDetail
-from hostscope.model.host import ProcessView
 from hostscope.model.key import ProcessKey
 from hostscope.model.process import Process
 from hostscope.model.request import ProcessRequest
 from hostscope.model.security import HostSecurity
-from hostscope.platforms.base import Columns, Security
 from hostscope.platforms.linux import method, translate
 from hostscope.platforms.linux.clock import Boot, ticks_now
-from hostscope.platforms.linux.containers import Containers
 from hostscope.platforms.linux.context import Contexts
 from hostscope.platforms.linux.names import Accounts, Terminals
 from hostscope.platforms.linux.parse import parse_stat, parse_tgid
 from hostscope.platforms.linux.privileges import READ_OTHERS, Privileges
 from hostscope.platforms.linux.procfs import ProcRows
 from hostscope.platforms.linux.read import PATH_ONLY, read_file
+from hostscope.platforms.linux.security import proc_options
 from hostscope.platforms.tally import Tally
 
 if TYPE_CHECKING:  # what few commands ask is imported when they ask
+    from hostscope.model.detail import ProcessDetail
+    from hostscope.model.host import ProcessView
+    from hostscope.platforms.base import Columns, Security
+    from hostscope.platforms.linux.containers import Containers
     from hostscope.platforms.linux.task_columns import TaskColumns
+
+OPEN_TO_ALL = frozenset({
+    "state", "argv", "owner", "groups", "session", "threads", "schedule", "cpu", "memory", "activity", "ancestry",
+})  # fmt: skip
+"""Fields whose files below /proc/PID anybody may read, unless hidepid is set: stat, status, statm and cmdline."""
 
 EFFECT = "an eBPF program in the kernel, kept for the next sweep while the session lives"
 
@@ -34,7 +40,7 @@ EFFECT = "an eBPF program in the kernel, kept for the next sweep while the sessi
 class Processes:
     """Implements `hostscope.platforms.base.Processes`."""
 
-    def __init__(self, boot: Boot, containers: Containers, security: Security, privileges: Privileges) -> None:
+    def __init__(self, boot: Boot, containers: "Containers", security: "Security", privileges: Privileges) -> None:
         self._boot = boot
         self._containers = containers
         self._security = security
@@ -82,15 +88,18 @@ class Processes:
         return sweep
 
     def _by_proc(self, request: ProcessRequest, tally: Tally, state: HostSecurity) -> Iterator[Process]:
-        with self._privileges.using(READ_OTHERS, "read other users' processes"):
+        with self._reading_others() if needs_privilege(request.wanted) else nullcontext():
             yield from self._proc_rows(request, state).sweep(tally)
+
+    def _reading_others(self) -> AbstractContextManager[None]:
+        return self._privileges.using(READ_OTHERS, "read other users' processes")
 
     def _by_iterator(
         self, sweep: method.Sweep, request: ProcessRequest, tally: Tally, state: HostSecurity
     ) -> Iterator[Process]:
         from hostscope.platforms.linux.iterator_rows import IteratorRows
 
-        with self._programs.lend(sweep), self._privileges.using(READ_OTHERS, "read other users' processes"):
+        with self._programs.lend(sweep), self._reading_others():
             contexts = self._contexts(request, state)
             proc = ProcRows(self._boot, contexts, self._terminals, request.wanted, has_labels(state))
             rows = IteratorRows(self._boot, contexts, self._terminals, request.wanted, has_labels(state), proc)
@@ -109,7 +118,7 @@ class Processes:
         containers = self._containers if request.linux.container_state else None
         return Contexts(self._accounts, containers, state, request.wanted)
 
-    def columns(self, request: ProcessRequest, tally: Tally) -> Columns:
+    def columns(self, request: ProcessRequest, tally: Tally) -> "Columns":
         """The same answer, column by column, for analysis."""
         from hostscope.platforms.columnar import columns_of
         from hostscope.platforms.linux.task_columns import task_columns
@@ -130,14 +139,14 @@ class Processes:
 
     def _completed(
         self, found: "TaskColumns", begun: int, request: ProcessRequest, tally: Tally, state: HostSecurity
-    ) -> Columns:
+    ) -> "Columns":
         """With what only /proc can tell: rows that are not whole, and processes that the iterator left out."""
         from hostscope.platforms.columnar import columns_of, merge
         from hostscope.platforms.linux.iterator_rows import older
         from hostscope.platforms.linux.task_columns import left_out
 
         pids, rows = found.columns["pid"], self._proc_rows(request, state)
-        with self._privileges.using(READ_OTHERS, "read other users' processes"):
+        with self._reading_others():
             again = rows.sweep(tally, pids[~found.whole].tolist())
             missing = older(rows.sweep(tally, left_out(pids, found.threads)), begun, tally)
             others = columns_of(chain(again, missing), request.wanted)
@@ -160,7 +169,7 @@ class Processes:
             finally:
                 os.close(proc)
 
-    def detail(self, key: ProcessKey, parts: frozenset[str]) -> ProcessDetail:
+    def detail(self, key: ProcessKey, parts: frozenset[str]) -> "ProcessDetail":
         """What one process holds; `parts` are field names of `ProcessDetail`.
 
         Raises:
@@ -182,7 +191,7 @@ class Processes:
         if not self._boot.key(key.pid, start).same(key):
             raise Mismatch(f"process {key.pid} is not the one that was meant: its start differs")
 
-    def views(self) -> Iterator[ProcessView]:
+    def views(self) -> "Iterator[ProcessView]":
         """The pids that each way of looking shows; a hidden process is missing from some."""
         from hostscope.platforms.linux import views
 
@@ -199,6 +208,16 @@ class Processes:
             raise Unsupported("the kernel iterator cannot be used here")
         with self._programs.lend(sweep):
             return frozenset(pid for chunk in sweep.chunks for pid in record_pids(chunk))
+
+
+def needs_privilege(wanted: frozenset[str]) -> bool:
+    """Whether reading these fields of other users' processes takes one; also when that cannot be told."""
+    if not wanted <= OPEN_TO_ALL:
+        return True
+    try:
+        return proc_options(read_file("/proc/self/mountinfo"))["hidepid"] != "off"
+    except (OSError, ValueError):
+        return True
 
 
 def hiding(state: HostSecurity) -> str | None:
