@@ -4,6 +4,7 @@ import hashlib
 import os
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
 
 from msgspec import Struct
 from msgspec.structs import replace
@@ -122,13 +123,14 @@ def read_trust(request: VerifyRequest) -> Trust:
 
 def read_catalogs(request: VerifyRequest) -> dict[str, bytes]:
     """Catalogues by path. Raises `UsageError`, `Denied`."""
-    found: dict[str, bytes] = {}
-    for path in request.catalogs:
-        with open_content(path) as content:
-            if content.size > MOST_CATALOG_BYTES:
-                raise UsageError(f"{path} is too large for a catalogue")
-            found[path] = content.read(0, content.size)
-    return found
+    return {path: _read(path) for path in request.catalogs}
+
+
+def _read(path: str) -> bytes:
+    with open_content(path) as content:
+        if content.size > MOST_CATALOG_BYTES:
+            raise UsageError(f"{path} is too large for a catalogue")
+        return content.read(0, content.size)
 
 
 class Signatures:
@@ -204,10 +206,12 @@ class Signatures:
 
     def _judge(self, content: FileContent, path: str, host_path: bool) -> Signature:
         beside = beside_program(path) if host_path else None
-        verdict = judge(path, content, self._trust, self._catalogs, beside)
-        if verdict.format not in ADDITIVE:
-            return verdict
         gaps: list[Gap] = []
+        verdict = judge(path, content, self._trust, self._catalogs, beside)
+        if verdict.status == "unsigned" and (installed := self._installed(content, gaps)):
+            verdict = judge(path, content, self._trust, {**self._catalogs, **installed}, beside)
+        if verdict.format not in ADDITIVE:
+            return replace(verdict, gaps=(*verdict.gaps, *gaps))
         parts = [*verdict.parts, *self._sealed(content, gaps)]
         if host_path:
             parts += self._packaged(content, path, gaps)
@@ -221,6 +225,17 @@ class Signatures:
             hardening=verdict.hardening,
             gaps=(*verdict.gaps, *gaps),
         )
+
+    def _installed(self, content: FileContent, gaps: list[Gap]) -> dict[str, bytes]:
+        """The host's own catalogues that list the file, by path."""
+
+        def ask() -> tuple[str, ...]:
+            with open(content.fd, "rb", closefd=False) as file:
+                return self._host.files.catalogs(file)
+
+        paths = attempt("parts.catalog", gaps, ask) or ()
+        found = {path: attempt("parts.catalog", gaps, partial(_read, path)) for path in paths}
+        return {path: raw for path, raw in found.items() if raw is not None}
 
     def _sealed(self, content: FileContent, gaps: list[Gap]) -> Iterator[SignedPart]:
         """What the file system keeps beside it."""
