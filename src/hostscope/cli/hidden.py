@@ -12,9 +12,9 @@ from hostscope.render.layouts import FINDINGS
 from hostscope.session import open_session
 
 EPILOG = """\b
-Compares what the kernel's iterator, the listing of /proc, probing each pid and the control groups show. Exits with 10
-when a process is hidden from one of them, 11 when besides not everything could be looked at, 8 when nothing was found
-but not everything could be looked at.
+Compares ways of looking that should agree. Linux: the kernel's iterator, the listing of /proc, each pid, control
+groups; Windows: the kernel's list, Toolhelp, EnumProcesses, each pid. Exits with 10 when a process is hidden from one of
+them, 11 when besides not everything could be looked at, 8 when nothing was found but not everything could be looked at.
 
 Example: hostscope hidden --format json"""
 

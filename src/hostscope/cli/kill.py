@@ -22,5 +22,8 @@ Example: hostscope kill --dry-run --tree sleep"""
 @click.argument("targets", nargs=-1, metavar="TARGET...")
 @options(*ACTING, "grace", "no_force", "page_format", "output", "reveal", "verbose")
 def command(targets: tuple[str, ...], **given: Any) -> int:
-    """Ask processes to end (SIGTERM), and force those that have not after a grace (SIGKILL)."""
+    """Ask processes to end, and force those that have not after a grace.
+
+    Asking is SIGTERM, on Windows WM_CLOSE to the windows that a process has; forcing is SIGKILL or TerminateProcess.
+    """
     return act_on(*request_of(TERMINATE, targets, given))

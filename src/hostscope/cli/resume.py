@@ -19,5 +19,8 @@ Example: hostscope resume --dry-run sleep"""
 @click.argument("targets", nargs=-1, metavar="TARGET...")
 @options(*ACTING, "page_format", "output", "reveal", "verbose")
 def command(targets: tuple[str, ...], **given: Any) -> int:
-    """Let stopped processes run on (SIGCONT). The guard lets this through for all but kernel threads and PID 1."""
+    """Let stopped processes run on. The guard lets this through for all but kernel threads and PID 1.
+
+    By SIGCONT, on Windows by taking one suspension back from every thread.
+    """
     return act_on(*request_of(RESUME, targets, given))

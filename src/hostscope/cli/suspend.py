@@ -19,5 +19,8 @@ Example: hostscope suspend --dry-run sleep"""
 @click.argument("targets", nargs=-1, metavar="TARGET...")
 @options(*ACTING, "page_format", "output", "reveal", "verbose")
 def command(targets: tuple[str, ...], **given: Any) -> int:
-    """Stop processes where they are (SIGSTOP); they stay so when hostscope ends, until they are resumed."""
+    """Stop processes where they are; they stay so when hostscope ends, until they are resumed.
+
+    By SIGSTOP, on Windows by suspending every thread: each suspension needs a resumption of its own.
+    """
     return act_on(*request_of(SUSPEND, targets, given))

@@ -23,10 +23,22 @@ class Spawned:
     begins_with: str | None = None
     """The process is the program from its first instruction on."""
 
-    def __init__(self, key: ProcessKey, process: int, thread: int, job: int | None) -> None:
-        self.key = key
-        self._process, self._thread, self._job = process, thread, job
+    key: ProcessKey
+
+    def __init__(self, pid: int, process: int, thread: int) -> None:
+        """A suspended process; `prepare` comes next, and `close` in the end whatever becomes of it."""
+        self._pid = pid
+        self._process, self._thread = process, thread
+        self._job: int | None = None
         self._released = False
+
+    def prepare(self, boot: Boot) -> None:
+        """Ties it to our life, and finds out its key. Raises NativeError."""
+        self._job = _job(self._process)
+        try:
+            self.key = boot.key(self._pid, native.created(self._process))
+        except OSError as failed:
+            raise translate.error("GetProcessTimes", failed, self._pid) from failed
 
     def release(self) -> None:
         """Lets the program start; from now on it outlives us."""
@@ -67,11 +79,10 @@ def spawn(boot: Boot, argv: tuple[str, ...], spawned_keys: set[ProcessKey]) -> I
     if not argv:
         raise UsageError("no command is named")
     made = _create(argv)
-    job = _job(made.hProcess)
-    key = boot.key(made.dwProcessId, native.created(made.hProcess))
-    spawned_keys.add(key)
-    spawned = Spawned(key, made.hProcess, made.hThread, job)
+    spawned = Spawned(made.dwProcessId, made.hProcess, made.hThread)
     try:
+        spawned.prepare(boot)
+        spawned_keys.add(spawned.key)
         yield spawned
     finally:
         spawned.close()
@@ -89,8 +100,9 @@ def _create(argv: tuple[str, ...]) -> control.PROCESS_INFORMATION:
 def _job(process: int) -> int | None:
     """A job that ends the program with us; None where it cannot be put into one."""
     job = jobs.create()
-    if job and jobs.limit(job, jobs.JOB_OBJECT_LIMIT_KILL_ON_JOB_CLOSE):
-        if jobs.assign(job, process):
-            return job
-        handles.close(job)
+    if not job:
+        return None
+    if jobs.limit(job, jobs.JOB_OBJECT_LIMIT_KILL_ON_JOB_CLOSE) and jobs.assign(job, process):
+        return job
+    handles.close(job)
     return None
