@@ -70,6 +70,9 @@ class SystemRefused(OSError):
         self.call = call
         self.winerror = code
 
+    def __str__(self) -> str:
+        return self.strerror or ""
+
 
 def failed(call: str) -> SystemRefused:
     """The error of a call that has just failed, by this thread's last error."""
