@@ -466,6 +466,12 @@ def tap(devices: Devices, monkeypatch: pytest.MonkeyPatch) -> list[Any]:
     return life
 
 
+def test_what_another_program_taps_is_not_captured_twice(devices: Devices, links: Darwin) -> None:
+    links.numbers(WHERE, LINKS + link_message(b"pktap0", 9, 0xFE, 0x41))
+    with capture().open(CaptureRequest(), Tally()) as source:
+        assert [one.name for one in source.interfaces] == ["lo0", "en0"]
+
+
 def test_pktap_is_made_and_taken_away(devices: Devices, tap: list[Any]) -> None:
     with capture().open(CaptureRequest(interfaces=("pktap",)), Tally()) as source:
         assert [(one.name, one.link) for one in source.interfaces] == [

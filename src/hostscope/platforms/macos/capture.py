@@ -147,9 +147,10 @@ def _counted(ask: Callable[[], Result]) -> Result:
 
 
 def _wanted(request: CaptureRequest) -> tuple[str, ...]:
-    """Names of interfaces; all that are up when none is named."""
+    """Names of interfaces; all that are up when none is named, but those that show the packets of others."""
     links = {link.name: link for link in read_links()}
-    wanted = tuple(dict.fromkeys(request.interfaces)) or tuple(name for name, link in links.items() if link.flags & UP)
+    up = (name for name, link in links.items() if link.flags & UP and link.kind != PKTAP)
+    wanted = tuple(dict.fromkeys(request.interfaces)) or tuple(up)
     for name in wanted:
         if name != PKTAP and name not in links:
             raise UsageError(f"there is no interface {name!r}", f"interfaces: {', '.join([*links, PKTAP])}")
