@@ -47,9 +47,8 @@ NOTED_NS = 10_000_000
 """What a packet was sent by is in the counters so soon after it was seen: the kernel counts a call when it returns."""
 LISTED_NS = 10_000_000_000
 """How long a listing is believed about who waits for packets."""
-DENIED_NOTE = (
-    "packets of other users' processes carry no process: needs root, or CAP_SYS_PTRACE and CAP_DAC_READ_SEARCH"
-)
+NEEDS = "needs root (on Linux CAP_SYS_PTRACE and CAP_DAC_READ_SEARCH do, on Windows an administrator)"
+DENIED_NOTE = f"packets of other users' processes carry no process: {NEEDS}"
 UNCOUNTED = "processes whose sockets close before they are listed are not known"
 FORWARDED = "forwarded"
 _COUNT_SHARE, _LIST_SHARE = 5, 8
@@ -268,7 +267,7 @@ def _only(party: Party) -> SocketOwner | Gap | None:
     if party.unknown is None:
         return None
     if party.unknown == DENIED:
-        return Gap("key", Reason.DENIED, "needs root, or CAP_SYS_PTRACE and CAP_DAC_READ_SEARCH")
+        return Gap("key", Reason.DENIED, NEEDS)
     if party.unknown == GONE:
         return Gap("key", Reason.GONE, _NOBODY)
     return Gap("key", Reason.UNAVAILABLE, _NOT_ONE.get(party.unknown, party.unknown))
