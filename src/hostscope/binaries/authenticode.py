@@ -15,20 +15,34 @@ from typing import Any
 from cryptography import x509
 
 from hostscope.binaries import signify_keys
-from hostscope.binaries.certificates import COMMON_NAME, ORGANISATION, attribute, der, describe, nanoseconds
+from hostscope.binaries.certificates import (
+    CODE_SIGNING,
+    COMMON_NAME,
+    ORGANISATION,
+    Broken,
+    attribute,
+    check_limits,
+    der,
+    describe,
+    nanoseconds,
+    purposes,
+)
 from hostscope.binaries.cms import said
 from hostscope.binaries.content import MOST_AT_ONCE, Content
 from hostscope.binaries.hands import hand_over
 from hostscope.binaries.pe import PAGE_BYTES, WIN_CERT_TYPE_PKCS_SIGNED_DATA, Pe, certificates, covered, parse_pe
 from hostscope.binaries.trust import Trust
-from hostscope.model.signature import Flaw, SignedPart, Timestamp, status_of
+from hostscope.model.signature import Flaw, SignedPart, Timestamp, status_of, weak_flaws
 
 MOST_SIGNATURES = 32
 MOST_LISTED = 8
+MOST_BYTES = 1 << 20
+"""Of a signature, besides the digests of its pages: 36 bytes for each page of 4 KiB."""
 PAGES_AT_ONCE = 2048
 Page = tuple[int, int, bytes]
 """Where it begins and ends in the file, and its digest."""
 READ_BYTES = 1 << 18
+LARGEST_PAGE = 1 << 20
 UNTRUSTED = frozenset({"CERTIFICATE_ERROR"})
 CODES = {
     "INVALID_DIGEST": "digest",
@@ -84,6 +98,8 @@ def outside_flaws(content: Content, pe: Pe) -> Iterator[Flaw]:
     if pe.table is None:
         return
     offset, size = pe.table
+    if offset < pe.image_end:
+        yield Flaw("certificate-table", "sections reach into the signatures, which no digest covers")
     if offset > pe.image_end:
         yield Flaw("overlay", f"{offset - pe.image_end} bytes stand between the image and its signatures", "noted")
     for number, entry in enumerate(certificates(content, pe), 1):
@@ -169,6 +185,11 @@ class _Digests:
 def _entry(name: str, raw: bytes, digests: _Digests, trust: Trust) -> Iterator[SignedPart]:
     """The signature of one entry, and those nested in it."""
     authenticode, _ = _signify()
+    if len(raw) > MOST_BYTES + digests.content.size // 32:
+        yield SignedPart(
+            name, "invalid", "authenticode", flaws=(Flaw("malformed", "a signature of an implausible size"),)
+        )
+        return
     try:
         outer = authenticode.AuthenticodeSignature.from_envelope(raw[: _der_length(raw)])
         found = list(islice(outer.iter_recursive_nested(), MOST_SIGNATURES))
@@ -196,14 +217,27 @@ def _judged(name: str, one: Any, digests: _Digests, trust: Trust) -> SignedPart:
     image = digests.begin(algorithm)
     pages, begun = _begin_pages(indirect, digests)
     # signify is told the digest that is claimed, so that it judges the rest while the real one is being worked out
-    chains, flaws = _verified(one, trust, expected_hash=indirect.digest, verify_additional_hashes=False)
+    path, flaws = _verified(one, trust, expected_hash=indirect.digest, verify_additional_hashes=False)
     if image.result() != indirect.digest:
         flaws = (Flaw("digest", "the file was changed since it was signed: its digest is another"), *flaws)
     bad = [start for part in begun for start in part.result()]
     if bad:
         listed = ", ".join(map(hex, bad[:MOST_LISTED])) + ("…" if len(bad) > MOST_LISTED else "")
         flaws += (Flaw("page-hash", f"changed since it was signed: pages at {listed}"),)
-    return _described(name, "authenticode", one, chains, flaws, indirect.digest.hex(), algorithm, pages)
+    return _described(name, "authenticode", one, path, flaws, indirect.digest.hex(), algorithm, pages)
+
+
+def check_pages(pages: "list[Page]") -> None:
+    """Pages follow each other: so the file is hashed once, and not as often as someone wrote down.
+
+    Raises:
+        ValueError: they do not.
+    """
+    end = 0
+    for start, following, _ in pages:
+        if not end <= start < following <= start + LARGEST_PAGE:
+            raise ValueError("pages do not follow each other")
+        end = following
 
 
 def _begin_pages(indirect: Any, digests: _Digests) -> "tuple[int | None, list[Future[list[int]]]]":
@@ -213,6 +247,8 @@ def _begin_pages(indirect: Any, digests: _Digests) -> "tuple[int | None, list[Fu
     by_algorithm: dict[str, list[Page]] = {}
     for start, end, digest, new in indirect.content.page_hashes:
         by_algorithm.setdefault(new().name, []).append((start, end, digest))
+    for pages in by_algorithm.values():
+        check_pages(pages)
     begun = [
         hand_over(len(pages) * PAGE_BYTES, digests.changed_pages, algorithm, pages[first : first + PAGES_AT_ONCE])
         for algorithm, pages in by_algorithm.items()
@@ -221,8 +257,8 @@ def _begin_pages(indirect: Any, digests: _Digests) -> "tuple[int | None, list[Fu
     return sum(map(len, by_algorithm.values())) or None, begun
 
 
-def _verified(one: Any, trust: Trust, **known: Any) -> tuple[list[Any], tuple[Flaw, ...]]:
-    """Chains as `signify` has them, or why there are none."""
+def _verified(one: Any, trust: Trust, **known: Any) -> tuple[list[x509.Certificate], tuple[Flaw, ...]]:
+    """The certificates from the leaf to the root, or why there are none."""
     authenticode, _ = _signify()
     chains: list[Any] = []
 
@@ -237,10 +273,22 @@ def _verified(one: Any, trust: Trust, **known: Any) -> tuple[list[Any], tuple[Fl
 
     result, failed = authenticode.AuthenticodeVerificationResult.call(verify)
     if failed is None:
-        return chains[0] if chains else [], ()
+        path = [x509.load_der_x509_certificate(certificate.to_der) for certificate in chains[0]]
+        path = path[::-1] if path[-1] == _leaf(one) else path
+        return path, tuple(_limit_flaws(path))
     severity = "untrusted" if result.name in UNTRUSTED else "broken"
     detail = " ".join(str(failed).split())[:400] or type(failed).__name__
     return [], (Flaw(CODES[result.name], detail, "untrusted" if severity == "untrusted" else "broken"),)
+
+
+def _limit_flaws(path: list[x509.Certificate]) -> Iterator[Flaw]:
+    """What `signify` is lenient about: limits that issuers set, and certificates without a purpose."""
+    try:
+        check_limits(path[:-1], CODE_SIGNING)
+        if CODE_SIGNING not in (purposes(path[0]) or ()):
+            yield Flaw("chain", "the certificate is not meant for code", "untrusted")
+    except Broken as failed:
+        yield Flaw(failed.code, str(failed), "untrusted")
 
 
 def _store(extra: Iterable[x509.Certificate]) -> Any:
@@ -254,7 +302,7 @@ def _described(
     name: str,
     method: str,
     one: Any,
-    chains: list[Any],
+    path: list[x509.Certificate],
     flaws: tuple[Flaw, ...],
     digest: str,
     algorithm: str,
@@ -262,9 +310,6 @@ def _described(
 ) -> SignedPart:
     leaf = _leaf(one)
     trusted = not flaws
-    chain = [x509.load_der_x509_certificate(certificate.to_der) for certificate in chains]
-    if chain and leaf and chain[-1] == leaf:
-        chain.reverse()
     opus = getattr(one.signer_info, "program_name", None)
     return SignedPart(
         name=name,
@@ -275,10 +320,10 @@ def _described(
         identifier=opus or None,
         digests=(algorithm,),
         code_hash=digest,
-        chain=tuple(map(describe, chain or ([leaf] if leaf else []))),
+        chain=tuple(map(describe, path or ([leaf] if leaf else []))),
         timestamp=_timestamp(one, trusted),
         page_hashes=pages,
-        flaws=flaws,
+        flaws=(*flaws, *weak_flaws(algorithm)),
     )
 
 
@@ -324,11 +369,11 @@ def _catalogued(name: str, raw: bytes, digests: "_Digests | _Flat", trust: Trust
         if subject is None or subject.indirect_data is None:
             return
         listed = subject.indirect_data.digest == digests.image(subject.indirect_data.digest_algorithm().name)
-        chains, flaws = _verified(catalog, trust)
+        path, flaws = _verified(catalog, trust)
         if not listed:
             flaws += (Flaw("digest", "the catalogue lists another digest for this file"),)
         digest = subject.indirect_data.digest.hex()
-        yield _described(name, "catalog", catalog, chains, flaws, digest, algorithm, None)
+        yield _described(name, "catalog", catalog, path, flaws, digest, algorithm, None)
     except Exception as failed:  # as in _entry
         yield SignedPart(name, "invalid", "catalog", flaws=(_unreadable(failed),))
 
@@ -364,8 +409,8 @@ def verify_catalog(raw: bytes, trust: Trust) -> SignedPart:
         warnings.simplefilter("ignore")
         try:
             catalog = authenticode.CertificateTrustList.from_envelope(raw)
-            chains, flaws = _verified(catalog, trust)
+            path, flaws = _verified(catalog, trust)
             algorithm = catalog.subject_algorithm().name
-            return _described("catalog", "catalog", catalog, chains, flaws, "", algorithm, None)
+            return _described("catalog", "catalog", catalog, path, flaws, "", algorithm, None)
         except Exception as failed:  # as in _entry
             return SignedPart("catalog", "invalid", "catalog", flaws=(_unreadable(failed),))

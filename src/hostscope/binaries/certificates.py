@@ -58,8 +58,7 @@ def build_chain(
             raise Broken("chain", "the chain of certificates does not end")
         path.append(_issuer(path[-1], len(path) - 1, (*roots, *certificates)))
     _check_purpose(leaf, purpose, demanded)
-    for one in path[:-1]:
-        _check_limits(one, purpose)
+    check_limits(path[:-1], purpose)
     for one in path:
         if not one.not_valid_before_utc <= at <= one.not_valid_after_utc:
             raise Broken("expired", f"{_common_name(one)} was not valid at {at:%Y-%m-%d %H:%M:%S} UTC")
@@ -119,11 +118,16 @@ def _check_purpose(leaf: x509.Certificate, purpose: str, demanded: bool) -> None
         raise Broken("chain", f"{_common_name(leaf)} is not meant for signatures")
 
 
-def _check_limits(one: x509.Certificate, purpose: str) -> None:
-    """Of everyone below the root: limits that its issuer set, those that we do not know included."""
-    meant = purposes(one)
-    if meant is not None and not meant & {purpose, ANY_PURPOSE}:
-        raise Broken("chain", f"{_common_name(one)} is not meant for this purpose")
+def check_limits(path: Iterable[x509.Certificate], purpose: str) -> None:
+    """Of everyone below the root: limits that its issuer set, those that we do not know included. Raises `Broken`."""
+    for one in path:
+        meant = purposes(one)
+        if meant is not None and not meant & {purpose, ANY_PURPOSE}:
+            raise Broken("chain", f"{_common_name(one)} is not meant for this purpose")
+        _check_form(one)
+
+
+def _check_form(one: x509.Certificate) -> None:
     for extension in one.extensions:
         oid = extension.oid.dotted_string
         if extension.critical and oid not in UNDERSTOOD and not oid.startswith(APPLES):

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable
 from struct import Struct as Layout
 
 from cryptography import x509
-from cryptography.exceptions import InvalidSignature
+from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
 from cryptography.hazmat.primitives.asymmetric.utils import Prehashed
 
@@ -47,6 +47,8 @@ def _ima(raw: bytes, digest: Digest, keys: Iterable[x509.Certificate]) -> Signed
         return _compared("sha1", raw[1:], digest)
     if raw[0] == IMA_XATTR_DIGEST_NG and len(raw) > 2:
         return _compared(_algorithm(raw[1]), raw[2:], digest)
+    if raw[0] == EVM_IMA_XATTR_DIGSIG and raw[1:2] == b"\x03":
+        return _unknown("ima", "a signature of the third version, over fs-verity's digest, is not judged")
     if raw[0] == EVM_IMA_XATTR_DIGSIG and len(raw) >= SIGNATURE_V2.size:
         return _signed(raw, digest, keys)
     return _unknown("ima", f"an attribute of the kind {raw[0]} is not judged")
@@ -79,8 +81,20 @@ def _signed(raw: bytes, digest: Digest, keys: Iterable[x509.Certificate]) -> Sig
             return SignedPart(
                 "ima", "valid", "ima", signer=signer, digests=(algorithm,), chain=(describe(certificate),)
             )
+        if _key_id(certificate) == key:
+            made = Flaw("digest", f"{attribute(certificate, COMMON_NAME)} signed something else")
+            return SignedPart("ima", "invalid", "ima", digests=(algorithm,), flaws=(made,))
     flaw = Flaw("root", f"signed with key {key:08x}, which we were not given", "untrusted")
     return SignedPart("ima", "untrusted", "ima", signer=f"key {key:08x}", digests=(algorithm,), flaws=(flaw,))
+
+
+def _key_id(certificate: x509.Certificate) -> int | None:
+    """What IMA calls a key by: the end of its identifier."""
+    try:
+        found = certificate.extensions.get_extension_for_class(x509.SubjectKeyIdentifier).value.digest
+    except (x509.ExtensionNotFound, ValueError):
+        return None
+    return int.from_bytes(found[-4:], "big")
 
 
 def _made_by(certificate: x509.Certificate, signature: bytes, digest: bytes, algorithm: str) -> bool:
@@ -92,6 +106,6 @@ def _made_by(certificate: x509.Certificate, signature: bytes, digest: bytes, alg
             public.verify(signature, digest, ec.ECDSA(hashed))
         else:
             return False
-    except InvalidSignature:
+    except (InvalidSignature, UnsupportedAlgorithm, ValueError):
         return False
     return True

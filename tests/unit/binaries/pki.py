@@ -58,7 +58,7 @@ def issue(
     ca: bool = False,
     unit: str | None = None,
     markers: tuple[str, ...] = (),
-    usage: x509.ObjectIdentifier | None = None,
+    usage: x509.ObjectIdentifier | list[x509.ObjectIdentifier] | None = None,
     days: tuple[int, int] = (-30, 3650),
     path_length: int | None = None,
     subject: x509.Name | None = None,
@@ -85,7 +85,7 @@ def issue(
             x509.UnrecognizedExtension(x509.ObjectIdentifier(marker), b"\x05\x00"), critical=True
         )
     if usage:
-        builder = builder.add_extension(x509.ExtendedKeyUsage([usage]), True)
+        builder = builder.add_extension(x509.ExtendedKeyUsage(usage if isinstance(usage, list) else [usage]), True)
     return Identity(builder.sign(issuer.key if issuer else key, hashes.SHA256()), key)
 
 

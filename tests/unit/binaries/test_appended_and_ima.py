@@ -4,6 +4,8 @@ import hashlib
 import struct
 
 import pytest
+from asn1crypto import cms
+from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import padding
 
@@ -11,7 +13,7 @@ from hostscope.binaries.appended_signature import MARK, verify_appended
 from hostscope.binaries.content import Held
 from hostscope.binaries.ima import judge_seal
 from hostscope.binaries.trust import Trust
-from hostscope.binaries.verdict import judge
+from hostscope.binaries.verdict import conclude, judge
 from hostscope.model.signature import Seal, SignedPart
 
 from .pki import Identity, plain, sign
@@ -120,3 +122,54 @@ def test_what_is_not_judged_is_unknown(seal: Seal) -> None:
 def test_fs_verity_is_the_kernels_word() -> None:
     found = judge_seal(Seal("fs-verity", b"\xab" * 32, "sha256"), digest, ())
     assert (found.status, found.code_hash, found.digests) == ("adhoc", "ab" * 32, ("sha256",))
+
+
+# Files that lie
+
+
+@pytest.mark.parametrize("at", [0, 1, 3, 4, 5, 6, 7])
+def test_a_trailer_that_the_kernel_refuses_is_malformed(at: int) -> None:
+    raw = bytearray(module())
+    raw[-len(MARK) - 12 + at] = 1
+    assert part(bytes(raw)).status == "invalid"
+
+
+@pytest.mark.parametrize("size", [0, 1, 12, 1 << 20, (1 << 32) - 1])
+def test_lengths_that_lie_are_malformed(size: int) -> None:
+    raw = bytearray(module())
+    struct.pack_into(">I", raw, len(raw) - len(MARK) - 4, size)
+    assert part(bytes(raw)).status == "invalid"
+
+
+def test_a_message_without_a_digest_of_the_content_is_caught() -> None:
+    message = cms.ContentInfo.load(sign(MODULE, plain().leaf, ()))
+    info = message["content"]["signer_infos"][0]
+    kept = [one for one in info["signed_attrs"] if one["type"].native != "message_digest"]
+    info["signed_attrs"] = cms.CMSAttributes(kept)
+    signature = plain().leaf.key.sign(
+        info["signed_attrs"].untag().dump(force=True), padding.PKCS1v15(), hashes.SHA256()
+    )
+    info["signature"] = signature
+    raw = message.dump(force=True)
+    found = part(MODULE + raw + struct.pack(">BBBBB3xI", 0, 0, 2, 0, 0, len(raw)) + MARK)
+    assert (found.status, found.flaws[0].code) == ("invalid", "cms")
+
+
+def test_who_signed_is_told_of_the_part_that_decides() -> None:
+    """A package's digest that fits, and a signature that anybody made in somebody's name."""
+    package = SignedPart("package", "valid", "package-digest", signer="coreutils 9")
+    own = SignedPart("module", "untrusted", "module-cms", signer="Microsoft Corporation")
+    found = conclude("x", "elf", 1, (own, package), Trust())
+    assert (found.status, found.signer, found.confidence) == ("valid", "coreutils 9", "low")
+
+
+def test_a_key_that_we_have_and_that_signed_something_else() -> None:
+    leaf = plain().leaf
+    identifier = leaf.certificate.extensions.get_extension_for_class(x509.SubjectKeyIdentifier).value.digest
+    raw = bytearray(signed(leaf, b"other"))
+    raw[3:7] = identifier[-4:]
+    assert judge_seal(Seal("ima", bytes(raw)), digest, [leaf.certificate]).status == "invalid"
+
+
+def test_a_third_version_of_ima_is_not_judged() -> None:
+    assert judge_seal(Seal("ima", b"\x03\x03" + bytes(40)), digest, ()).status == "unknown"
