@@ -52,7 +52,7 @@ def test_several_dumps_of_one_command(child: Callable[..., Child], tmp_path: Pat
 def test_a_tree_of_processes(child: Callable[..., Child]) -> None:
     one = child(PARENT)
     lines = typed("ps", "--tree", "--columns", "pid,name").splitlines()
-    shown = [line.split()[0] for line in lines]
+    shown = [line.split()[0] for line in lines if line.strip()]
     places = [shown.index(str(pid)) for pid in (one.pid, one.told["below"])]
     assert places[0] < places[1]
 
