@@ -140,3 +140,53 @@ def test_a_closed_pipe_is_silent() -> None:
         one.stdout.close()
         assert one.stderr.read() == b""
         assert one.wait(60) == 0
+
+
+def test_secrets_are_shown_to_those_who_may_see_them(child: Callable[..., Child]) -> None:
+    one = child(SLEEPER, "--password=hunter2")
+    assert "hunter2" not in typed("ps", str(one.pid), "--format", "json")
+    assert "hunter2" in typed("ps", str(one.pid), "--format", "json", "--reveal")  # it is ours
+
+
+SCHEMAS = Path(__file__).parents[2] / "docs" / "schemas"
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [("ps", "--fields", "full,digest,ancestry"), ("ps", "--columns", "all"), ("tree",), ("inspect", "SELF"),
+     ("doctor",), ("counters",), ("containers",), ("services",), ("net",), ("interfaces",), ("dns",),
+     ("verify", sys.executable)],
+    ids=" ".join,
+)  # fmt: skip
+def test_documents_are_what_their_schemas_say(arguments: tuple[str, ...]) -> None:
+    jsonschema, referencing = pytest.importorskip("jsonschema"), pytest.importorskip("referencing")
+    schemas = [json.loads(path.read_text(encoding="utf-8")) for path in SCHEMAS.glob("*.json")]
+    registry = referencing.Registry().with_resources(
+        (schema["$id"], referencing.Resource.from_contents(schema)) for schema in schemas
+    )
+    validator = jsonschema.Draft202012Validator(registry.contents("document.json"), registry=registry)
+    validator.validate(document(*(str(os.getpid()) if one == "SELF" else one for one in arguments)))
+
+
+REFUSED = {
+    ("inspect", "999999996"): 3, ("inspect", "99999999999"): 2, ("inspect", "no such program"): 3,
+    ("inspect", ":70000"): 2, ("ps", "--columns", "pid,nosuch"): 2, ("ps", "--filter", "pid ="): 2,
+    ("ps", "--method", "proc"): 2, ("ps", "--replay", "C:\\no such file"): 2, ("verify", "C:\\no such file"): 2,
+    ("watch", "--kinds", "credentials"): 2, ("counters", "--counter", "nonsense"): 2, ("dump", "999999996"): 3,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("arguments", "code"), REFUSED.items(), ids=map(" ".join, REFUSED))
+def test_bad_input_gets_one_clear_line_and_leaves_no_file(
+    arguments: tuple[str, ...], code: int, tmp_path: Path
+) -> None:
+    told = typed(*arguments, "--output", str(tmp_path / "answer"), code=code)
+    first, *rest = told.strip().splitlines()
+    assert first.startswith("hostscope: ") and all(line.startswith("hint: ") for line in rest)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("place", ["no such folder\\answer", "."])
+def test_files_that_cannot_be_written(place: str, tmp_path: Path) -> None:
+    told = typed("ps", "--output", str(tmp_path / place), code=2)
+    assert told.startswith("hostscope: ") and list(tmp_path.iterdir()) == []

@@ -69,6 +69,14 @@ def test_modules_of_a_process() -> None:
     assert theirs and theirs.format == "pe"
 
 
+def test_what_a_process_runs() -> None:
+    signed(HOME / "python.exe")
+    with open_session() as session:
+        (found,) = session.verify([str(os.getpid())]).rows()
+    assert found.key and found.key.pid == os.getpid()
+    assert (found.status, found.signer) == ("valid", "Python Software Foundation")
+
+
 def test_code_of_services() -> None:
     with open_session() as session:
         rows = session.snapshot("services", ProcessRequest(fields=frozenset({"signature"}))).rows()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Iterator
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from msgspec.structs import replace
 
@@ -23,7 +23,10 @@ if TYPE_CHECKING:
 
 Row = TypeVar("Row")
 OWNER = "owner"
-ADMINISTRATOR = "0"
+ADMINISTRATORS = ("0", "S-1-5-18")
+"""Root, and Windows' LocalSystem."""
+ELEVATED = "security"
+"""The group of fields that tells on Windows whether we are an elevated administrator."""
 
 
 class Exit:
@@ -32,12 +35,17 @@ class Exit:
     def __init__(self, host: Host, reveal: bool) -> None:
         self.reveal = reveal
         self._everything = reveal and host.name == "replay"
-        self._viewer = _viewer(host) if reveal and not self._everything else None
+        viewer = _viewer(host) if reveal and not self._everything else None
+        self._viewer = viewer.owner.id if viewer and viewer.owner else None
+        self._everything = self._everything or (viewer is not None and _is_administrator(viewer))
 
     @property
     def sees_everything(self) -> bool:
-        """Whether nothing is masked: revealing a recording, which holds what its maker revealed, or as root."""
-        return self._everything or self._viewer == ADMINISTRATOR
+        """Whether nothing is masked: revealing a recording, which holds what its maker revealed, or as root.
+
+        On Windows as LocalSystem or an elevated administrator, who may read every ordinary process.
+        """
+        return self._everything
 
     def may_see(self, process: Process) -> bool:
         """Whether this viewer may see the secrets of a process: as root or as its owner."""
@@ -110,14 +118,20 @@ def _noted(coverage: Coverage, masked: int) -> Coverage:
     if not masked:
         return coverage
     rows = "1 process has" if masked == 1 else f"{masked} processes have"
-    note = f"{rows} masked arguments, shown or not (what looks like a secret); --reveal is for root or their owner"
+    who = "--reveal is for root, an administrator or their owner"
+    note = f"{rows} masked arguments, shown or not (what looks like a secret); {who}"
     return replace(coverage, notes=(*coverage.notes, note))
 
 
-def _viewer(host: Host) -> str | None:
-    """The account that we look with, as the host names it; None when it cannot be read, and then nothing is shown."""
+def _viewer(host: Host) -> Process | None:
+    """Ourselves, as the host sees us; None when that cannot be read, and then nothing is shown."""
     try:
-        owner: Any = host.processes.read(os.getpid(), ProcessRequest(fields=frozenset({OWNER}))).owner
+        return host.processes.read(os.getpid(), ProcessRequest(fields=frozenset({OWNER, ELEVATED})))
     except Error:
         return None
-    return owner.id if owner else None
+
+
+def _is_administrator(viewer: Process) -> bool:
+    if viewer.owner is not None and viewer.owner.id in ADMINISTRATORS:
+        return True
+    return viewer.windows is not None and viewer.windows.token is not None and viewer.windows.token.elevated is True

@@ -15,6 +15,7 @@ from hostscope.model.detail import ProcessDetail, Variable
 from hostscope.model.process import Account, Cpu
 from hostscope.model.request import ProcessRequest
 from hostscope.model.response import ActRequest
+from hostscope.model.windows import Token, WindowsContext
 from hostscope.platforms.base import Host
 from hostscope.platforms.columnar import join_arguments
 from hostscope.session import LocalSession, Session, open_session
@@ -44,7 +45,7 @@ def test_secrets_are_masked_and_counted() -> None:
     assert [row.argv for row in answer][:2] == [MASKED, MASKED]
     assert answer.coverage.notes == (
         "2 processes have masked arguments, shown or not (what looks like a secret); "
-        "--reveal is for root or their owner",
+        "--reveal is for root, an administrator or their owner",
     )
 
 
@@ -53,6 +54,21 @@ def test_root_may_see_everything_and_a_user_what_is_its_own() -> None:
     assert arguments(LocalSession(box(ALICE), reveal=True)) == [MASKED, SHOWN]
     assert arguments(LocalSession(box(Account("7", None)), reveal=True)) == [MASKED, MASKED]
     assert arguments(LocalSession(host(process(2, argv=SHOWN)), reveal=True)) == [MASKED]
+
+
+@pytest.mark.parametrize(
+    ("owner", "elevated", "shown"),
+    [("S-1-5-18", None, SHOWN), ("S-1-5-21-1-2-3-1001", True, SHOWN), ("S-1-5-21-1-2-3-1001", False, MASKED),
+     ("S-1-5-21-1-2-3-1001", None, MASKED)],
+)  # fmt: skip
+def test_on_windows_elevated_administrators_may_see_everything(
+    owner: str, elevated: bool | None, shown: tuple[str, ...]
+) -> None:
+    windows = WindowsContext(token=Token(elevated=elevated))
+    ourselves = process(os.getpid(), "me", user=Account(owner, None), windows=windows)
+    theirs = process(2, "b", user=Account("S-1-5-19", None), argv=SHOWN, windows=WindowsContext())
+    ours = process(3, "c", user=Account(owner, None), argv=SHOWN, windows=WindowsContext())
+    assert arguments(LocalSession(host(theirs, ours, ourselves, name="windows"), reveal=True)) == [shown, SHOWN]
 
 
 def test_a_recording_shows_what_it_holds() -> None:
