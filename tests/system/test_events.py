@@ -1,6 +1,8 @@
 """Events of real processes: nothing missed, or the loss told at its place."""
 
+import os
 import shutil
+import socket
 import subprocess
 import sys
 import threading
@@ -145,6 +147,23 @@ def test_sockets_have_their_owners() -> None:
     assert (accepted.local, accepted.remote) == (connected.remote, connected.local)
 
 
+def test_what_was_accepted_by_an_earlier_listener_ends_with_its_port_and_owner() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
+
+        def talk() -> None:
+            client = socket.create_connection(("127.0.0.1", port))
+            server = listener.accept()[0]
+            client.close()
+            server.close()
+
+        events = happened(EventRequest(frozenset({"socket"})), talk)
+    told = [(event.key, event.body) for event in events if isinstance(event.body, SocketEvent)]
+    ends = [(key, body) for key, body in told if body.local.port == port]
+    assert [body.what for _, body in ends] == ["accept", "close"]
+    assert {key.pid if key else None for key, _ in ends} == {os.getpid()}
+
+
 def test_users_capabilities_and_tracers() -> None:
     request = EventRequest(LIFE | {"credentials", "ptrace"}, capabilities=True)
     attach = (
@@ -170,8 +189,9 @@ def test_without_privileges_it_is_said_what_is_missing() -> None:
     if shutil.which("setpriv") is None:
         pytest.skip("setpriv is not installed")
     as_nobody = ["setpriv", "--reuid", "65534", "--regid", "65534", "--clear-groups", sys.executable]
-    command = [*as_nobody, "-m", "hostscope.cli.main", "watch", "--method", "ring-buffer", "--duration", "1"]
-    found = subprocess.run(command, check=False, capture_output=True, text=True, timeout=30)
-    if "hostscope:" not in found.stderr:
-        pytest.skip(f"the interpreter cannot be run as nobody: {found.stderr[-80:]}")
-    assert found.returncode == 4 and "CAP_BPF" in found.stderr
+    for more in (("--method", "ring-buffer"), ("--kinds", "socket")):
+        command = [*as_nobody, "-m", "hostscope.cli.main", "watch", *more, "--duration", "1"]
+        found = subprocess.run(command, check=False, capture_output=True, text=True, timeout=30)
+        if "hostscope:" not in found.stderr:
+            pytest.skip(f"the interpreter cannot be run as nobody: {found.stderr[-80:]}")
+        assert found.returncode == 4 and "CAP_BPF" in found.stderr

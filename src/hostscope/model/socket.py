@@ -21,7 +21,7 @@ class Endpoint(Struct, frozen=True, gc=False):
     address: str
     """As text; ``0.0.0.0`` and ``::`` for any. UNIX: a path, ``@name`` when abstract, empty when unnamed."""
     port: int | None = None
-    """None where the protocol has no ports."""
+    """None where the protocol has no ports, or where a closed socket has lost its own and nobody saw it before."""
 
     def __str__(self) -> str:
         if self.port is None:

@@ -26,6 +26,7 @@ from hostscope.model.key import ProcessKey
 from hostscope.model.text import decode
 from hostscope.platforms.event_stream import Happening
 from hostscope.platforms.linux import capabilities
+from hostscope.platforms.linux.accepted import CLOSE, ESTABLISHED, LocalPorts
 from hostscope.platforms.linux.clock import PAGE_BYTES, TICK_NS, Boot
 from hostscope.platforms.linux.event_groups import ROOT_GROUP, ContainerIds
 from hostscope.platforms.linux.event_lineage import Known, Lineage
@@ -46,7 +47,7 @@ from hostscope.platforms.linux.read import read_file
 RING_FULL = "the kernel's ring was full: nobody took the events in time"
 _LIFE = {"on_fork": "sched_process_fork", "on_exec": "sched_process_exec", "on_exit": "sched_process_exit"}
 _TRACEPOINTS = _LIFE | {"on_state": "inet_sock_set_state", "on_module": "module_load", "on_powers": "sys_exit"}
-_LISTEN, _ESTABLISHED, _SYN_SENT, _SYN_RECV, _CLOSE = 10, 1, 2, 3, 7
+_LISTEN, _SYN_SENT, _SYN_RECV = 10, 2, 3
 
 Owner = Callable[[int, int], ProcessKey | None]
 """Who listens on a local port of a network namespace, for sockets that listened before we watched."""
@@ -87,6 +88,7 @@ class EventRing:
         self._boot, self._lineage, self._containers, self._owner = boot, lineage, containers, owner
         self._wanted = wanted
         self._told = 0
+        self._ports = LocalPorts()
         self._readers: dict[int, Callable[[Head, bytes], Happening | None]] = {
             Kind.FORK: self._fork,
             Kind.EXEC: self._exec,
@@ -180,7 +182,7 @@ class EventRing:
         return Happening(head.at, key, body)
 
     def _socket(self, head: Head, raw: bytes) -> Happening | None:
-        found = parse_socket(raw)
+        found = self._ports.complete(parse_socket(raw))
         what, failed = name_change(found.old_state, found.new_state)
         if what is None:
             return None
@@ -231,8 +233,8 @@ def name_change(old: int, new: int) -> tuple[str | None, bool]:
     """What a change of a socket's state is, and whether it failed; None for one that is not told of. Pure."""
     if new == _LISTEN:
         return "listen", False
-    if new == _ESTABLISHED:
+    if new == ESTABLISHED:
         return ("accept" if old == _SYN_RECV else "connect"), False
-    if new != _CLOSE or old in (_SYN_RECV, _CLOSE):
+    if new != CLOSE or old in (_SYN_RECV, CLOSE):
         return None, False
     return ("connect", True) if old == _SYN_SENT else ("close", False)

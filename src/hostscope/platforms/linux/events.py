@@ -74,6 +74,7 @@ class Events:
 
     def _open(self, request: EventRequest, tally: Tally, stack: ExitStack) -> "list[_Source]":
         methods = (request.method,) if request.method else METHODS
+        denied: Denied | None = None
         for place, method in enumerate(methods):
             tally.method = method
             try:
@@ -83,9 +84,12 @@ class Events:
                     stack.push(unfinished.pop_all())
                     return sources
             except (Denied, Unsupported) as failed:
-                if place == len(methods) - 1:
+                if place == len(methods) - 1 and denied is None:
                     raise
                 tally.method_reason = f"the {method} cannot be used: {failed}"
+                denied = denied or (failed if isinstance(failed, Denied) else None)
+        if denied is not None:
+            raise denied
         raise AssertionError("there are methods")
 
     # The ring -------------------------------------------------------------------------------------------------------
