@@ -1,8 +1,11 @@
 """What the host is. Source: uname(2), sysconf(3), os-release(5), /proc/sys/kernel/random/boot_id."""
 
 import os
+import socket
 import time
+from functools import cache
 
+from hostscope.errors import Unavailable
 from hostscope.model.gap import Gap, Reason
 from hostscope.model.host import HostInfo
 from hostscope.model.text import decode
@@ -15,6 +18,7 @@ OS_RELEASE = ("/etc/os-release", "/usr/lib/os-release")
 BOOT_ID = "/proc/sys/kernel/random/boot_id"
 
 
+LOG = "/dev/log"
 SEVERITIES = {"info": "LOG_INFO", "warning": "LOG_WARNING", "error": "LOG_ERR"}
 
 
@@ -45,11 +49,37 @@ class System:
         )
 
     def report(self, severity: str, text: str) -> None:
-        """Writes a line to the host's log by syslog(3), which does not tell whether anybody took it."""
+        """Writes a line to the host's log by syslog(3), which does not tell whether anybody took it.
+
+        Raises:
+            Unavailable: nobody takes lines.
+        """
         import syslog  # not on Windows, where this file is imported by tests
 
+        find_log()
         syslog.openlog("hostscope", syslog.LOG_PID, syslog.LOG_DAEMON)
         syslog.syslog(getattr(syslog, SEVERITIES[severity]), text.replace("\0", "\ufffd"))
+
+
+@cache
+def find_log() -> str:
+    """Where lines of the host's log are taken; looked for once.
+
+    Raises:
+        Unavailable: nobody takes any.
+    """
+    said = ""
+    for kind in (socket.SOCK_DGRAM, socket.SOCK_STREAM):
+        with socket.socket(socket.AF_UNIX, kind) as trial:
+            try:
+                trial.connect(LOG)
+            except OSError as failed:
+                said = said or str(failed.strerror)
+                continue
+            return LOG
+    raise Unavailable(
+        f"nobody takes lines for the host's log: {LOG}: {said}", "is a syslog daemon or journald running?"
+    )
 
 
 def read_booted_at_ns() -> int:

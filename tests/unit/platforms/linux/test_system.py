@@ -1,11 +1,14 @@
 """What the host is, and the texts it is read from."""
 
 import contextlib
+import socket
+from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from hostscope.errors import Unavailable
 from hostscope.model.gap import Reason
 from hostscope.platforms.linux import parse_host, system
 from hostscope.platforms.linux.parse_host import parse_mounts, parse_os_release, unescape_octal
@@ -85,3 +88,21 @@ def test_what_cannot_be_read_is_a_gap(monkeypatch: pytest.MonkeyPatch) -> None:
         "os_name": Reason.UNAVAILABLE,
         "boot_id": Reason.UNSUPPORTED,
     }
+
+
+@pytest.mark.parametrize("kind", [socket.SOCK_DGRAM, socket.SOCK_STREAM])
+def test_lines_for_the_log_need_somebody_who_takes_them(
+    kind: socket.SocketKind, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    path = str(tmp_path / "log")
+    monkeypatch.setattr(system, "LOG", path)
+    find_log = system.find_log.__wrapped__
+    with pytest.raises(Unavailable, match=r"nobody takes lines.*No such file"):
+        find_log()
+    with socket.socket(socket.AF_UNIX, kind) as taker:
+        taker.bind(path)
+        if kind == socket.SOCK_STREAM:
+            taker.listen()
+        assert find_log() == path
+    with pytest.raises(Unavailable, match=r"nobody takes lines.*refused"):
+        find_log()
