@@ -44,3 +44,15 @@ def test_codes(tmp_path: Path) -> None:
         assert (given, analysis["verified"]) == (code, False)
         assert analysis["anomalies"][0]["kind"] == "altered-dump"
         assert analyzed(path, "--no-verify")[1]["verified"] is None
+
+
+def test_a_file_that_ends_early_is_incomplete(tmp_path: Path) -> None:
+    whole, half = tmp_path / "whole", tmp_path / "half"
+    with built() as program, running(program) as target:
+        dumped(target.child.pid, whole)
+    half.write_bytes(whole.read_bytes()[: whole.stat().st_size // 2])
+    assert not any("ends early" in gap["detail"] for gap in analyzed(whole)[1]["gaps"])
+    code, analysis = analyzed(half, "--strict")
+    assert code in (8, 11)
+    assert any("ends early" in gap["detail"] for gap in analysis["gaps"])
+    assert "ends early" in analysis["notes"][0]

@@ -71,6 +71,8 @@ def _analysis(core: CoreFile, request: AnalysisRequest, rules: Rules | None) -> 
     pid, name, arguments = core.process()
     verified, altered = _verified(core) if request.verify else (None, [])
     anomalies = (*altered, *islice(_anomalies(core, request), MOST_ANOMALIES))
+    if core.cut_bytes:
+        gaps.append(Gap("memory", Reason.TRUNCATED, _cut(core)))
     if core.manifest:
         gaps += [Gap("memory", Reason.UNAVAILABLE, missing) for missing in core.manifest.incomplete]
     return DumpAnalysis(
@@ -95,9 +97,14 @@ def _analysis(core: CoreFile, request: AnalysisRequest, rules: Rules | None) -> 
 
 
 def _notes(core: CoreFile) -> tuple[str, ...]:
+    cut = (_cut(core),) if core.cut_bytes else ()
     if core.manifest is None:
-        return ("no manifest beside it: anonymous regions have no names, and what is missing is not known",)
-    return (f"manifest: {core.manifest.consistency}, policy {core.manifest.policy}", *core.manifest.incomplete)
+        return (*cut, "no manifest beside it: anonymous regions have no names, and what was left out is not known")
+    return (*cut, f"manifest: {core.manifest.consistency}, policy {core.manifest.policy}", *core.manifest.incomplete)
+
+
+def _cut(core: CoreFile) -> str:
+    return f"the file ends early: {core.cut_bytes} bytes of regions are lost"
 
 
 def _strings(core: CoreFile, request: AnalysisRequest, indicators: Indicators) -> Iterator[FoundString]:

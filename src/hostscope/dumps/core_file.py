@@ -63,7 +63,10 @@ class CoreFile:
         self.macho = self._macho() if not raw and self._at(0, 4) == MACHO else None
         self.elf = None if raw or self.minidump or self.macho else self._parse()
         self.notes = tuple(self._notes(self.elf)) if self.elf else ()
-        self.held = _bounded(tuple(self._held()), self.size_bytes)
+        promised = tuple(self._held())
+        self.cut_bytes = sum(_cut_bytes(one, self.size_bytes) for one in promised)
+        """Of regions, that the file should have behind its end."""
+        self.held = _bounded(promised, self.size_bytes)
         self.regions = tuple(one.region for one in self.held)
 
     @property
@@ -219,6 +222,10 @@ def _within(region: Region, pieces: tuple[Piece, ...]) -> Iterator[tuple[int, in
             if last <= start < end <= region.end:
                 last = end
                 yield start, end
+
+
+def _cut_bytes(one: Held, size_bytes: int) -> int:
+    return min(one.file_bytes, max(0, one.file_offset + one.file_bytes - size_bytes))
 
 
 def _bounded(held: tuple[Held, ...], size_bytes: int) -> tuple[Held, ...]:

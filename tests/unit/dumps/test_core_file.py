@@ -87,6 +87,15 @@ def test_no_byte_of_a_file_is_held_twice(tmp_path: Path) -> None:
         assert [one.file_bytes for one in core.held] == [len(rest)] + [0] * (count - 1)
 
 
+def test_what_the_file_should_have_behind_its_end_is_counted(tmp_path: Path) -> None:
+    rest, at = bytes(4096), HEADER.size + SEGMENT.size * 3
+    segments = [(1, 6, at, 1 << 32, 0, 1000, 4096, 4096), (1, 6, at + 4000, 2 << 32, 0, 100, 4096, 4096)]
+    for size, lost in ((at + 4096, 4), (at + 4100, 0), (at + 500, 600)):
+        (tmp_path / "core").write_bytes(core_of(segments, [], rest + bytes(4))[:size])
+        with open_core(str(tmp_path / "core")) as core:
+            assert core.cut_bytes == lost
+
+
 def test_ranges_end_where_the_file_does() -> None:
     one = Held(Region(4096, 1 << 60, "rw-p", 0, "", 0, None, False), 100, 1 << 59, ((4096, 8192), (1 << 50, 1 << 60)))
     (bounded,) = _bounded((one,), 100 + 4096)
