@@ -134,7 +134,10 @@ def _security(process: Process) -> Iterable[Fact]:
         yield missing(gaps, "security", "powers")
         return
     yield "confined by", ", ".join(process.security.confined_by) or "nothing"
-    yield "powers", None if process.security.granted else "none beyond its user's"
+    yield (
+        "powers",
+        "none beyond its user's" if all(power.granted is False for power in process.security.powers) else None,
+    )
     for power in process.security.powers:
         if power.granted is not False:
             yield "may" if power.granted else "may perhaps", f"{power.name}: {'; '.join(power.because)}"

@@ -214,3 +214,11 @@ def test_a_way_of_several_lines_is_shown_once_in_lines_of_its_own() -> None:
     page = render_host(HostInspection(info, None, (), abilities, ()))
     assert "\nTo enable one, two\n  sudo \\x1b[31mx\n  [Service]\n" in page
     assert page.count("[Service]") == 1
+
+
+def test_powers_that_nobody_can_tell_are_not_none() -> None:
+    told = replace(process(3), security=Security((Power("reboot", None, ("user namespace unknown",)),), ()))
+    page = render_process(ProcessInspection(told, ProcessDetail(), (), None, ()))
+    assert "may perhaps" in page and "none beyond" not in page
+    powerless = replace(told, security=Security((Power("reboot", False, ()),), ()))
+    assert "none beyond" in render_process(ProcessInspection(powerless, ProcessDetail(), (), None, ()))
