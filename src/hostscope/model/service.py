@@ -61,7 +61,7 @@ class ServiceState(Struct, frozen=True):
     substate: str | None = None
     """The manager's own word. Windows: ``running stopped start-pending stop-pending paused …``."""
     start_mode: str | None = None
-    """``enabled disabled static masked indirect generated transient``; Windows: ``boot system auto manual disabled``."""
+    """``enabled disabled static masked indirect generated transient``; Windows: ``boot system auto manual …``."""
     main_pid: int | None = None
     path: str | None = None
     """Where the unit is defined."""
