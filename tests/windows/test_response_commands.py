@@ -1,6 +1,8 @@
 """Commands that act on several processes or search their memory, as people type them, on a Windows Python."""
 
 import json
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -61,3 +63,11 @@ def test_a_tree_of_processes(child: Callable[..., Child]) -> None:
 def test_nothing_else_fails(command: str, tmp_path: Path) -> None:
     more = {"record": [str(tmp_path / "host.hscope")], "net": ["--resolve"]}
     typed(command, *more.get(command, []))
+
+
+def test_a_summary_of_calls() -> None:
+    traced = (sys.executable, "-c", "import mmap; mmap.mmap(-1, 4096)")
+    command = [sys.executable, "-m", "hostscope", "trace", "--summary", "--", *traced]
+    done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=120, check=True)
+    (line,) = (line for line in done.stderr.splitlines() if line.endswith(" VirtualAlloc"))
+    assert int(line.split()[3]) > 0
