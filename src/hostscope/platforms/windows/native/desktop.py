@@ -67,7 +67,7 @@ def ask_to_close(pid: int) -> bool:
         OSError: we are on no desktop.
     """
     free = [window for window, _ in _found(pid) if not user32.GetWindow(window, GW_OWNER)]
-    return sum(user32.PostMessageW(window, WM_CLOSE, 0, 0) != 0 for window in free) > 0
+    return sum(bool(user32.PostMessageW(window, WM_CLOSE, 0, 0)) for window in free) > 0
 
 
 def _found(pid: int) -> list[tuple[int, int]]:
