@@ -199,3 +199,15 @@ def test_the_command_does_not_end_itself_or_its_ancestors() -> None:
     done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, timeout=120, check=False)
     assert done.returncode == 7, done.stderr
     assert b"ancestor" in done.stderr and time.monotonic() > began
+
+
+def test_hostscope_does_not_stop_itself(control: Control) -> None:
+    """A thread that suspends itself never comes back: `dump python.exe` would hang."""
+    ours = key_of(os.getpid())
+    for act in (control.freeze, control.snapshot):
+        with pytest.raises(Unsupported, match="hostscope itself"), act(ours):
+            raise AssertionError("it stood still")
+    with pytest.raises(Unsupported, match="hostscope itself"):
+        control.registers(ours)
+    with pytest.raises(Unsupported, match="hostscope itself"):
+        control.write_dump(ours, 1)

@@ -137,3 +137,10 @@ def test_a_dump_by_windows_has_no_limits(child: Callable[..., Child], tmp_path: 
         done = typed("dump", str(one.pid), "--output", str(tmp_path / "x.dmp"), "--image", "system", *options)
         assert done.returncode == 2 and b"holds everything" in done.stderr
     assert not list(tmp_path.iterdir())
+
+
+def test_a_name_that_windows_does_not_take(child: Callable[..., Child], tmp_path: Path) -> None:
+    """Its error is EINVAL, as that of a pipe that nobody reads."""
+    done = typed("dump", str(child(HOLDER).pid), "--output", str(tmp_path / "what?.dmp"))
+    assert done.returncode == 2 and b"what?.dmp" in done.stderr
+    assert not list(tmp_path.iterdir())

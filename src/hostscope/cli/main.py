@@ -186,7 +186,9 @@ def _complain(message: str, hint: str | None) -> None:
 
 
 def _nobody_reads(error: OSError) -> bool:
-    """Whether it is a closed pipe, of which Windows' C library says EINVAL."""
+    """Whether it is a closed pipe, of which Windows' C library says EINVAL, about no file and without Windows' code."""
+    if type(error) is not OSError or error.filename is not None or getattr(error, "winerror", None) is not None:
+        return False
     try:
         return error.errno == errno.EINVAL and stat.S_ISFIFO(os.fstat(sys.stdout.fileno()).st_mode)
     except (OSError, ValueError):

@@ -36,6 +36,8 @@ class NewFile:
         self._directory = directory or "."
         self._beside = os.path.join(directory, f".{name[:64]}.{token_hex(4)}")
         self._nameless = False
+        self._made = False
+        """Whether there is a file of the temporary name."""
         self._override = override
         self._replace = replace
 
@@ -49,6 +51,7 @@ class NewFile:
                 raise
         if self.fd < 0:
             self.fd = permitted(partial(os.open, self._beside, NAMED, 0o600), self._override)
+            self._made = True
             close_to_others(self._beside)
 
     def write_at(self, content: memoryview | bytes, offset: int) -> None:
@@ -80,8 +83,9 @@ class NewFile:
     def drop(self) -> None:
         """Closes it, and removes it if it has not got its name."""
         self._close()
-        with suppress(FileNotFoundError):
-            permitted(partial(os.unlink, self._beside), self._override)
+        if self._made or self._nameless:  # of a file without a name, one that stands in for what is to be replaced
+            with suppress(FileNotFoundError):
+                permitted(partial(os.unlink, self._beside), self._override)
 
     def _close(self) -> None:
         fd, self.fd = self.fd, -1

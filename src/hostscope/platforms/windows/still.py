@@ -5,6 +5,7 @@ Windows 11 a process can be suspended by an object that lets it run again when i
 happens; before, a process that is frozen while we are killed stays so until somebody resumes it.
 """
 
+import os
 import platform
 import time
 from collections.abc import Iterator
@@ -37,6 +38,7 @@ def freeze(boot: Boot, privileges: Privileges, key: ProcessKey) -> Iterator[tupl
     Raises:
         Gone, Denied, Mismatch
     """
+    _not_ourselves(key)
     with hold(boot, privileges, key, FREEZE, f"freeze process {key.pid}") as process, _stopped(process, key.pid):
         asked = time.monotonic_ns()
         yield tuple(_state(entry, asked, suspended=True) for entry in _entries(key.pid))
@@ -48,6 +50,7 @@ def registers(boot: Boot, privileges: Privileges, key: ProcessKey) -> tuple[Thre
     Raises:
         Gone, Denied, Mismatch
     """
+    _not_ourselves(key)
     with hold(boot, privileges, key, 0, f"read the registers of process {key.pid}"):
         return tuple(_state(entry, time.monotonic_ns(), suspended=False) for entry in _entries(key.pid))
 
@@ -61,6 +64,7 @@ def snapshot(boot: Boot, privileges: Privileges, key: ProcessKey) -> Iterator[Sn
     Raises:
         Unsupported: this Windows makes none. Gone, Denied, Mismatch
     """
+    _not_ourselves(key)
     with hold(boot, privileges, key, CLONE, f"copy the memory of process {key.pid}") as process:
         with _stopped(process, key.pid):
             began = time.monotonic_ns()
@@ -73,6 +77,12 @@ def snapshot(boot: Boot, privileges: Privileges, key: ProcessKey) -> Iterator[Sn
             yield _of(copy, key.pid, states)
         finally:
             snapshots.free(copy)
+
+
+def _not_ourselves(key: ProcessKey) -> None:
+    """Whoever suspends the thread that it runs in waits for ever. Raises Unsupported."""
+    if key.pid == os.getpid():
+        raise Unsupported(f"process {key.pid} is hostscope itself, which cannot stand still for itself")
 
 
 def _of(copy: int, pid: int, states: tuple[ThreadState, ...]) -> Snapshot:

@@ -1,6 +1,8 @@
 """Dumps that Windows writes itself."""
 
-from hostscope.errors import Denied, Gone
+import os
+
+from hostscope.errors import Denied, Gone, Unsupported
 from hostscope.model.key import ProcessKey
 from hostscope.platforms.base import Privileges
 from hostscope.platforms.windows import translate
@@ -30,6 +32,8 @@ def write(boot: Boot, privileges: Privileges, key: ProcessKey, fd: int) -> None:
 
     Source: MiniDumpWriteDump, which opens each thread, so that those of other users need the debug privilege.
     """
+    if key.pid == os.getpid():
+        raise Unsupported(f"process {key.pid} is hostscope itself, which would have to stop", "leave --image out")
     why = f"have Windows write a dump of process {key.pid}"
     with hold(boot, privileges, key, ACCESS, why) as process:
         try:
