@@ -14,7 +14,8 @@ from hostscope.render.coverage import render_coverage
 from hostscope.session import open_session
 
 EPILOG = """\b
-The file is readable by its owner only. Secrets in arguments are masked unless --reveal, which needs root.
+The file is readable by its owner only. Secrets in arguments are masked unless --reveal, for root and
+administrators.
 
 Example: hostscope record host.hscope --force && hostscope ps --replay host.hscope"""
 
