@@ -49,6 +49,8 @@ __all__ = ["AuditTrail", "Check", "Entry", "Fault", "Who", "default_path", "this
 LOCK_WAIT_S = 2.0
 OF_ROOT = Path("/var/log/hostscope/audit.jsonl")
 MARK_SUFFIX = ".head"
+USUAL_LINES = 4096
+"""Bytes that hold several lines, as they usually are."""
 _LOCKED_BYTE = 0x7FFFFFF0
 
 
@@ -326,10 +328,13 @@ def _lock_now(fd: int) -> None:
 
 
 def _read_tail(fd: int) -> Tail:
-    """Reads the last lines only, however long the trail is."""
+    """Reads the last lines only, however long the trail is: a few, and more where those are longer than usual."""
     size = os.fstat(fd).st_size
-    os.lseek(fd, max(0, size - 2 * LINE_LIMIT), os.SEEK_SET)
-    raw = os.read(fd, 2 * LINE_LIMIT)
+    raw = b""
+    for limit in (USUAL_LINES, 2 * LINE_LIMIT):
+        if raw.count(b"\n") < 2:  # one before the last whole line, one at its end
+            os.lseek(fd, max(0, size - limit), os.SEEK_SET)
+            raw = os.read(fd, limit)
     *finished, torn = raw.split(b"\n")
     tail = after(finished[-1]) if finished else Tail(0, GENESIS)
     if not torn:

@@ -271,6 +271,16 @@ def test_any_text_can_be_recorded(tmp_path_factory: pytest.TempPathFactory, text
     assert trail.verify() is None
 
 
+def test_lines_longer_than_the_first_look_are_followed_all_the_same(trail: AuditTrail) -> None:
+    for text in ("\x00" * 10_000, "short", "\x00" * 10_000, "\x00" * 10_000, "short"):
+        trail.append("said", what=text)
+    assert trail.verify() is None
+    assert [entry.seq for entry in trail.entries()] == [0, 1, 2, 3, 4]
+    trail.path.write_bytes(trail.path.read_bytes() + b"x" * (2 * audit.USUAL_LINES))
+    trail.append("after a torn line")
+    assert [line["action"] for line in lines_that_decode(trail)][-2:] == [TORN, "after a torn line"]
+
+
 def test_long_texts_are_cut_visibly(trail: AuditTrail) -> None:
     entry = trail.append("long", what="\x00" * 10_000, why="\U0010ffff" * 10_000)
     assert entry.what is not None and len(entry.what) == TEXT_LIMIT and entry.what.endswith("…")

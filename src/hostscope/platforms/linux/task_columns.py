@@ -13,7 +13,6 @@ from hostscope.platforms.linux.reread import count_threads, count_threads_of, re
 from hostscope.platforms.linux.task_record import (
     BRIEF_BYTES,
     HEADER_BYTES,
-    RECORD_BYTES,
     Flag,
     Want,
     join_path,
@@ -147,11 +146,12 @@ def find_records(data: bytes, header: int) -> list[int]:
         ValueError: a record is shorter than its header, not aligned or longer than the data.
     """
     places: list[int] = []
-    found, size_at = places.append, RECORD_BYTES.unpack_from
-    at, end = 0, len(data)
-    while at + header <= end:
+    found, end = places.append, len(data)
+    words = memoryview(data)[: end & -4].cast("I")
+    at, last = 0, end - header
+    while at <= last:
         found(at)
-        (size,) = size_at(data, at)
+        size = words[at >> 2]
         if size < header or size & 7:
             break
         at += size
