@@ -20,7 +20,7 @@ const struct kinfo_proc golden_kinfo = {
     .e_pcred = {.p_ruid = 503, .p_svgid = 21}, .e_login = "ann"}};
 const struct rusage_info_v6 golden_usage = {
   .ri_phys_footprint = 11, .ri_diskio_bytesread = 21, .ri_diskio_byteswritten = 22, .ri_billed_energy = 33,
-  .ri_lifetime_max_phys_footprint = 44, .ri_energy_nj = 55, .ri_child_user_time = 66};
+  .ri_energy_nj = 55, .ri_child_user_time = 66};
 const struct proc_regionwithpathinfo golden_region = {
   .prp_prinfo = {.pri_protection = 5, .pri_share_mode = SM_SHARED, .pri_address = 0x100000000ull, .pri_size = 0x4000,
     .pri_offset = 0x8000},

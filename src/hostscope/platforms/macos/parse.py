@@ -197,8 +197,6 @@ class Usage(Struct, frozen=True, gc=False):
     child_system_time: int
     read_bytes: int
     written_bytes: int
-    peak_footprint_bytes: int | None
-    """macOS 10.12."""
     billed_energy_nj: int | None
     """macOS 10.12: with what others did for it."""
     energy_nj: int | None
@@ -206,7 +204,7 @@ class Usage(Struct, frozen=True, gc=False):
 
 
 USAGE_PLACES: Places = ((72, "Q"), (96, "Q"), (104, "Q"), (144, "Q"), (152, "Q"))
-USAGE_V4_PLACES: Places = ((240, "Q"), (264, "Q"))
+USAGE_V4_PLACES: Places = ((264, "Q"),)
 USAGE_V6_PLACES: Places = ((336, "Q"),)
 _V2 = layout(USAGE_V2_BYTES, USAGE_PLACES)
 _V4 = layout(USAGE_V4_BYTES, USAGE_V4_PLACES)
@@ -221,10 +219,10 @@ def parse_usage(raw: bytes) -> Usage:
     """
     if len(raw) not in (USAGE_V2_BYTES, USAGE_V4_BYTES, USAGE_V6_BYTES):
         raise ValueError(f"{len(raw)} bytes of resource usage")
-    peak, billed = _V4.unpack_from(raw) if len(raw) >= USAGE_V4_BYTES else (None, None)
+    billed = _V4.unpack_from(raw)[0] if len(raw) >= USAGE_V4_BYTES else None
     energy = _V6.unpack_from(raw)[0] if len(raw) >= USAGE_V6_BYTES else None
     footprint, user, system, read, written = _V2.unpack_from(raw)
-    return Usage(footprint, user, system, read, written, peak, billed, energy)
+    return Usage(footprint, user, system, read, written, billed, energy)
 
 
 class Arguments(Struct, frozen=True, gc=False):

@@ -119,15 +119,6 @@ class Services:
                 return  # nobody is logged in at the screen
 
 
-def labels_by_pid(ask: Ask = ask_launchctl) -> dict[int, str]:
-    """The labels of the system's jobs that run, by the pids of their first processes.
-
-    Raises:
-        Denied, Unavailable, Unsupported
-    """
-    return {job.pid: job.label for job in parse_domain(ask("system")).jobs if job.pid}
-
-
 def state_of(job: Job, defined: Defined | None, domain: Domain, user: int | None) -> ServiceState:
     """A job that is loaded."""
     disabled = job.label in domain.disabled

@@ -26,7 +26,6 @@ from hostscope.platforms.windows.privileges import Privileges
 
 ENDED_BY_US = 1
 """Exit code of processes that we end."""
-NO_CONTAINER = "Windows ends a container through the service that made it (vmcompute): no job of it can be opened"
 
 
 def _marked(process: int, record: Process) -> WindowsContext:
@@ -103,7 +102,9 @@ class Control:
             return True
 
     def terminate_container(self, member: ProcessKey, container: Container) -> bool:
-        """Not by one call: see `NO_CONTAINER`; its processes are ended each by itself.
+        """Not by one call: its processes are ended each by itself.
+
+        Windows ends a container through the service that made it (vmcompute); no job of it can be opened.
 
         Raises:
             Gone, Denied, Mismatch

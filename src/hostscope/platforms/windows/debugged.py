@@ -181,11 +181,6 @@ class Debugged:
         finally:
             control.resume(self.process)
 
-    @property
-    def is_stepping(self) -> bool:
-        """Whether a thread is on its way over a breakpoint."""
-        return self._stepping is not None
-
     def _go_back(self, thread: Thread, context: bytes, address: int) -> None:
         """To the instruction that INT3 replaces: by one step, or for good where it is not needed any more."""
         context = with_register(context, "rip", address)

@@ -31,7 +31,7 @@ CASES: list[Any] = [
     (libproc.rusage_info_v2, parse.USAGE_PLACES, parse.USAGE_V2_BYTES, USAGE),
     (
         libproc.rusage_info_v4, parse.USAGE_V4_PLACES, parse.USAGE_V4_BYTES,
-        "ri_lifetime_max_phys_footprint ri_billed_energy",
+        "ri_billed_energy",
     ),
     (libproc.rusage_info_v6, parse.USAGE_V6_PLACES, parse.USAGE_V6_BYTES, "ri_energy_nj"),
     (libproc.vnode_fdinfowithpath, parse_detail.VNODE_PLACES, parse_detail.VNODE_BYTES, VNODE),

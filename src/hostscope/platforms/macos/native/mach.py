@@ -19,7 +19,7 @@ VM_PROT_READ, VM_PROT_WRITE, VM_PROT_EXECUTE = 1, 2, 4
 SM_COW, SM_PRIVATE, SM_EMPTY, SM_SHARED, SM_TRUESHARED, SM_PRIVATE_ALIASED, SM_SHARED_ALIASED = 1, 2, 3, 4, 5, 6, 7
 VM_PAGE_QUERY_PAGE_PRESENT, VM_PAGE_QUERY_PAGE_PAGED_OUT = 0x1, 0x10
 TASK_AUDIT_TOKEN, QOS_CLASS_UTILITY = 15, 0x11
-TASK_DYLD_INFO, THREAD_EXTENDED_INFO, THREAD_IDENTIFIER_INFO = 17, 5, 4
+THREAD_EXTENDED_INFO, THREAD_IDENTIFIER_INFO = 5, 4
 _FLAVORS = {"x86_64": 4, "arm64": 6}
 """x86_THREAD_STATE64, ARM_THREAD_STATE64: each is only in its processor's own header."""
 _MOST_STATE_WORDS = 1024
@@ -54,18 +54,6 @@ class vm_region_submap_info_64(ctypes.Structure):
         ("pages_wired", c_uint32),
         ("wire_tag", c_uint16),
         ("__padding0", c_uint16),
-    )
-
-
-class task_dyld_info(ctypes.Structure):
-    """Where dyld keeps its list of images."""
-
-    _pack_ = 4
-    _layout_ = "ms"
-    _fields_ = (
-        ("all_image_info_addr", c_uint64),
-        ("all_image_info_size", c_uint64),
-        ("all_image_info_format", c_int32),
     )
 
 
@@ -343,15 +331,3 @@ def registers(thread: int, architecture: str) -> tuple[int, bytes]:
     state, count = (c_uint32 * _MOST_STATE_WORDS)(), c_uint32(_MOST_STATE_WORDS)
     checked("thread_get_state", mach.thread_get_state(thread, flavor, state, ctypes.byref(count)))
     return flavor, bytes(state)[: 4 * min(count.value, _MOST_STATE_WORDS)]
-
-
-def dyld_info(task: int) -> tuple[int, int]:
-    """Where dyld keeps its list of images: address and size.
-
-    Raises:
-        KernFailure
-    """
-    found = task_dyld_info()
-    count = c_uint32(ctypes.sizeof(found) // 4)
-    checked("task_info", mach.task_info(task, TASK_DYLD_INFO, ctypes.byref(found), ctypes.byref(count)))
-    return int(found.all_image_info_addr), int(found.all_image_info_size)
