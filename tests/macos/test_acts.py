@@ -237,10 +237,17 @@ def test_who_may_not_be_watched_with_its_status_is_watched_without(darwin: Darwi
 
 def test_who_may_not_be_watched_at_all_is_counted(darwin: Darwin, boot: Boot, queues: Queues) -> None:
     darwin.add(50)
-    darwin.fail("KQUEUE", errnos.EPERM, 50)
+    darwin.fail("KQUEUE", errnos.EPERM, 50, times=2)
     source = notes(boot)
-    source.close()
-    assert source.refused == 1
+    try:
+        asked = darwin.calls("KQUEUE")
+        assert happened(source) == []
+        assert (source.refused, darwin.calls("KQUEUE") - asked) == (1, 0)  # it is not tried again and again
+        darwin.kill(50)
+        darwin.add(50, start_usec=43)
+        assert [kind for _, kind, _ in happened(source)] == ["ProcessStart"]
+    finally:
+        source.close()
 
 
 def test_a_reused_pid_is_another_process(darwin: Darwin, boot: Boot, queues: Queues) -> None:

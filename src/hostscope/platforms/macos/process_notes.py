@@ -54,8 +54,7 @@ class ProcessNotes:
         """
         self._boot, self._processes, self._kinds, self._path = boot, processes, kinds, path
         self._known: dict[int, Watched] = {}
-        self.refused = 0
-        """Processes that may not be watched."""
+        self._refused: set[ProcessKey] = set()
         try:
             self._queue = kqueue.open_queue()
         except OSError as failed:
@@ -66,6 +65,11 @@ class ProcessNotes:
         except BaseException:
             self.close()
             raise
+
+    @property
+    def refused(self) -> int:
+        """Processes that may not be watched."""
+        return len(self._refused)
 
     def close(self) -> None:
         """Watches no more."""
@@ -105,25 +109,27 @@ class ProcessNotes:
         for one in self._processes():
             key = self._boot.key(one.pid, one.start_us)
             known = self._known.get(one.pid)
-            if one.pid == 0 or (known is not None and known.key == key) or not self._watch(one.pid):
+            if one.pid == 0 or key in self._refused or (known is not None and known.key == key):
+                continue
+            if not self._watch(key):
                 continue
             self._known[one.pid] = Watched(key, one.name, one.uid)
             parent = self._known.get(one.ppid)
             if not first and "start" in self._kinds:
                 yield key, ProcessStart(one.name, parent.key if parent else None, uid=one.uid)
 
-    def _watch(self, pid: int) -> bool:
+    def _watch(self, key: ProcessKey) -> bool:
         """Its exit status is for its parent, its user and root only; then it is watched without."""
         for notes in (NOTES | kqueue.NOTE_EXITSTATUS, NOTES):
             try:
-                code = kqueue.watch(self._queue, (pid,), notes).get(pid, 0)
+                code = kqueue.watch(self._queue, (key.pid,), notes).get(key.pid, 0)
             except OSError as failed:
                 raise error("kevent", failed) from failed
             if not code:
                 return True
             if code == errnos.ESRCH:
                 return False
-        self.refused += 1
+        self._refused.add(key)
         return False
 
 
