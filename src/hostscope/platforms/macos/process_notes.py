@@ -60,7 +60,7 @@ class ProcessNotes:
         except OSError as failed:
             raise error("kqueue", failed) from failed
         try:
-            for _ in self._look():
+            for _ in self._look():  # who runs already is not told of
                 pass
         except BaseException:
             self.close()
@@ -105,7 +105,6 @@ class ProcessNotes:
 
     def _look(self) -> Iterator[tuple[ProcessKey | None, Body]]:
         """Whom the list has anew. A process is watched before it is told of, so its end is not missed."""
-        first = not self._known
         for one in self._processes():
             key = self._boot.key(one.pid, one.start_us)
             known = self._known.get(one.pid)
@@ -115,7 +114,7 @@ class ProcessNotes:
                 continue
             self._known[one.pid] = Watched(key, one.name, one.uid)
             parent = self._known.get(one.ppid)
-            if not first and "start" in self._kinds:
+            if "start" in self._kinds:
                 yield key, ProcessStart(one.name, parent.key if parent else None, uid=one.uid)
 
     def _watch(self, key: ProcessKey) -> bool:
