@@ -8,7 +8,7 @@ map and its link stay usable without the capability that opened them. tests/syst
 import os
 import re
 
-from msgspec import Struct
+from hostscope.platforms.live import Live
 
 READ_OTHERS = ("sys_ptrace", "dac_read_search")
 LOAD_PROGRAMS = ("bpf", "perfmon")
@@ -26,23 +26,6 @@ def kernel_version(release: str) -> tuple[int, int]:
 
 LISTEN_CONNECTOR = ("net_admin",) if kernel_version(os.uname().release) < (6, 6) else ()
 """For the process connector, to begin and to end a subscription; from Linux 6.6 on everyone may (tried on 6.18)."""
-
-
-class Live(Struct, frozen=True):
-    """One live command."""
-
-    opens: tuple[str, ...]
-    keeps: dict[str, tuple[str, ...]]
-    """By method; a method without a line keeps what opened it."""
-
-    def kept(self, method: str | None) -> tuple[str, ...]:
-        """What its look-ups need once it has opened `method`."""
-        return self.keeps.get(method or "", self.opens)
-
-    @property
-    def most(self) -> tuple[str, ...]:
-        """Everything that it may need at some time."""
-        return tuple(dict.fromkeys([*self.opens, *(name for kept in self.keeps.values() for name in kept)]))
 
 
 LIVE: dict[str, Live] = {

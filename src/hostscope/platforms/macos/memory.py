@@ -8,6 +8,7 @@ from stat import S_ISREG
 from typing import BinaryIO
 
 from hostscope.errors import Unavailable, Unsupported
+from hostscope.model.detail import MemoryMap
 from hostscope.model.key import ProcessKey
 from hostscope.model.memory import Region
 from hostscope.model.text import encode
@@ -18,7 +19,8 @@ from hostscope.platforms.macos.clock import Boot
 from hostscope.platforms.macos.native import libproc, mach, sysctls
 from hostscope.platforms.macos.native.mach import KernFailure, vm_region_submap_info_64
 from hostscope.platforms.macos.parse import parse_text
-from hostscope.platforms.macos.parse_region import MappedFile, parse_region_path, permissions, tag_name
+from hostscope.platforms.macos.parse_detail import parse_region
+from hostscope.platforms.macos.parse_region import permissions, tag_name
 from hostscope.platforms.macos.raised import raised
 from hostscope.platforms.macos.translate import error
 
@@ -127,22 +129,22 @@ class Memory:
             yield _region(start, size, info, file, self._page())
 
 
-def _file(question: libproc.Question, pid: int, address: int) -> MappedFile | None:
+def _file(question: libproc.Question, pid: int, address: int) -> MemoryMap | None:
     """What is mapped; None for memory of pagers that are no file systems, or when it may not be asked."""
     try:
-        return parse_region_path(question.ask(pid, address))
-    except OSError:
+        return parse_region(question.ask(pid, address))
+    except (OSError, ValueError):
         return None
 
 
-def _region(start: int, size: int, info: vm_region_submap_info_64, file: MappedFile | None, page: int) -> Region:
+def _region(start: int, size: int, info: vm_region_submap_info_64, file: MemoryMap | None, page: int) -> Region:
     mapped = file if file and file.path else None
     return Region(
         start=start,
         end=start + size,
         permissions=permissions(info.protection, info.share_mode),
         offset=int(info.offset) if mapped else 0,
-        device=f"{mapped.device >> 24}:{mapped.device & 0xFFFFFF}" if mapped else "",
+        device=mapped.device if mapped else "",
         inode=mapped.inode if mapped else 0,
         path=mapped.path if mapped else tag_name(info.user_tag),
         resident_bytes=info.pages_resident * page,

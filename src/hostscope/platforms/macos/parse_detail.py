@@ -8,6 +8,7 @@ from struct import Struct as Layout
 
 from hostscope.model.detail import MemoryMap, OpenFile, Thread
 from hostscope.platforms.macos.parse import VNODE_PATH_AT, Places, layout, parse_text
+from hostscope.platforms.macos.parse_region import permissions
 
 FDINFO_BYTES, VNODE_BYTES, PIPE_BYTES, THREAD_BYTES, REGION_BYTES = 24, 1200, 184, 112, 1272
 VNODE_PLACES: Places = ((0, "I"), (8, "q"), (28, "H"), (32, "Q"))
@@ -23,8 +24,6 @@ READ, WRITE, APPEND = 0x1, 0x2, 0x8
 """FREAD, FWRITE, FAPPEND."""
 THREAD_STATES = {1: "running", 2: "stopped", 3: "sleeping", 4: "disk-sleep", 5: "stopped"}
 """TH_STATE_…: running, stopped, waiting, uninterruptible, halted."""
-SHARED = frozenset({4, 5, 7})
-"""SM_SHARED, SM_TRUESHARED, SM_SHARED_ALIASED."""
 
 
 def parse_vnode(fd: int, raw: bytes) -> OpenFile:
@@ -49,11 +48,9 @@ def parse_thread(handle: int, raw: bytes) -> Thread:
 def parse_region(raw: bytes) -> MemoryMap:
     """struct proc_regionwithpathinfo. Raises `ValueError`."""
     protection, offset, share, start, size, device, inode = _sized(_REGION, raw)
-    letters = "".join(letter if protection & bit else "-" for letter, bit in (("r", 1), ("w", 2), ("x", 4)))
-    permissions = letters + ("s" if share in SHARED else "p")
     numbers = f"{device >> 24 & 0xFF:02x}:{device & 0xFFFFFF:02x}"
     path = parse_text(raw[_REGION_PATH_AT : _REGION_PATH_AT + 1024]) or None
-    return MemoryMap(start, start + size, permissions, offset, numbers, inode, path)
+    return MemoryMap(start, start + size, permissions(protection, share), offset, numbers, inode, path)
 
 
 def _sized(form: Layout, raw: bytes) -> tuple:  # type: ignore[type-arg]

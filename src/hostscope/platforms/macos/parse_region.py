@@ -1,15 +1,8 @@
 """What a region of an address space is, from the kernel's numbers. Pure and bounded.
 
-Source: mach/vm_prot.h, mach/vm_region.h, mach/vm_statistics.h, sys/proc_info.h (struct proc_regionwithpathinfo).
+Source: mach/vm_prot.h, mach/vm_region.h, mach/vm_statistics.h.
 """
 
-import struct
-from typing import NamedTuple
-
-from hostscope.platforms.macos.parse import parse_text
-
-REGION_PATH_BYTES = 1272
-_STAT_AT, _INODE_AT, _PATH_AT, _PATH_BYTES = 96, 104, 248, 1024
 READ, WRITE, EXECUTE = 1, 2, 4
 _SHARED = frozenset({4, 5, 7})
 """SM_SHARED, SM_TRUESHARED, SM_SHARED_ALIASED."""
@@ -21,14 +14,6 @@ TAGS = {
     88: "[iosurface]", 230: "[rosetta]", 231: "[rosetta threads]", 234: "[rosetta heap]", 236: "[rosetta arena]",
 }  # fmt: skip
 """VM_MEMORY_*: what a program says that it takes memory for; it proves nothing."""
-
-
-class MappedFile(NamedTuple):
-    """The file behind a region."""
-
-    path: str
-    device: int
-    inode: int
 
 
 def permissions(protection: int, share_mode: int) -> str:
@@ -44,12 +29,3 @@ def tag_name(tag: int) -> str | None:
     if tag in _HEAP:
         return "[heap]"
     return TAGS.get(tag) or (f"[tag {tag}]" if tag else None)
-
-
-def parse_region_path(raw: bytes) -> MappedFile | None:
-    """The file of a struct proc_regionwithpathinfo; None when it is cut off, or names none."""
-    if len(raw) < _PATH_AT + _PATH_BYTES:
-        return None
-    (device,), (inode,) = struct.unpack_from("<I", raw, _STAT_AT), struct.unpack_from("<Q", raw, _INODE_AT)
-    path = parse_text(raw[_PATH_AT : _PATH_AT + _PATH_BYTES])
-    return MappedFile(path, device, inode) if path else None

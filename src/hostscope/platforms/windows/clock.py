@@ -11,7 +11,8 @@ from hostscope.platforms.windows.native import machine, ntdll
 
 EPOCH_FILETIME = 116_444_736_000_000_000
 """1970-01-01 in FILETIME: 100 ns since 1601-01-01, UTC."""
-FILETIME_NS = 100
+TICK_NS = 100
+"""Of FILETIME, and of times of processors and processes."""
 _TIME_OF_DAY = struct.Struct("<qqq II qQ")
 
 
@@ -30,7 +31,7 @@ class Boot(Struct, frozen=True):
 
 def filetime_ns(filetime: int) -> int:
     """A FILETIME as UTC since the epoch."""
-    return (filetime - EPOCH_FILETIME) * FILETIME_NS
+    return (filetime - EPOCH_FILETIME) * TICK_NS
 
 
 def read_boot() -> Boot:

@@ -9,11 +9,11 @@ from hostscope.model.host import DiskCounters, HostCounters, NamedCounter
 from hostscope.model.text import decode_str
 from hostscope.platforms.windows import translate
 from hostscope.platforms.windows.attempts import attempt, value_of
+from hostscope.platforms.windows.clock import TICK_NS
 from hostscope.platforms.windows.native import ntdll, pdh, performance
 from hostscope.platforms.windows.parse_counters import parse_page_files, parse_switches, parse_times
 from hostscope.platforms.windows.process_list import read_processes
 
-TICK_NS = 100
 RUNNABLE = (1, 2, 3)
 """States of threads: ready, running, standby."""
 DISKS = {

@@ -18,7 +18,7 @@ from hostscope.model.socket import Socket, SocketRequest
 from hostscope.platforms import base
 from hostscope.platforms.tally import Tally
 from hostscope.platforms.windows.attempts import as_gap
-from hostscope.platforms.windows.clock import Boot, filetime_ns
+from hostscope.platforms.windows.clock import TICK_NS, Boot, filetime_ns
 from hostscope.platforms.windows.facts import UNKNOWN_STATE
 from hostscope.platforms.windows.identity import hold
 from hostscope.platforms.windows.images import SYSTEM
@@ -33,7 +33,6 @@ from hostscope.platforms.windows.waits import STATES, WAIT_REASONS
 PARTS = ("open_files", "maps", "threads", "sockets", "environment", "modules", "windows")
 READ_MEMORY = handles.PROCESS_QUERY_LIMITED_INFORMATION | handles.PROCESS_VM_READ
 LOAD_MEMORY = handles.PROCESS_QUERY_INFORMATION | handles.PROCESS_VM_READ
-TICK_NS = 100
 
 Part = TypeVar("Part")
 

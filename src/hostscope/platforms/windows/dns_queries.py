@@ -7,7 +7,7 @@ from msgspec import Struct
 from hostscope.model.dns import DnsAnswer, DnsQuery
 from hostscope.model.gap import Gap, Reason
 from hostscope.model.socket import Endpoint
-from hostscope.platforms.windows.clock import filetime_ns
+from hostscope.platforms.windows.clock import TICK_NS, filetime_ns
 from hostscope.platforms.windows.etw_processes import People
 from hostscope.platforms.windows.parse_etw import (
     DNS_CLIENT,
@@ -87,7 +87,7 @@ class DnsQuestions:
             client=_NOBODY,
             transport=RESOLVER,
             rcode=None if timed_out else RCODES.get(status, f"error {status}"),
-            latency_ns=(record.filetime - asked.filetime) * 100 if asked and not timed_out else None,
+            latency_ns=(record.filetime - asked.filetime) * TICK_NS if asked and not timed_out else None,
             answers=tuple(_answers(event)),
             timed_out=timed_out,
             attempts=asked.attempts if asked else 1,

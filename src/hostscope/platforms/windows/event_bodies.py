@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator
 
 from hostscope.model.event import Body, ImageLoad, ProcessExec, ProcessExit, ProcessStart, ThreadChange
 from hostscope.model.key import ProcessKey
-from hostscope.platforms.windows.clock import Boot
+from hostscope.platforms.windows.clock import TICK_NS, Boot
 from hostscope.platforms.windows.parse_etw import EtwRecord
 from hostscope.platforms.windows.parse_etw_process import (
     IMAGE_LOAD,
@@ -20,7 +20,6 @@ from hostscope.platforms.windows.process_list import read_processes
 
 MOST_KNOWN = 65_536
 MOST_ANCESTORS = 16
-_FILETIME_NS = 100
 _SIGNED = 1 << 31
 Known = tuple[ProcessKey, str, int | None]
 """Key, name, and the parent's pid."""
@@ -84,7 +83,7 @@ class Bodies:
             code = found.code - (1 << 32) if found.code >= _SIGNED else found.code
             yield (
                 key,
-                ProcessExit(name, code, None, run_ns=(found.exited - found.created) * _FILETIME_NS, pid=found.pid),
+                ProcessExit(name, code, None, run_ns=(found.exited - found.created) * TICK_NS, pid=found.pid),
             )
 
     def _thread(self, record: EtwRecord, found: ThreadEvent, started: bool) -> Told:

@@ -8,13 +8,13 @@ from hostscope.model.process import Activity, Cpu, Io, Memory
 from hostscope.model.windows import Charges
 from hostscope.platforms.windows import translate
 from hostscope.platforms.windows.attempts import attempt, value_of
+from hostscope.platforms.windows.clock import TICK_NS
 from hostscope.platforms.windows.native import ntdll, toolhelp
 from hostscope.platforms.windows.native import process as native
 from hostscope.platforms.windows.native.library import SystemRefused
 from hostscope.platforms.windows.opened import Opened
 from hostscope.platforms.windows.parse_processes import Counts, Listed
 
-TICK_NS = 100
 RUNNING = frozenset(b"\x01\x02\x03\x06\x07")
 """Thread states: ready, running, standby, in transition, deferred ready."""
 INITIALIZED, WAITING = 0, 5

@@ -13,7 +13,8 @@ from hostscope.platforms.linux import abilities, iterator, obstacles
 from hostscope.platforms.linux.abilities import Ourselves, judge, list_abilities, setpriv_line, unit_text
 from hostscope.platforms.linux.ability_table import NEEDS, Need
 from hostscope.platforms.linux.capabilities import CAPABILITY_NAMES, mask
-from hostscope.platforms.linux.live import LIVE, Live, kernel_version
+from hostscope.platforms.linux.live import LIVE, kernel_version
+from hostscope.platforms.live import Live
 
 ALL = (1 << 41) - 1
 SAFE = HostSecurity(None, None, ())

@@ -15,7 +15,7 @@ from hostscope.model.event import CredentialChange, ProcessExec, ProcessExit, Pr
 from hostscope.platforms.macos.launchd_jobs import parse_job, read_jobs
 from hostscope.platforms.macos.parse_eslogger import NotUnderstoodError, parse_line, parse_time
 from hostscope.platforms.macos.parse_launchctl import Job, parse_domain
-from hostscope.platforms.macos.parse_region import parse_region_path, permissions, tag_name
+from hostscope.platforms.macos.parse_region import permissions, tag_name
 from hostscope.platforms.macos.services import Services
 
 LINES = (Path(__file__).parents[3] / "macos" / "fixtures" / "eslogger.jsonl").read_bytes().splitlines()
@@ -218,9 +218,3 @@ def test_changes_are_what_differs_between_looks(monkeypatch: pytest.MonkeyPatch)
 def test_regions_are_named() -> None:
     assert (permissions(5, 2), permissions(3, 4), permissions(0, 1)) == ("r-xp", "rw-s", "---p")
     assert [tag_name(tag) for tag in (0, 1, 30, 250)] == [None, "[heap]", "[stack]", "[tag 250]"]
-
-
-@given(st.binary(max_size=1400))
-def test_any_region_is_read(raw: bytes) -> None:
-    parse_region_path(raw)
-    parse_region_path(raw.ljust(1272, b"x"))
