@@ -28,7 +28,8 @@ from hostscope.binaries.certificates import (
     purposes,
 )
 from hostscope.binaries.cms import said
-from hostscope.binaries.content import MOST_AT_ONCE, Content
+from hostscope.binaries.code_directory import page_digests
+from hostscope.binaries.content import Content
 from hostscope.binaries.hands import hand_over
 from hostscope.binaries.pe import PAGE_BYTES, WIN_CERT_TYPE_PKCS_SIGNED_DATA, Pe, certificates, covered, parse_pe
 from hostscope.binaries.trust import Trust
@@ -39,6 +40,7 @@ MOST_LISTED = 8
 MOST_BYTES = 1 << 20
 """Of a signature, besides the digests of its pages: 36 bytes for each page of 4 KiB."""
 PAGES_AT_ONCE = 2048
+PAGES_READ = 64
 Page = tuple[int, int, bytes]
 """Where it begins and ends in the file, and its digest."""
 READ_BYTES = 1 << 18
@@ -147,28 +149,31 @@ class _Digests:
 
     def changed_pages(self, algorithm: str, pages: "list[Page]") -> list[int]:
         """Where pages begin that have not their digest; each is filled up with zeros to its full size."""
-        new, found, at, view = getattr(hashlib, algorithm), list[int](), 0, memoryview(b"")
-        for start, end, digest in pages:
-            if not self._is_plain(start, end):
-                found += [] if self._odd_page(algorithm, start, end) == digest else [start]
-                continue
-            if not at <= start <= end <= at + len(view):
-                at, view = start, memoryview(self.content.read(start, max(READ_BYTES, end - start)))
-            whole = new(view[start - at : end - at], usedforsecurity=False)
-            if short := -(end - start) % PAGE_BYTES:
-                whole.update(bytes(short))
-            if whole.digest() != digest:
-                found.append(start)
+        found = list[int]()
+        for number in range(0, len(pages), PAGES_READ):
+            block = pages[number : number + PAGES_READ]
+            if not self._is_plain(block) or self._digests(algorithm, block) != [digest for _, _, digest in block]:
+                found += [start for start, end, digest in block if self._odd_page(algorithm, start, end) != digest]
         return found
 
-    def _is_plain(self, start: int, end: int) -> bool:
-        """Whether the digest leaves nothing of a page out."""
-        table = self._pe.table[0] if self._pe.table else self.content.size
-        return self._plain_from <= start < end <= table and end - start <= MOST_AT_ONCE
+    def _digests(self, algorithm: str, block: "list[Page]") -> list[bytes]:
+        """Of whole pages without gaps, read at once."""
+        start = block[0][0]
+        return list(page_digests(algorithm, self.content.read(start, block[-1][1] - start), PAGE_BYTES))
+
+    def _is_plain(self, block: "list[Page]") -> bool:
+        """Whether all pages are whole, without gaps, and nothing of them is left out."""
+        end = self._pe.table[0] if self._pe.table else self.content.size
+        return (
+            self._plain_from <= block[0][0]
+            and block[-1][1] <= end
+            and block[-1][1] - block[0][0] == PAGE_BYTES * len(block)
+            and all(end - start == PAGE_BYTES for start, end, _ in block)
+        )
 
     def _odd_page(self, algorithm: str, start: int, end: int) -> bytes:
-        """Of the page with the headers; of one that makes no sense, none."""
-        if not 0 <= start < end <= self.content.size or end - start > MOST_AT_ONCE:
+        """Of a page with headers, or a short one; of one that makes no sense, none."""
+        if not 0 <= start < end <= self.content.size:
             return b""
         digest = self._hash(algorithm, start, end)
         digest.update(bytes(-(end - start) % PAGE_BYTES))
@@ -265,7 +270,7 @@ def _verified(one: Any, trust: Trust, **known: Any) -> tuple[list[x509.Certifica
     def verify() -> None:
         chains.extend(
             one.verify(
-                trusted_certificate_store=_store(trust.extra_roots),
+                trusted_certificate_store=_store(one, trust.extra_roots),
                 verification_context_kwargs={"timestamp": trust.at} if trust.at else None,
                 **known,
             )
@@ -291,11 +296,36 @@ def _limit_flaws(path: list[x509.Certificate]) -> Iterator[Flaw]:
         yield Flaw(failed.code, str(failed), "untrusted")
 
 
-def _store(extra: Iterable[x509.Certificate]) -> Any:
-    authenticode, signify_x509 = _signify()
+@cache
+def _shipped() -> list[tuple[Any, dict[str, list[Any]]]]:
+    """Microsoft's stores: what each says of its roots, and the roots by name. Cost: 0.2 s, once."""
+    authenticode, _ = _signify()
+    found = []
+    for store in authenticode.TRUSTED_CERTIFICATE_STORE.stores:
+        by_name: dict[str, list[Any]] = {}
+        for root in store:
+            by_name.setdefault(root.asn1.subject.hashable, []).append(root)
+        found.append((store.ctl, by_name))
+    return found
+
+
+def _store(one: Any, extra: Iterable[x509.Certificate]) -> Any:
+    """Of the roots that we trust those that are named in a signature: `signify` looks at each of what it is given."""
+    _, signify_x509 = _signify()
+    names = _names(one)
     added = [signify_x509.Certificate.from_der(der(root)) for root in extra]
-    shipped = authenticode.TRUSTED_CERTIFICATE_STORE
-    return shipped | signify_x509.CertificateStore(added, trusted=True) if added else shipped
+    found = signify_x509.CertificateStore(added, trusted=True)
+    for limits, by_name in _shipped():
+        roots = [root for name in names for root in by_name.get(name, ())]
+        found |= signify_x509.CertificateStore(roots, trusted=True, ctl=limits)
+    return found
+
+
+def _names(one: Any) -> frozenset[str]:
+    """Subjects and issuers of all certificates in a signature and in its time stamp."""
+    bags = (one.certificates, getattr(one.signer_info.countersigner, "certificates", None) or ())
+    certificates = [certificate.asn1 for bag in bags for certificate in bag]
+    return frozenset(name.hashable for one in certificates for name in (one.subject, one.issuer))
 
 
 def _described(

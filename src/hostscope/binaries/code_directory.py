@@ -6,6 +6,7 @@ Source: bsd/sys/codesign.h and osfmk/kern/cs_blobs.h of xnu (CS_CodeDirectory), 
 import hashlib
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
+from functools import lru_cache
 from itertools import islice
 from struct import Struct as Layout
 
@@ -74,6 +75,8 @@ class CodeDirectory(Struct, frozen=True):
     """0: one digest over everything."""
     platform: int
     runtime: int | None
+    digest: bytes
+    """Of the directory itself, whole."""
 
     @property
     def algorithm(self) -> str:
@@ -91,11 +94,6 @@ class CodeDirectory(Struct, frozen=True):
         unknown = self.flags & ~sum(FLAGS)
         named = tuple(name for bit, name in FLAGS.items() if self.flags & bit)
         return (*named, hex(unknown)) if unknown else named
-
-    @property
-    def digest(self) -> bytes:
-        """Of the directory itself, whole."""
-        return _hash(self.hash_type, self.raw)
 
     @property
     def cdhash(self) -> bytes:
@@ -146,6 +144,7 @@ def parse_code_directory(raw: bytes) -> CodeDirectory:
         page_size=1 << page_exponent if page_exponent else 0,
         platform=platform,
         runtime=unpack_from(RUNTIME, raw, 88)[0] if version >= SUPPORTS_RUNTIME else None,
+        digest=_hash(hash_type, raw),
     )
 
 
@@ -200,18 +199,28 @@ def _bad_between(content: Content, directory: CodeDirectory, start: int, most: i
 
 
 def _bad_in(piece: bytes, first: int, directory: CodeDirectory) -> Iterator[int]:
-    """The hot loop: one digest a page."""
-    new = getattr(hashlib, directory.algorithm.removesuffix("-truncated"))
-    page, size, view = directory.page_size, directory.hash_size, memoryview(piece)
-    digests = b"".join(
-        [new(view[at : at + page], usedforsecurity=False).digest()[:size] for at in range(0, len(piece), page)]
-    )
+    """One digest a page."""
+    size, algorithm = directory.hash_size, directory.algorithm.removesuffix("-truncated")
+    made = page_digests(algorithm, piece, directory.page_size)
+    digests = b"".join(made if directory.algorithm == algorithm else (one[:size] for one in made))
     start = directory.hash_offset + first * size
     if directory.raw[start : start + len(digests)] == digests:
         return
     for number in range(len(digests) // size):
         if digests[number * size : (number + 1) * size] != directory.slot(first + number):
             yield first + number
+
+
+def page_digests(algorithm: str, piece: bytes, page: int) -> Iterator[bytes]:
+    """Of each page of a piece, the last of which may be short. The hot loop: none of it is bytecode."""
+    begin = getattr(hashlib, algorithm)
+    finish = type(begin()).digest
+    return map(finish, map(begin, map(memoryview(piece).__getitem__, _cuts(len(piece), page))))
+
+
+@lru_cache(maxsize=8)
+def _cuts(size: int, page: int) -> tuple[slice, ...]:
+    return tuple(slice(at, at + page) for at in range(0, size, page))
 
 
 def _bad_whole(content: Content, directory: CodeDirectory, start: int, most: int) -> list[int]:
