@@ -10,7 +10,6 @@ from hostscope.platforms.linux.clock import read_boot
 from hostscope.platforms.linux.privileges import Privileges
 from hostscope.platforms.linux.processes import Processes
 from hostscope.platforms.linux.security import Security
-from hostscope.platforms.linux.system import System
 
 if TYPE_CHECKING:
     from hostscope.platforms.linux.containers import Containers
@@ -37,7 +36,7 @@ def open_host() -> Host:
         events=deferred(partial(parts.events, sockets)),
         syscalls=deferred(parts.syscalls),
         counters=deferred(parts.counters),
-        system=System(),
+        system=deferred(parts.system),
         privileges=parts.privileges,
     )
 
@@ -109,6 +108,11 @@ class _Parts:
         from hostscope.platforms.linux.counters import Counters
 
         return Counters()
+
+    def system(self) -> base.System:
+        from hostscope.platforms.linux.system import System
+
+        return System()
 
 
 def _containers() -> "Containers":
