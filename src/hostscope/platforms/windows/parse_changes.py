@@ -1,7 +1,10 @@
 """What differs between two looks at a process: its map and its threads. Pure: two looks in, bodies out."""
 
+from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Mapping
 from typing import NamedTuple
+
+from msgspec.structs import replace
 
 from hostscope.model.event import MemoryChange, ThreadChange
 from hostscope.model.memory import Region
@@ -18,23 +21,55 @@ class ThreadFacts(NamedTuple):
 
 
 def memory_changes(name: str, before: Iterable[Region], after: Iterable[Region]) -> Iterator[MemoryChange]:
-    """Committed regions that appeared, went away, or have other permissions, in the order of addresses."""
+    """Committed memory that appeared, went away, or has other permissions, in the order of addresses.
+
+    Windows tells neighbours that are alike as one region, so what is compared are the parts that two looks share.
+    """
     old = {(region.start, region.end): region for region in before if region.state == "committed"}
     new = {(region.start, region.end): region for region in after if region.state == "committed"}
-    covered = _Covering(old.values())
-    for span in sorted(old.keys() | new.keys()):
-        was, now = old.get(span), new.get(span)
-        if was is not None and now is not None:
-            if was.permissions != now.permissions:
-                yield _change(name, "protected", was, now, was)
-        elif now is not None:
-            origin = covered.at(now.start)
-            if origin is None:
-                yield _change(name, "mapped", None, now, None)
-            elif origin.permissions != now.permissions:
-                yield _change(name, "protected", origin, now, origin)
-        elif was is not None and not any(region.start < was.end and was.start < region.end for region in new.values()):
-            yield _change(name, "unmapped", was, None, was)
+    same = {span for span in old.keys() & new.keys() if _is_same(old[span], new[span])}
+    olds, news = (_Covering(one for span, one in each.items() if span not in same) for each in (old, new))
+    found = [change for now in news for change in _changes_within(name, now, olds)]
+    for was in olds:
+        gaps = _gaps(was, [(one.start, one.end) for one in news.over(was.start, was.end)])
+        found += [_change(name, "unmapped", replace(was, start=start, end=end), None, was) for start, end in gaps]
+    yield from sorted(found, key=lambda change: (change.start, change.what != "unmapped"))
+
+
+def _is_same(was: Region, now: Region) -> bool:
+    return was.permissions == now.permissions and _is_of_same_memory(was, now)
+
+
+def _is_of_same_memory(was: Region, now: Region) -> bool:
+    """Not so: one was unmapped, and the other put in its place."""
+    return (was.kind, was.allocation) == (now.kind, now.allocation)
+
+
+def _changes_within(name: str, now: Region, olds: "_Covering") -> Iterator[MemoryChange]:
+    """Of each part of a region against what was there."""
+    spans = []
+    for was in olds.over(now.start, now.end):
+        start, end = max(was.start, now.start), min(was.end, now.end)
+        spans.append((start, end))
+        part, former = replace(now, start=start, end=end), replace(was, start=start, end=end)
+        if not _is_of_same_memory(was, now):
+            yield _change(name, "unmapped", former, None, was)
+            yield _change(name, "mapped", None, part, None)
+        elif was.permissions != now.permissions:
+            yield _change(name, "protected", former, part, was)
+    for start, end in _gaps(now, spans):
+        yield _change(name, "mapped", None, replace(now, start=start, end=end), None)
+
+
+def _gaps(region: Region, spans: Iterable[tuple[int, int]]) -> Iterator[tuple[int, int]]:
+    """What ascending spans leave of a region."""
+    at = region.start
+    for start, end in spans:
+        if at < start:
+            yield at, start
+        at = max(at, end)
+    if at < region.end:
+        yield at, region.end
 
 
 class _Covering:
@@ -42,12 +77,21 @@ class _Covering:
 
     def __init__(self, regions: Iterable[Region]) -> None:
         self._regions = sorted(regions, key=lambda region: region.start)
+        self._starts = [region.start for region in self._regions]
+
+    def __iter__(self) -> Iterator[Region]:
+        return iter(self._regions)
 
     def at(self, address: int) -> Region | None:
-        from bisect import bisect_right
+        return next(self.over(address, address + 1), None)
 
-        place = bisect_right(self._regions, address, key=lambda region: region.start) - 1
-        return self._regions[place] if place >= 0 and address < self._regions[place].end else None
+    def over(self, start: int, end: int) -> Iterator[Region]:
+        """Those that have an address of the range, ascending."""
+        place = max(0, bisect_right(self._starts, start) - 1)
+        while place < len(self._regions) and self._starts[place] < end:
+            if start < self._regions[place].end:
+                yield self._regions[place]
+            place += 1
 
 
 def _change(name: str, what: str, was: Region | None, now: Region | None, origin: Region | None) -> MemoryChange:

@@ -1,6 +1,7 @@
 """Regions, exports, registers and changes from numbers and bytes. Pure, so on every system."""
 
 import struct
+import time
 from itertools import pairwise
 
 import pytest
@@ -198,3 +199,33 @@ def test_threads_that_begin_outside_of_every_library() -> None:
         (3, True, None, ("start-outside-modules",)),
         (4, True, None, ()),
     ]
+
+
+def test_what_melts_into_its_neighbour_is_told() -> None:
+    """Windows tells neighbours of one allocation with the same permissions as one region."""
+    before = [region(0x1000, 0x2000, "rwxp"), region(0x2000, 0x3000, "rw-p")]
+    (change,) = memory_changes("x", before, [region(0x1000, 0x3000, "rwxp")])
+    assert (change.what, change.start, change.end, change.before) == ("protected", 0x2000, 0x3000, "rw-p")
+    assert "w-to-x" in change.flags
+    grown = list(memory_changes("x", [region(0x1000, 0x2000, "rwxp")], [region(0x1000, 0x4000, "rwxp")]))
+    assert [(each.what, each.start, each.end) for each in grown] == [("mapped", 0x2000, 0x4000)]
+    shrunk = list(memory_changes("x", [region(0x1000, 0x4000, "rwxp")], [region(0x2000, 0x3000, "rwxp")]))
+    assert [(each.what, each.start, each.end) for each in shrunk] == [
+        ("unmapped", 0x1000, 0x2000), ("unmapped", 0x3000, 0x4000),
+    ]  # fmt: skip
+
+
+def test_many_regions_that_go_away_take_no_time() -> None:
+    """Of a process that wants us to be busy."""
+    before = [region(0x2000 * index, 0x2000 * index + 0x1000, "rw-p") for index in range(40_000)]
+    began = time.process_time()
+    assert len(list(memory_changes("x", before, before[::2]))) == 20_000
+    assert time.process_time() - began < 5
+
+
+def test_what_takes_the_place_of_a_library_is_told() -> None:
+    """A program that was unmapped and replaced, with the same permissions at the same addresses."""
+    image, private = region(0x1000, 0x2000, "r-xp", "image", "C:\\a.dll"), region(0x1000, 0x2000, "r-xp")
+    found = list(memory_changes("x", [image], [private]))
+    assert [(each.what, each.kind) for each in found] == [("unmapped", "image"), ("mapped", "private")]
+    assert "executable-anonymous" in found[1].flags
