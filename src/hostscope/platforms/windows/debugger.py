@@ -259,6 +259,8 @@ class _Debugger:
         elif code == debug.EXIT_PROCESS_DEBUG_EVENT:
             self._debugged.pop(pid, None)
             self._expected.pop(pid, None)
+            self._bequeathed.pop(pid, None)
+            self._greeted -= {(pid, code) for code in _BREAKPOINTS}  # the pid may be given to another one
 
     def _begin(self, pid: int, tid: int, info: debug.CREATE_PROCESS_DEBUG_INFO) -> None:
         _close(info.hFile)

@@ -1,0 +1,104 @@
+"""The debugger's loop on scripted events: whose exceptions are whose, and what becomes of who was not invited."""
+
+import threading
+
+import pytest
+
+from hostscope.model.key import ProcessKey
+from hostscope.model.syscall import TraceRequest
+from hostscope.platforms.windows import debugger
+from hostscope.platforms.windows.clock import Boot
+from hostscope.platforms.windows.debugger import _Debugger
+from hostscope.platforms.windows.native import debug
+from hostscope.platforms.windows.native.library import SystemRefused
+from hostscope.platforms.windows.trace_calls import choose
+from tests.unit.platforms.windows.scripted import script
+
+ROOT = 8
+
+
+def event(code: int, pid: int, exception: int = 0) -> debug.DEBUG_EVENT:
+    made = debug.DEBUG_EVENT(code, pid, pid + 1)
+    if exception:
+        made.u.Exception.ExceptionRecord.ExceptionCode = exception
+    return made
+
+
+BEGIN, END = debug.CREATE_PROCESS_DEBUG_EVENT, debug.EXIT_PROCESS_DEBUG_EVENT
+INT3, FAULT = debug.EXCEPTION_BREAKPOINT, 0xC0000005
+
+
+class Script:
+    """Events one after the other, and what was answered to each."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.events: list[debug.DEBUG_EVENT] = []
+        self.answers: list[bool] = []
+        self.detached: list[int] = []
+        self.inherits = True
+        self.set: list[bool] = []
+        monkeypatch.setattr(debug, "next_event", lambda timeout_ms: self.events.pop(0) if self.events else None)
+        monkeypatch.setattr(debug, "go_on", lambda event, handled: self.answers.append(handled))
+        monkeypatch.setattr(debug, "detach", self.detached.append)
+        monkeypatch.setattr(debug, "inherits", lambda process: self.inherits)
+        monkeypatch.setattr(debug, "set_inherits", lambda process, children: self.set.append(children))
+        monkeypatch.setattr(debugger.machine_kind, "is_wow64", lambda process: False)
+        monkeypatch.setattr(debugger.native, "created", lambda process: 4711)
+        monkeypatch.setattr("hostscope.platforms.windows.debugged.memory.read_into", lambda *_: 0)
+        monkeypatch.setattr("hostscope.platforms.windows.debugged.control.suspend", self._refuse)
+        script(monkeypatch, debug.kernel32, FlushInstructionCache=lambda *_: True)
+
+    def _refuse(self, process: int) -> None:
+        raise SystemRefused("NtSuspendProcess", 0xC000010A)
+
+    def run(self, *events: debug.DEBUG_EVENT, children: bool = True) -> _Debugger:
+        """The root is attached to; all events come; and it ends."""
+        key = ProcessKey("boot", 0, ROOT, 1)
+        made = _Debugger(Boot("boot", 0), TraceRequest((key,), ("all",), children), choose(["all"]))
+        made.expect(key)
+        self.events = [*events, event(END, ROOT)]
+        assert list(made.calls(threading.Event())) == []
+        made.release()
+        return made
+
+
+def test_the_first_breakpoint_is_the_systems_and_all_others_the_programs(monkeypatch: pytest.MonkeyPatch) -> None:
+    found = Script(monkeypatch)
+    found.run(event(BEGIN, ROOT), fault(ROOT, INT3), fault(ROOT, INT3), fault(ROOT, FAULT))
+    assert found.answers == [True, True, False, False, True]
+    assert not found.detached
+
+
+def test_a_pid_that_is_given_again_is_greeted_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Else the breakpoint that begins it would end it."""
+    child = [event(BEGIN, 12), fault(12, INT3), event(END, 12)]
+    found = Script(monkeypatch)
+    made = found.run(event(BEGIN, ROOT), *child, *child)
+    assert found.answers == [True] * 8
+    assert made.followed == 2
+
+
+def test_children_who_are_not_wanted_are_let_go_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    found = Script(monkeypatch)
+    made = found.run(event(BEGIN, ROOT), event(BEGIN, 12), children=False)
+    assert found.detached == [12] and made.followed == 0
+    assert found.set == [False], "and the system was told not to debug any"
+
+
+def test_what_was_changed_is_put_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    found = Script(monkeypatch)
+    found.inherits = False
+    key = ProcessKey("boot", 0, ROOT, 1)
+    made = _Debugger(Boot("boot", 0), TraceRequest((key,), ("all",)), choose(["all"]))
+    made.expect(key)
+    found.events = [event(BEGIN, ROOT)]
+    stop = threading.Event()
+    monkeypatch.setattr(debug, "go_on", lambda event, handled: stop.set())
+    assert list(made.calls(stop)) == []
+    assert found.set == [True]
+    made.release()
+    assert found.set == [True, False] and found.detached == [ROOT]
+
+
+def fault(pid: int, exception: int) -> debug.DEBUG_EVENT:
+    return event(debug.EXCEPTION_DEBUG_EVENT, pid, exception)
