@@ -123,4 +123,6 @@ class Bodies:
     def _take(self, pid: int, known: Known) -> None:
         self._known[pid] = known
         if len(self._known) > MOST_KNOWN:
-            del self._known[next(iter(self._known))]
+            oldest = next(iter(self._known))
+            del self._known[oldest]
+            self._newborn.discard(oldest)

@@ -15,6 +15,8 @@ from hostscope.platforms.windows.parse_etw import EtwRecord
 PROCESS_START, PROCESS_STOP, THREAD_START, THREAD_STOP, IMAGE_LOAD, IMAGE_UNLOAD = range(1, 7)
 KEYWORD_PROCESS, KEYWORD_THREAD, KEYWORD_IMAGE = 0x10, 0x20, 0x40
 MOST_NAME_BYTES = 1 << 16
+_LONGEST = 1 << 56
+"""Ticks that a process may have lived, two hundred years: any program may log events in the provider's name."""
 
 
 class Started(NamedTuple):
@@ -94,6 +96,8 @@ def _stopped(record: EtwRecord) -> Stopped:
     skipped = 8 if record.version >= 2 else 0
     (pid,) = struct.unpack_from("<I", raw)
     created, exited, code, _, _, _, peak = struct.unpack_from("<QQIIIQQ", raw, 4 + skipped)
+    if not created <= exited < created + _LONGEST:
+        raise ValueError(f"a process that ended {exited - created} ticks after it began")
     at = 48 + skipped + (28 if record.version else 0)
     name = raw[at : at + MOST_NAME_BYTES].split(b"\0", 1)[0]
     return Stopped(pid, created, exited, code, peak, decode(name))
