@@ -10,6 +10,8 @@ from msgspec import Struct
 
 from hostscope.binaries.content import Content, Part, take, unpack, unpack_from
 
+ARCHIVE = b"!<ar"
+"""A library of object files, which nobody signs."""
 FAT_MAGIC, FAT_MAGIC_64 = 0xCAFEBABE, 0xCAFEBABF
 MAGICS = {
     b"\xce\xfa\xed\xfe": ("<", 28),
@@ -124,6 +126,8 @@ def _check_apart(places: list[tuple[int, int]], start: int) -> None:
 def _slice(content: Content, offset: int, size: int) -> Slice:
     part = Part(content, offset, size)
     magic = take(part, 0, 4)
+    if magic == ARCHIVE:
+        return Slice("archive", part, offset + size)
     if magic not in MAGICS:
         raise ValueError("a slice is not a Mach-O file")
     cpu, subtype = unpack(Layout(MAGICS[magic][0] + "iI"), part, 4)
@@ -153,6 +157,8 @@ def _is_zero(content: Content, start: int, end: int) -> bool:
 
 def parse_commands(content: Content) -> Layouts:
     """What the load commands of a slice say about its signature."""
+    if take(content, 0, 4) == ARCHIVE:
+        return Layouts(None, None)
     order, header = MAGICS[take(content, 0, 4)]
     count, size = unpack(Layout(order + "II"), content, 16)
     if count > MOST_COMMANDS or size > MOST_COMMAND_BYTES:

@@ -156,6 +156,14 @@ def test_an_architecture_hidden_behind_the_table_is_told() -> None:
     assert "appended" in codes(verdict(bytes(raw)))
 
 
+def test_a_library_of_object_files_is_unsigned_not_broken() -> None:
+    """And beside a signed slice it makes the file unsigned: nothing vouches for it."""
+    library = bytearray(fat(build(), build(Recipe(cpu=X86_64))))
+    (second,) = struct.unpack_from(">I", library, 8 + 20 + 8)
+    library[second : second + 8] = b"!<arch>\n"
+    assert (verdict(bytes(library)).status, codes(verdict(bytes(library)))) == ("unsigned", set())
+
+
 def test_a_gap_is_read_to_its_end() -> None:
     raw = fat(build(), build(Recipe(cpu=X86_64)))
     (second,) = struct.unpack_from(">I", raw, 8 + 20 + 8)
