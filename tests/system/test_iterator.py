@@ -22,9 +22,10 @@ from hostscope.platforms.linux.clock import TICK_NS, Boot, read_boot
 from hostscope.platforms.linux.context import Contexts
 from hostscope.platforms.linux.iterator import PROGRAMS, TaskIterator, count_cpus, want_of
 from hostscope.platforms.linux.iterator_rows import IteratorRows
-from hostscope.platforms.linux.names import Accounts, Terminals
+from hostscope.platforms.linux.names import Terminals
 from hostscope.platforms.linux.procfs import ProcRows
 from hostscope.platforms.linux.task_record import HEADER, Flag, Want, record_pids
+from hostscope.platforms.posix_accounts import Accounts
 from hostscope.platforms.tally import Tally
 from tests.system.told_child import run_told, told_child
 

@@ -4,7 +4,8 @@ import time
 from collections.abc import Callable
 from typing import NamedTuple
 
-from hostscope.model.event import SCHEMAS, Body, CoverageChange, Event, Loss
+from hostscope.errors import UsageError
+from hostscope.model.event import SCHEMAS, Body, CoverageChange, Event, EventRequest, Loss
 from hostscope.model.key import ProcessKey
 from hostscope.platforms.tally import Tally
 
@@ -45,3 +46,12 @@ class Numbering:
     def coverage(self) -> Event:
         """What the stream covers from here on."""
         return self.event(Happening(0, None, CoverageChange(self._tally.coverage())))
+
+
+def check_request(request: EventRequest, kinds: tuple[str, ...], methods: tuple[str, ...]) -> None:
+    """Raises `UsageError` for kinds and methods that a system has not."""
+    if request.method is not None and request.method not in methods:
+        raise UsageError(f"there is no method {request.method!r}", f"methods here: {', '.join(methods)}, polling")
+    unknown = sorted(request.kinds - set(kinds))
+    if unknown or not request.kinds:
+        raise UsageError(f"there are no events {', '.join(unknown) or 'without a kind'}", f"kinds: {', '.join(kinds)}")

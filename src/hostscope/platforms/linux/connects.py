@@ -13,9 +13,9 @@ from hostscope.platforms.base import Meter
 from hostscope.platforms.linux.clock import Boot
 from hostscope.platforms.linux.count_table import tick_ns
 from hostscope.platforms.linux.loader import Programs
-from hostscope.platforms.linux.names import Accounts
 from hostscope.platforms.linux.payload_record import KEY, USAGE, flow_of
 from hostscope.platforms.linux.program_cache import load_image
+from hostscope.platforms.posix_accounts import Accounts
 
 PROGRAM = "on_state"
 EFFECT = "an eBPF program on the tracepoint inet_sock_set_state"

@@ -16,7 +16,6 @@ from hostscope.model.security import HostSecurity, Security
 from hostscope.model.service import Service
 from hostscope.platforms.linux import capabilities
 from hostscope.platforms.linux.cgroups import CgroupPlace, parse_cgroup
-from hostscope.platforms.linux.names import Accounts
 from hostscope.platforms.linux.parse import (
     INITIAL_USER_NS,
     NO_ID,
@@ -27,6 +26,7 @@ from hostscope.platforms.linux.parse import (
     parse_stat,
 )
 from hostscope.platforms.linux.read import read_file
+from hostscope.platforms.posix_accounts import Accounts
 
 if TYPE_CHECKING:
     from hostscope.platforms.linux.containers import Containers

@@ -17,7 +17,6 @@ from hostscope.model.text import decode, encode
 from hostscope.platforms.linux import translate
 from hostscope.platforms.linux.clock import TICK_NS, read_boot
 from hostscope.platforms.linux.modules import modules_of
-from hostscope.platforms.linux.names import Accounts
 from hostscope.platforms.linux.parse import PF_KTHREAD, parse_stat
 from hostscope.platforms.linux.parse_detail import (
     DELETED,
@@ -36,6 +35,7 @@ from hostscope.platforms.linux.socket_facts import FAMILIES, Facts
 from hostscope.platforms.linux.socket_records import Records
 from hostscope.platforms.linux.socket_tables import TABLES
 from hostscope.platforms.linux.system import read_booted_at_ns
+from hostscope.platforms.posix_accounts import Accounts
 
 PARTS = ("open_files", "maps", "threads", "sockets", "environment", "modules")
 ELSEWHERE = frozenset({"windows"})

@@ -15,7 +15,7 @@ from hostscope.model.event import KINDS, Event, EventRequest
 from hostscope.model.key import ProcessKey
 from hostscope.model.request import ProcessRequest
 from hostscope.platforms.base import Processes, Sockets
-from hostscope.platforms.event_stream import Happening, Numbering
+from hostscope.platforms.event_stream import Happening, Numbering, check_request
 from hostscope.platforms.linux import iterator
 from hostscope.platforms.linux.clock import Boot, since_boot_ns
 from hostscope.platforms.linux.connector_events import CONNECTOR_KINDS, LIMITS, ONLY_HERE, ConnectorEvents, messages_for
@@ -248,11 +248,7 @@ def _attach(programs: Programs, names: tuple[str, ...], request: EventRequest, t
 
 def check(request: EventRequest) -> None:
     """Raises `UsageError` for kinds and methods that there are not."""
-    if request.method is not None and request.method not in METHODS:
-        raise UsageError(f"there is no method {request.method!r}", f"methods here: {', '.join(METHODS)}, polling")
-    unknown = sorted(request.kinds - set(KINDS))
-    if unknown or not request.kinds:
-        raise UsageError(f"there are no events {', '.join(unknown) or 'without a kind'}", f"kinds: {', '.join(KINDS)}")
+    check_request(request, KINDS, METHODS)
     size = request.buffer_bytes
     if size is not None and (size < 4096 or size & (size - 1)):
         raise UsageError(f"a buffer cannot have {size} bytes", "a power of two, from 4096 on")

@@ -14,9 +14,9 @@ from hostscope.platforms.linux.clock import Boot
 from hostscope.platforms.linux.count_table import CountTable, tick_ns
 from hostscope.platforms.linux.interface_counts import carried, read_links
 from hostscope.platforms.linux.loader import Programs
-from hostscope.platforms.linux.names import Accounts
 from hostscope.platforms.linux.parse import parse_namespace
 from hostscope.platforms.linux.payload_record import flow_of
+from hostscope.platforms.posix_accounts import Accounts
 from hostscope.wire.ledger import balance
 
 PROGRAMS = ("on_send", "on_receive")

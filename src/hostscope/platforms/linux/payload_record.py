@@ -8,7 +8,7 @@ from hostscope.model.socket import Endpoint
 from hostscope.model.text import decode
 from hostscope.model.traffic import Counts, Flow
 from hostscope.platforms.linux.clock import TICK_NS, Boot
-from hostscope.platforms.linux.names import Accounts
+from hostscope.platforms.posix_accounts import Accounts
 
 KEY, USAGE = struct.Struct("=QQII"), struct.Struct("=7Q16sHxx16sHxxIIHHHH16s")
 KERNEL, INBOUND, OUTBOUND = 1, 2, 4

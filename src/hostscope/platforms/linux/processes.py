@@ -14,12 +14,13 @@ from hostscope.model.security import HostSecurity
 from hostscope.platforms.linux import method, translate
 from hostscope.platforms.linux.clock import Boot, ticks_now
 from hostscope.platforms.linux.context import Contexts
-from hostscope.platforms.linux.names import Accounts, Terminals
+from hostscope.platforms.linux.names import Terminals
 from hostscope.platforms.linux.parse import parse_stat, parse_tgid
 from hostscope.platforms.linux.privileges import READ_OTHERS, Privileges
 from hostscope.platforms.linux.procfs import ProcRows
 from hostscope.platforms.linux.read import PATH_ONLY, read_file
 from hostscope.platforms.linux.security import proc_options
+from hostscope.platforms.posix_accounts import Accounts
 from hostscope.platforms.tally import Tally
 
 if TYPE_CHECKING:  # what few commands ask is imported when they ask

@@ -9,7 +9,6 @@ from hostscope.model.gap import Gap, Reason
 from hostscope.model.process import Account
 from hostscope.model.socket import Endpoint, Socket, SocketOwner, SocketRequest
 from hostscope.model.text import decode
-from hostscope.platforms.linux.names import Accounts
 from hostscope.platforms.linux.socket_facts import (
     CLOSED,
     CONNECTING,
@@ -33,6 +32,7 @@ from hostscope.platforms.linux.socket_facts import (
     Facts,
 )
 from hostscope.platforms.linux.socket_tables import NETLINK_FAMILIES
+from hostscope.platforms.posix_accounts import Accounts
 
 LISTENING, INBOUND, OUTBOUND = "listening", "inbound", "outbound"
 _PTRACE = "needs root or CAP_SYS_PTRACE and CAP_DAC_READ_SEARCH to look into every process"

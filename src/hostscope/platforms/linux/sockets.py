@@ -15,7 +15,6 @@ from hostscope.platforms.linux import net_namespaces, socket_files, translate
 from hostscope.platforms.linux.clock import Boot
 from hostscope.platforms.linux.containers import Containers
 from hostscope.platforms.linux.method import LOAD_PROGRAMS
-from hostscope.platforms.linux.names import Accounts
 from hostscope.platforms.linux.net_namespaces import Member, NetNamespace
 from hostscope.platforms.linux.privileges import READ_OTHERS, Privileges, lacking
 from hostscope.platforms.linux.socket_columns import Counts, HeldSockets
@@ -25,6 +24,7 @@ from hostscope.platforms.linux.socket_iterator import KeptIterators, SocketItera
 from hostscope.platforms.linux.socket_records import OWNERS_DENIED, OWNERS_UNSEEN, Records
 from hostscope.platforms.linux.socket_rows import HeldRows
 from hostscope.platforms.linux.socket_sources import Batch, Before, NamespaceSockets, has_gone, is_closed
+from hostscope.platforms.posix_accounts import Accounts
 from hostscope.platforms.tally import Tally
 
 METHODS = ("iterator", "diag", "proc")

@@ -103,9 +103,9 @@ def _threads(pid: int, gaps: list[Gap]) -> tuple[Thread, ...]:
 
 def _sockets(key: ProcessKey, pid: int, gaps: list[Gap]) -> tuple[Socket, ...] | None:
     """One for each socket, with this holder and its lowest descriptor only."""
-    from hostscope.platforms.macos.names import Accounts
     from hostscope.platforms.macos.owners import Owner
     from hostscope.platforms.macos.sockets import Sockets
+    from hostscope.platforms.posix_accounts import Accounts
 
     tally, only = Tally(), {pid: Owner(key, process_list.read_one(pid).name)}
     rows = Sockets(lambda: only, Accounts().user).sweep(SocketRequest(families=FAMILIES), tally)

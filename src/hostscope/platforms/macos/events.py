@@ -8,6 +8,7 @@ from itertools import chain
 from hostscope.errors import Denied, Unsupported, UsageError
 from hostscope.model.event import KINDS, Event, EventRequest
 from hostscope.platforms.base import Privileges
+from hostscope.platforms.event_stream import check_request
 from hostscope.platforms.macos import endpoint_events, process_notes
 from hostscope.platforms.macos.clock import Boot
 from hostscope.platforms.macos.endpoint_events import EndpointEvents
@@ -89,10 +90,6 @@ class Events:
 
 def check(request: EventRequest) -> None:
     """Raises `UsageError` for kinds and methods that there are not."""
-    if request.method is not None and request.method not in METHODS:
-        raise UsageError(f"there is no method {request.method!r}", f"methods here: {', '.join(METHODS)}, polling")
-    unknown = sorted(request.kinds - set(KINDS))
-    if unknown or not request.kinds:
-        raise UsageError(f"there are no events {', '.join(unknown) or 'without a kind'}", f"kinds: {', '.join(KINDS)}")
+    check_request(request, KINDS, METHODS)
     if request.capabilities:
         raise UsageError("macOS has no capabilities", "leave --capabilities out")

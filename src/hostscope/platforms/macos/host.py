@@ -81,9 +81,9 @@ class _Parts:
         return Containers()
 
     def sockets(self) -> base.Sockets:
-        from hostscope.platforms.macos.names import Accounts
         from hostscope.platforms.macos.owners import owners_of
         from hostscope.platforms.macos.sockets import Sockets
+        from hostscope.platforms.posix_accounts import Accounts
 
         return Sockets(owners_of(self.boot), Accounts().user, self.privileges)
 

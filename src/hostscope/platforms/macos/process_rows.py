@@ -9,10 +9,11 @@ from hostscope.platforms.macos import process_list, translate
 from hostscope.platforms.macos.attempts import Attempts
 from hostscope.platforms.macos.clock import Boot, started_at_ns
 from hostscope.platforms.macos.context import Answered, Contexts, Known
-from hostscope.platforms.macos.names import Accounts, Terminals
+from hostscope.platforms.macos.names import Terminals
 from hostscope.platforms.macos.native import errnos
 from hostscope.platforms.macos.parse import STATES, Arguments, Listed, Task, Usage
 from hostscope.platforms.macos.questions import Questions
+from hostscope.platforms.posix_accounts import Accounts
 from hostscope.platforms.tally import Tally
 
 USAGE_FIELDS = frozenset({"memory", "io", "activity"})

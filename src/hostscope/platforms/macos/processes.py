@@ -14,12 +14,13 @@ from hostscope.platforms.macos.attempts import Attempts
 from hostscope.platforms.macos.bundles import Bundles
 from hostscope.platforms.macos.clock import Boot
 from hostscope.platforms.macos.context import Contexts, Jobs
-from hostscope.platforms.macos.names import Accounts, Terminals
+from hostscope.platforms.macos.names import Terminals
 from hostscope.platforms.macos.native import libproc
 from hostscope.platforms.macos.privileges import READ_OTHERS, Privileges
 from hostscope.platforms.macos.process_rows import ProcessRows
 from hostscope.platforms.macos.questions import Questions
 from hostscope.platforms.macos.security import read_sip
+from hostscope.platforms.posix_accounts import Accounts
 from hostscope.platforms.tally import Tally
 
 METHODS = ("libproc", "sysctl")

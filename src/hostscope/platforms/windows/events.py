@@ -14,7 +14,7 @@ from hostscope.model.event import SETTINGS, Event, EventRequest, Loss, kinds_of
 from hostscope.model.key import ProcessKey
 from hostscope.model.request import ProcessRequest
 from hostscope.platforms import base
-from hostscope.platforms.event_stream import Happening, Numbering
+from hostscope.platforms.event_stream import Happening, Numbering, check_request
 from hostscope.platforms.tally import Tally
 from hostscope.platforms.windows import antivirus, translate
 from hostscope.platforms.windows.clock import Boot, filetime_ns, read_boot
@@ -129,10 +129,9 @@ def _follow(session: EtwSession, bodies: Bodies, numbering: Numbering, tally: Ta
 def check(request: EventRequest) -> None:
     """Raises `UsageError` for kinds and methods that there are not."""
     known = kinds_of("windows")
-    if unknown := sorted(request.kinds - set(known)) or (["capabilities"] if request.capabilities else []):
-        raise UsageError(f"there is no kind {', '.join(unknown)} here", f"kinds: {', '.join(known)}")
-    if request.method is not None and request.method not in METHODS:
-        raise UsageError(f"there is no method {request.method!r}", f"methods here: {', '.join(METHODS)}, polling")
+    check_request(request, known, METHODS)
+    if request.capabilities:
+        raise UsageError("Windows has no capabilities", "leave --capabilities out")
     if request.method == (METHOD if request.kinds <= SETTINGS else REGISTRY):
         raise UsageError(f"{request.method} has no events of kind {', '.join(sorted(request.kinds))}")
     if request.kinds & SETTINGS and request.kinds - SETTINGS:

@@ -12,8 +12,8 @@ from hostscope.model.request import FULL
 from hostscope.model.security import HostSecurity
 from hostscope.platforms.linux import context
 from hostscope.platforms.linux.context import NAMESPACES, ContextFacts, Contexts
-from hostscope.platforms.linux.names import Accounts
 from hostscope.platforms.linux.parse import INITIAL_USER_NS, NO_ID, Credentials, SecurityLines
+from hostscope.platforms.posix_accounts import Accounts
 
 HOST = {name: 4_026_531_000 + index for index, name in enumerate(NAMESPACES)} | {"user": INITIAL_USER_NS}
 FACTS = ContextFacts(

@@ -16,7 +16,7 @@ from hostscope.platforms.linux import iterator, iterator_rows, loader, task_reco
 from hostscope.platforms.linux.clock import PAGE_BYTES, TICK_NS, Boot
 from hostscope.platforms.linux.context import Contexts
 from hostscope.platforms.linux.iterator_rows import IteratorRows
-from hostscope.platforms.linux.names import Accounts, Terminals
+from hostscope.platforms.linux.names import Terminals
 from hostscope.platforms.linux.native import bpf
 from hostscope.platforms.linux.procfs import ProcRows
 from hostscope.platforms.linux.task_record import (
@@ -32,6 +32,7 @@ from hostscope.platforms.linux.task_record import (
     Flag,
     Want,
 )
+from hostscope.platforms.posix_accounts import Accounts
 from hostscope.platforms.tally import Tally
 
 BOOT = Boot("boot", 4026531836, 1_000_000)

@@ -1,17 +1,13 @@
 """Numbers to names."""
 
-import grp
 import os
-import pwd
-from types import SimpleNamespace
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hostscope.model.process import Account
 from hostscope.platforms.linux import names
-from hostscope.platforms.linux.names import Accounts, Terminals, TtyDriver, parse_tty_drivers
+from hostscope.platforms.linux.names import Terminals, TtyDriver, parse_tty_drivers
 from tests.unit.platforms.linux.samples import TTY_DRIVERS
 
 
@@ -32,16 +28,6 @@ def terminals(monkeypatch: pytest.MonkeyPatch) -> Terminals:
 )  # fmt: skip
 def test_terminal(terminals: Terminals, major: int, minor: int, name: str) -> None:
     assert terminals.name(os.makedev(major, minor)) == name
-
-
-@pytest.mark.parametrize("database", ["pwd.getpwuid", "grp.getgrgid"])
-def test_account_names_of_any_bytes_are_text(monkeypatch: pytest.MonkeyPatch, database: str) -> None:
-    """Python gives lone surrogates for them, which no output could be encoded with."""
-    named = SimpleNamespace(pw_name="a\udcff", gr_name="a\udcff")
-    monkeypatch.setattr(database, lambda number: named)
-    accounts = Accounts()
-    found = accounts.user(7) if database == "pwd.getpwuid" else accounts.group(7)
-    assert found.name == "a\U0010eeff"
 
 
 def test_no_terminal(terminals: Terminals) -> None:
@@ -82,22 +68,3 @@ def test_any_bytes_are_a_list_of_drivers(raw: bytes) -> None:
 )
 def test_lines_of_another_shape_are_left_out(line: bytes) -> None:
     assert parse_tty_drivers(line) == ()
-
-
-def test_accounts_of_this_host() -> None:
-    accounts = Accounts()
-    assert accounts.user(0) == Account("0", pwd.getpwuid(0).pw_name)
-    assert accounts.group(0) == Account("0", grp.getgrgid(0).gr_name)
-
-
-def test_accounts_are_looked_up_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    asked: list[int] = []
-    monkeypatch.setattr(names, "_user_name", asked.append)
-    accounts = Accounts()
-    assert accounts.user(7) is accounts.user(7)
-    assert asked == [7]
-
-
-@pytest.mark.parametrize("number", [4_000_000_001, 2**32 - 2, 2**32 - 1, 2**40])
-def test_numbers_nobody_has(number: int) -> None:
-    assert Accounts().user(number) == Accounts().group(number) == Account(str(number), None)

@@ -17,9 +17,10 @@ from hostscope.model.security import HostSecurity
 from hostscope.platforms.linux import procfs
 from hostscope.platforms.linux.clock import TICK_NS, Boot
 from hostscope.platforms.linux.context import NAMESPACES, Contexts
-from hostscope.platforms.linux.names import Accounts, Terminals
+from hostscope.platforms.linux.names import Terminals
 from hostscope.platforms.linux.procfs import DUMPABLE_GAP, Ending, ProcRows, live_thread
 from hostscope.platforms.linux.read import LIMIT, PATH_ONLY, list_pids
+from hostscope.platforms.posix_accounts import Accounts
 from hostscope.platforms.tally import Tally
 from tests.unit.platforms.linux import samples
 

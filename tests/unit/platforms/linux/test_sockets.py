@@ -13,7 +13,6 @@ from hostscope.errors import Unavailable
 from hostscope.model.gap import Gap, Reason
 from hostscope.model.socket import FAMILIES, SocketRequest, TcpState
 from hostscope.platforms.linux import sock_diag
-from hostscope.platforms.linux.names import Accounts
 from hostscope.platforms.linux.net_namespaces import parse_link, parse_mounted
 from hostscope.platforms.linux.sock_diag import messages, parse_packet, parse_tcp_info
 from hostscope.platforms.linux.socket_columns import HOLDER, RECORD, SHAPE, HeldSockets, read_holder
@@ -45,6 +44,7 @@ from hostscope.platforms.linux.socket_tables import (
     parse_unix,
 )
 from hostscope.platforms.linux.sockets import _ranks
+from hostscope.platforms.posix_accounts import Accounts
 
 HEADER = b"  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode\n"
 REST = b"00000005:00000007 00:00000000 00000000  1000        0 4242 1 0000000004f6a3ee 100 0 0 10 0\n"

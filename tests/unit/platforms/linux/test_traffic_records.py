@@ -12,12 +12,12 @@ from hostscope.platforms.linux import count_table
 from hostscope.platforms.linux.bpf_maps import Elements
 from hostscope.platforms.linux.clock import TICK_NS, Boot
 from hostscope.platforms.linux.count_table import CountTable, tick_ns
-from hostscope.platforms.linux.names import Accounts
 from hostscope.platforms.linux.packet_counter import Element, in_units_of, receiving_headless, segmenting
 from hostscope.platforms.linux.packet_record import CARRIED, KEY, parse_carried, parse_key, without_identifier
 from hostscope.platforms.linux.payload_record import KEY as PAIR
 from hostscope.platforms.linux.payload_record import USAGE, flow_of
 from hostscope.platforms.linux.rtnetlink import Link
+from hostscope.platforms.posix_accounts import Accounts
 
 BOOT = Boot("b", 4026531836, 1_000_000_000)
 V4, MAPPED = bytes((10, 0, 0, 1)) + bytes(12), bytes(10) + b"\xff\xff" + bytes((10, 0, 0, 1))
