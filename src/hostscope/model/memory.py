@@ -81,5 +81,3 @@ class ThreadState(Struct, frozen=True, gc=False):
     start_address: int | None = None
     """Windows: of the function that it began with."""
     priority: int | None = None
-    other_context: bytes = b""
-    """Windows: registers of its 32-bit code, where the process is a 32-bit one (WOW64_CONTEXT)."""

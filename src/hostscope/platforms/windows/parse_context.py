@@ -27,7 +27,6 @@ FORMS = {
     "arm64": ContextForm(912, 0, 0x0040_001F),
 }
 """By what Windows calls the processor, in lower case."""
-WOW64 = ContextForm(716, 0, 0x0001_003F)
 REGISTERS = {
     "rax": 0x78, "rcx": 0x80, "rdx": 0x88, "rbx": 0x90, "rsp": 0x98, "rbp": 0xA0, "rsi": 0xA8, "rdi": 0xB0,
     "r8": 0xB8, "r9": 0xC0, "r10": 0xC8, "r11": 0xD0, "r12": 0xD8, "r13": 0xE0, "r14": 0xE8, "r15": 0xF0, "rip": 0xF8,

@@ -17,18 +17,17 @@ from hostscope.model.memory import ThreadState
 from hostscope.platforms.base import Privileges, Snapshot
 from hostscope.platforms.windows import translate
 from hostscope.platforms.windows.address_space import AddressSpace
-from hostscope.platforms.windows.clock import Boot
+from hostscope.platforms.windows.clock import TICK_NS, Boot
 from hostscope.platforms.windows.identity import hold
 from hostscope.platforms.windows.memory import READ, read_regions
 from hostscope.platforms.windows.native import control, handles, snapshots, threads
-from hostscope.platforms.windows.parse_context import FORMS, WOW64, ContextForm
+from hostscope.platforms.windows.parse_context import FORMS, ContextForm
 from hostscope.platforms.windows.parse_processes import ThreadEntry
 from hostscope.platforms.windows.process_list import read_processes
 
 FREEZE = READ | handles.PROCESS_SUSPEND_RESUME | handles.PROCESS_SET_INFORMATION
 CLONE = FREEZE | handles.PROCESS_VM_OPERATION | handles.PROCESS_DUP_HANDLE | 0x0080  # PROCESS_CREATE_PROCESS
 TOUCH = handles.THREAD_SUSPEND_RESUME | handles.THREAD_GET_CONTEXT | handles.THREAD_QUERY_INFORMATION
-_TICK_NS = 100
 
 
 @contextmanager
@@ -163,27 +162,19 @@ def _read(entry: ThreadEntry, asked: int, suspended: bool) -> ThreadState:
         began = time.perf_counter_ns()
         threads.suspend(thread)
         try:
-            raw, narrow = _context(thread, form), _narrow(thread)
+            raw = _context(thread, form)
         finally:
             threads.resume(thread)
         stopped = 0 if suspended else time.perf_counter_ns() - began
         return ThreadState(
             tid=entry.tid, name="", registers=raw, stopped_ns=stopped, asked_mono_ns=asked,
-            user_ns=entry.user_time * _TICK_NS, system_ns=entry.kernel_time * _TICK_NS, priority=entry.priority,
-            block=_block(thread), start_address=_start(thread) or entry.start_address or None, other_context=narrow,
+            user_ns=entry.user_time * TICK_NS, system_ns=entry.kernel_time * TICK_NS, priority=entry.priority,
+            block=_block(thread), start_address=_start(thread) or entry.start_address or None,
         )  # fmt: skip
 
 
 def _context(thread: int, form: ContextForm) -> bytes:
     return threads.context(thread, form.size, form.flags_at, form.everything)
-
-
-def _narrow(thread: int) -> bytes:
-    """Registers of 32-bit code; empty for a thread that runs none."""
-    try:
-        return threads.context_32(thread, WOW64.size, WOW64.everything)
-    except (OSError, Unsupported):
-        return b""
 
 
 def _block(thread: int) -> int | None:

@@ -42,7 +42,6 @@ SIGNATURES = {
     "ResumeThread": (DWORD, (HANDLE,)),
     "GetThreadContext": (BOOL, (HANDLE, PVOID)),
     "SetThreadContext": (BOOL, (HANDLE, PVOID)),
-    "Wow64GetThreadContext": (BOOL, (HANDLE, PVOID)),
     "GetCurrentThread": (HANDLE, ()),
     "SetThreadPriority": (BOOL, (HANDLE, INT)),
 }
@@ -91,17 +90,6 @@ def context(thread: int, size: int, flags_at: int, flags: int) -> bytes:
     _put_flags(room, place, flags_at, flags)
     if not kernel32.GetThreadContext(thread, place):
         raise failed("GetThreadContext")
-    start = place - addressof(room)
-    return bytes(room)[start : start + size]
-
-
-def context_32(thread: int, size: int, flags: int) -> bytes:
-    """WOW64_CONTEXT: the registers of the 32-bit code of a thread. Raises OSError."""
-    room = _room(size)
-    place = _aligned(room)
-    _put_flags(room, place, 0, flags)
-    if not kernel32.Wow64GetThreadContext(thread, place):
-        raise failed("Wow64GetThreadContext")
     start = place - addressof(room)
     return bytes(room)[start : start + size]
 
