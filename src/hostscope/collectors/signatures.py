@@ -20,7 +20,7 @@ from hostscope.collectors.open_file import FileContent, State, open_content
 from hostscope.collectors.targets import find
 from hostscope.errors import Denied, Error, Gone, Mismatch, Unsupported, UsageError
 from hostscope.model.answer import Answer
-from hostscope.model.gap import Gap
+from hostscope.model.gap import Gap, Reason
 from hostscope.model.package import FileOwner
 from hostscope.model.process import Process
 from hostscope.model.request import ProcessRequest
@@ -38,6 +38,7 @@ MOST_REMEMBERED = 4096
 RECORDING = "replay"
 MOST_CATALOG_BYTES = 64 << 20
 READ_BYTES = 1 << 20
+NOT_ASKED = Gap("parts.package", Reason.UNSUPPORTED, "packages own paths, and its path names another file here")
 NOT_CHECKED = "revocation is not checked: lists of revoked certificates are on the network, which is never asked"
 
 
@@ -90,7 +91,7 @@ def _count(tally: Tally, target: str, failed: Error) -> None:
         tally.denied += 1
     else:
         tally.failed += 1
-    tally.note(f"{target}: {failed.message}")
+    tally.note(failed.message if failed.message.startswith(target) else f"{target}: {failed.message}")
     tally.count_gaps((Gap("status", reason_of(failed), failed.message),))
 
 
@@ -177,7 +178,9 @@ class Signatures:
         path = exe.path if exe else f"process {process.key.pid}"
         here = exe is not None and not exe.memfd and not exe.deleted and is_host_path(process)
         with self._host.memory.executable(process.key) as file:
-            return replace(self._judged(FileContent(file.fileno()), path, here), key=process.key)
+            verdict = self._judged(FileContent(file.fileno()), path, here)
+        unasked = () if here or verdict.format not in ADDITIVE else (NOT_ASKED,)
+        return replace(verdict, key=process.key, gaps=(*verdict.gaps, *unasked))
 
     def fill(self, process: Process) -> Process:
         """The process with its signature, or with a gap."""

@@ -6,6 +6,7 @@ import time
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 
 from hostscope.binaries.trust import Trust
 from hostscope.collectors import signatures
@@ -250,3 +251,22 @@ def test_what_nobody_signed_is_looked_up_in_the_hosts_catalogues(file: Path, tmp
     assert (found.status, found.gaps[0].field) == ("unsigned", "parts.catalog")
     found = Signatures(of(file, catalogs=Denied("the catalogues: access denied"))).of_path(str(file))
     assert [(gap.field, gap.reason) for gap in found.gaps] == [("parts.catalog", Reason.DENIED)]
+
+
+def test_packages_that_could_not_be_asked_are_a_gap(file: Path) -> None:
+    """Nobody signed it, as far as could be seen: its path means another file here."""
+    elsewhere = replace(process(1), exe=Executable(str(file)), root="/srv/chroot")
+    deleted = replace(process(1), exe=Executable(str(file), deleted=True))
+    for one in (elsewhere, deleted):
+        look = host(one, answers=Answers(images={1: str(file)}, owners={str(file): owned("0" * 64)}))
+        found = Signatures(look).of_process(one)
+        assert found.status == "unsigned"
+        assert [(gap.field, gap.reason) for gap in found.gaps] == [("parts.package", Reason.UNSUPPORTED)]
+
+
+def test_a_target_is_named_once(tmp_path: Path) -> None:
+    answer = verify(host(process(1)), [str(tmp_path), "/no/such/file"], VerifyRequest())
+    assert list(answer) == []
+    assert [note for note in answer.coverage.notes if "/no/such/file" in note] == [
+        "/no/such/file: No such file or directory"
+    ]
