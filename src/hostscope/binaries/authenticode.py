@@ -4,7 +4,6 @@
 of its pages) is worked out here in one pass, and what lies outside of everything is told.
 """
 
-import hashlib
 import warnings
 from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import Future
@@ -28,10 +27,10 @@ from hostscope.binaries.certificates import (
     purposes,
 )
 from hostscope.binaries.cms import said
-from hostscope.binaries.code_directory import page_digests
 from hostscope.binaries.content import Content
 from hostscope.binaries.hands import hand_over
-from hostscope.binaries.pe import PAGE_BYTES, WIN_CERT_TYPE_PKCS_SIGNED_DATA, Pe, certificates, covered, parse_pe
+from hostscope.binaries.image_digests import FileDigests, ImageDigests, Page, check_pages
+from hostscope.binaries.pe import PAGE_BYTES, WIN_CERT_TYPE_PKCS_SIGNED_DATA, Pe, certificates, parse_pe
 from hostscope.binaries.trust import Trust
 from hostscope.model.signature import Flaw, SignedPart, Timestamp, status_of, weak_flaws
 
@@ -40,11 +39,6 @@ MOST_LISTED = 8
 MOST_BYTES = 1 << 20
 """Of a signature, besides the digests of its pages: 36 bytes for each page of 4 KiB."""
 PAGES_AT_ONCE = 2048
-PAGES_READ = 64
-Page = tuple[int, int, bytes]
-"""Where it begins and ends in the file, and its digest."""
-READ_BYTES = 1 << 18
-LARGEST_PAGE = 1 << 20
 UNTRUSTED = frozenset({"CERTIFICATE_ERROR"})
 CODES = {
     "INVALID_DIGEST": "digest",
@@ -83,7 +77,7 @@ def verify_pe(content: Content, trust: Trust, catalogs: Mapping[str, bytes] | No
         return (SignedPart("signature", "invalid", "authenticode", flaws=(Flaw("malformed", str(failed)),)),)
     with warnings.catch_warnings():  # of certificates with overlong names
         warnings.simplefilter("ignore")
-        digests = _Digests(content, pe)
+        digests = ImageDigests(content, pe)
         parts = [
             part
             for number, entry in enumerate(entries, 1)
@@ -122,72 +116,7 @@ def _der_length(raw: bytes) -> int:
     return min(len(raw), 2 + count + size)
 
 
-class _Digests:
-    """Digests of one image, each worked out once, in threads of their own."""
-
-    def __init__(self, content: Content, pe: Pe) -> None:
-        self.content = content
-        self._pe = pe
-        self._plain_from = self._first_plain()
-        self._known: dict[str, Future[bytes]] = {}
-
-    def _first_plain(self) -> int:
-        """From here on up to the certificate table nothing is left out."""
-        left_out = self._pe.checksum_at + 4 if self._pe.entry_at is None else self._pe.entry_at + 8
-        return max(left_out, self._pe.checksum_at + 4)
-
-    def begin(self, algorithm: str) -> "Future[bytes]":
-        """Of everything that is covered. Cost: reads the file once for each algorithm."""
-        if algorithm not in self._known:
-            size = self.content.size
-            self._known[algorithm] = hand_over(size, lambda: bytes(self._hash(algorithm, 0, None).digest()))
-        return self._known[algorithm]
-
-    def image(self, algorithm: str) -> bytes:
-        """The same, waited for."""
-        return self.begin(algorithm).result()
-
-    def changed_pages(self, algorithm: str, pages: "list[Page]") -> list[int]:
-        """Where pages begin that have not their digest; each is filled up with zeros to its full size."""
-        found = list[int]()
-        for number in range(0, len(pages), PAGES_READ):
-            block = pages[number : number + PAGES_READ]
-            if not self._is_plain(block) or self._digests(algorithm, block) != [digest for _, _, digest in block]:
-                found += [start for start, end, digest in block if self._odd_page(algorithm, start, end) != digest]
-        return found
-
-    def _digests(self, algorithm: str, block: "list[Page]") -> list[bytes]:
-        """Of whole pages without gaps, read at once."""
-        start = block[0][0]
-        return list(page_digests(algorithm, self.content.read(start, block[-1][1] - start), PAGE_BYTES))
-
-    def _is_plain(self, block: "list[Page]") -> bool:
-        """Whether all pages are whole, without gaps, and nothing of them is left out."""
-        end = self._pe.table[0] if self._pe.table else self.content.size
-        return (
-            self._plain_from <= block[0][0]
-            and block[-1][1] <= end
-            and block[-1][1] - block[0][0] == PAGE_BYTES * len(block)
-            and all(end - start == PAGE_BYTES for start, end, _ in block)
-        )
-
-    def _odd_page(self, algorithm: str, start: int, end: int) -> bytes:
-        """Of a page with headers, or a short one; of one that makes no sense, none."""
-        if not 0 <= start < end <= self.content.size:
-            return b""
-        digest = self._hash(algorithm, start, end)
-        digest.update(bytes(-(end - start) % PAGE_BYTES))
-        return bytes(digest.digest())
-
-    def _hash(self, algorithm: str, start: int, end: int | None) -> Any:
-        digest = hashlib.new(algorithm, usedforsecurity=False)
-        for first, last in covered(self.content, self._pe, start, end):
-            for at in range(first, last, READ_BYTES):
-                digest.update(self.content.read(at, min(READ_BYTES, last - at)))
-        return digest
-
-
-def _entry(name: str, raw: bytes, digests: _Digests, trust: Trust) -> Iterator[SignedPart]:
+def _entry(name: str, raw: bytes, digests: ImageDigests, trust: Trust) -> Iterator[SignedPart]:
     """The signature of one entry, and those nested in it."""
     authenticode, _ = _signify()
     if len(raw) > MOST_BYTES + digests.content.size // 32:
@@ -209,14 +138,14 @@ def _unreadable(failed: Exception) -> Flaw:
     return Flaw("malformed", f"the signature cannot be parsed: {said(failed)}")
 
 
-def _guarded(name: str, one: Any, digests: _Digests, trust: Trust) -> SignedPart:
+def _guarded(name: str, one: Any, digests: ImageDigests, trust: Trust) -> SignedPart:
     try:
         return _judged(name, one, digests, trust)
     except Exception as failed:  # as in _entry: attributes are parsed when they are asked for
         return SignedPart(name, "invalid", "authenticode", flaws=(_unreadable(failed),))
 
 
-def _judged(name: str, one: Any, digests: _Digests, trust: Trust) -> SignedPart:
+def _judged(name: str, one: Any, digests: ImageDigests, trust: Trust) -> SignedPart:
     indirect = one.indirect_data
     algorithm = indirect.digest_algorithm().name
     image = digests.begin(algorithm)
@@ -232,20 +161,7 @@ def _judged(name: str, one: Any, digests: _Digests, trust: Trust) -> SignedPart:
     return _described(name, "authenticode", one, path, flaws, indirect.digest.hex(), algorithm, pages)
 
 
-def check_pages(pages: "list[Page]") -> None:
-    """Pages follow each other: so the file is hashed once, and not as often as someone wrote down.
-
-    Raises:
-        ValueError: they do not.
-    """
-    end = 0
-    for start, following, _ in pages:
-        if not end <= start < following <= start + LARGEST_PAGE:
-            raise ValueError("pages do not follow each other")
-        end = following
-
-
-def _begin_pages(indirect: Any, digests: _Digests) -> "tuple[int | None, list[Future[list[int]]]]":
+def _begin_pages(indirect: Any, digests: ImageDigests) -> "tuple[int | None, list[Future[list[int]]]]":
     """How many pages have digests of their own, and, when it is worked out, where those do not match."""
     if indirect.content_type != "microsoft_spc_pe_image_data":
         return None, []
@@ -389,7 +305,7 @@ def _countersigner(counter: Any, one: Any) -> x509.Certificate | None:
     return None
 
 
-def _catalogued(name: str, raw: bytes, digests: "_Digests | _Flat", trust: Trust) -> Iterator[SignedPart]:
+def _catalogued(name: str, raw: bytes, digests: "ImageDigests | FileDigests", trust: Trust) -> Iterator[SignedPart]:
     """The signature of a catalogue that lists this file; nothing when it does not."""
     authenticode, _ = _signify()
     try:
@@ -408,25 +324,11 @@ def _catalogued(name: str, raw: bytes, digests: "_Digests | _Flat", trust: Trust
         yield SignedPart(name, "invalid", "catalog", flaws=(_unreadable(failed),))
 
 
-class _Flat:
-    """Digests of a file that is no PE file: of all its bytes."""
-
-    def __init__(self, content: Content) -> None:
-        self._content = content
-
-    def image(self, algorithm: str) -> bytes:
-        """Of everything."""
-        digest = hashlib.new(algorithm, usedforsecurity=False)
-        for at in range(0, self._content.size, READ_BYTES):
-            digest.update(self._content.read(at, READ_BYTES))
-        return digest.digest()
-
-
 def verify_listed(content: Content, trust: Trust, catalogs: Mapping[str, bytes]) -> tuple[SignedPart, ...]:
     """What catalogues say of a file without a signature of its own: a script, a driver's .inf."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        flat = _Flat(content)
+        flat = FileDigests(content)
         return tuple(
             part for name, raw in catalogs.items() for part in _catalogued(f"catalog {name}", raw, flat, trust)
         )

@@ -12,8 +12,8 @@ from asn1crypto import core
 from cryptography import x509
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
-from hostscope.binaries.authenticode import check_pages
 from hostscope.binaries.content import Held
+from hostscope.binaries.image_digests import check_pages
 from hostscope.binaries.pe import covered, parse_pe
 from hostscope.binaries.trust import Trust
 from hostscope.binaries.verdict import judge
