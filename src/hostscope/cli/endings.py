@@ -40,8 +40,30 @@ def waking(stop: threading.Event) -> Iterator[None]:
         stop.set()
         return True
 
-    with open_console().listening(take):
+    with open_console().listening(take), _also_setting(stop):
         yield
+
+
+@contextmanager
+def _also_setting(stop: threading.Event) -> Iterator[None]:
+    """Has the signals that raise set `stop` first: what is raised while Python runs a finaliser is lost."""
+    before = {one: signal.getsignal(one) for one in ENDING}
+
+    def end(number: int, frame: FrameType | None) -> None:
+        stop.set()
+        handler = before[signal.Signals(number)]
+        if callable(handler):
+            handler(number, frame)
+
+    ours = threading.current_thread() is threading.main_thread()  # no other may set handlers
+    taken = [one for one, handler in before.items() if ours and callable(handler)]
+    for one in taken:
+        signal.signal(one, end)
+    try:
+        yield
+    finally:
+        for one in taken:
+            signal.signal(one, before[one])
 
 
 @contextmanager
