@@ -8,7 +8,8 @@ import warnings
 from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import Future
 from functools import cache
-from itertools import islice
+from itertools import groupby, islice
+from operator import itemgetter
 from typing import Any
 
 from cryptography import x509
@@ -165,17 +166,18 @@ def _begin_pages(indirect: Any, digests: ImageDigests) -> "tuple[int | None, lis
     """How many pages have digests of their own, and, when it is worked out, where those do not match."""
     if indirect.content_type != "microsoft_spc_pe_image_data":
         return None, []
-    by_algorithm: dict[str, list[Page]] = {}
-    for start, end, digest, new in indirect.content.page_hashes:
-        by_algorithm.setdefault(new().name, []).append((start, end, digest))
-    for pages in by_algorithm.values():
+    by_algorithm: list[tuple[str, list[Page]]] = [
+        (new().name, [page[:3] for page in pages])
+        for new, pages in groupby(indirect.content.page_hashes, key=itemgetter(3))
+    ]
+    for _, pages in by_algorithm:
         check_pages(pages)
     begun = [
         hand_over(len(pages) * PAGE_BYTES, digests.changed_pages, algorithm, pages[first : first + PAGES_AT_ONCE])
-        for algorithm, pages in by_algorithm.items()
+        for algorithm, pages in by_algorithm
         for first in range(0, len(pages), PAGES_AT_ONCE)
     ]
-    return sum(map(len, by_algorithm.values())) or None, begun
+    return sum(len(pages) for _, pages in by_algorithm) or None, begun
 
 
 def _verified(one: Any, trust: Trust, **known: Any) -> tuple[list[x509.Certificate], tuple[Flaw, ...]]:
