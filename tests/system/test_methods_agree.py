@@ -11,7 +11,7 @@ import pytest
 from hostscope.model.key import ProcessKey
 from hostscope.model.process import Process
 from hostscope.model.request import BASIC, FULL
-from tests.zoo.creature import Creature, kernel_state, until
+from tests.zoo.creature import Creature, kernel_state, rests, until
 from tests.zoo.sight import sweep
 
 pytestmark = [pytest.mark.system, pytest.mark.root]
@@ -141,7 +141,7 @@ def test_a_resting_child(step: str) -> None:
     """Nothing happens between the looks, so nothing but what is stated may differ, volatile numbers included."""
     with Creature(["creature", "--resting"]) as child:
         STEPS[step](child)
-        until(lambda: kernel_state(child.pid) in "STZ", "at rest")
+        until(lambda: rests(child.pid), "at rest")
         records = []
         for method in ("iterator", "proc"):
             (row,) = (row for row in sweep(method)[0] if row.pid == child.pid)

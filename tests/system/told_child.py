@@ -13,7 +13,7 @@ NOBODY = 65534
 # All is imported before: the interpreter may lie in a directory that only root may enter. A process that changed its
 # user is not dumpable, which would hide it from itself; one that started as that user is.
 _DROP = f"""
-import ctypes, encodings.idna, hashlib, importlib, json, os, pkgutil, sys
+import ctypes, encodings.idna, grp, hashlib, importlib, json, os, pkgutil, pwd, sys
 import hostscope
 for module in pkgutil.walk_packages(hostscope.__path__, "hostscope."):
     if not module.name.endswith("__main__"):

@@ -32,6 +32,12 @@ def kernel_state(pid: int) -> str:
     return Path(f"/proc/{pid}/stat").read_bytes().rpartition(b") ")[2][:1].decode()
 
 
+def rests(pid: int) -> bool:
+    """Whether every thread sleeps, is stopped, or has ended."""
+    stats = (stat.read_bytes() for stat in Path(f"/proc/{pid}/task").glob("*/stat"))
+    return all(stat.rpartition(b") ")[2][:1].decode() in "STZ" for stat in stats)
+
+
 class Creature:
     """One child of the zoo (see ``creature.c``); a context, at whose end it is killed and reaped."""
 

@@ -1,7 +1,7 @@
 """Certificates (RFC 5280): who issued them, for what, and whether that leads to a root we trust. Pure: no network."""
 
 from collections.abc import Collection, Iterable, Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 from cryptography import x509
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
@@ -198,6 +198,11 @@ def attribute(certificate: x509.Certificate, oid: str) -> str | None:
     """The first such attribute of its subject: 2.5.4.3 common name, .10 organisation, .11 organisational unit."""
     found = certificate.subject.get_attributes_for_oid(x509.ObjectIdentifier(oid))
     return str(found[0].value) if found else None
+
+
+def moment(at_ns: int) -> datetime:
+    """The moment so long after the epoch, also where the system's own calendar ends (Windows: in 3001)."""
+    return datetime(1970, 1, 1, tzinfo=UTC) + timedelta(seconds=at_ns // 1_000_000_000)
 
 
 def nanoseconds(at: datetime) -> int:

@@ -6,7 +6,7 @@ Source: osfmk/kern/cs_blobs.h of xnu; Security's OSX/libsecurity_codesigning (St
 import plistlib
 import warnings
 from collections.abc import Callable, Iterator, Mapping
-from datetime import UTC, datetime
+from datetime import datetime
 
 from cryptography import x509
 from msgspec import Struct
@@ -22,6 +22,7 @@ from hostscope.binaries.certificates import (
     check_bag,
     describe,
     is_marked_for_code,
+    moment,
     nanoseconds,
 )
 from hostscope.binaries.cms import Message, digest_pair, octets, parse_message, verify_signer, verify_timestamp
@@ -260,7 +261,7 @@ def _time(message: Message, trust: Trust, flaws: list[Flaw]) -> tuple[Timestamp 
         flaws.append(failed.flaw())
         timestamp = None
     if timestamp:
-        return timestamp, datetime.fromtimestamp(timestamp.at_ns / 1e9, UTC)
+        return timestamp, moment(timestamp.at_ns)
     claimed = _claimed(message)
     return Timestamp(nanoseconds(claimed), "claimed") if claimed else None, trust.now
 

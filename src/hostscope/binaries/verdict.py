@@ -1,11 +1,10 @@
 """From a file's bytes to the verdict on it, whatever its format. Pure."""
 
 from collections.abc import Mapping
-from datetime import UTC, datetime
 
 from hostscope.binaries.appended_signature import verify_appended
 from hostscope.binaries.catalog import is_catalog
-from hostscope.binaries.certificates import describe
+from hostscope.binaries.certificates import describe, moment
 from hostscope.binaries.content import Content
 from hostscope.binaries.elf import MAGIC as ELF_MAGIC
 from hostscope.binaries.elf_hardening import parse_hardening
@@ -197,6 +196,6 @@ def _vouched(part: SignedPart) -> str:
     root = part.chain[-1].subject if part.chain else "a key that was given"
     when = ""
     if part.timestamp:
-        at = datetime.fromtimestamp(part.timestamp.at_ns / 1e9, UTC)
+        at = moment(part.timestamp.at_ns)
         when = f", {'signed' if part.timestamp.kind != 'claimed' else 'by its own account signed'} {at:%Y-%m-%d}"
     return f"vouched for by {root}{when}"

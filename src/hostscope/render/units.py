@@ -46,7 +46,11 @@ def render_elapsed(duration_ns: int) -> str:
 
 def render_instant(at_ns: int) -> str:
     """``2026-03-01T12:00:00Z``: always UTC, so that hosts can be compared."""
-    return strftime("%Y-%m-%dT%H:%M:%SZ", gmtime(at_ns // 1_000_000_000))
+    seconds = at_ns // 1_000_000_000
+    try:
+        return strftime("%Y-%m-%dT%H:%M:%SZ", gmtime(seconds))
+    except (OSError, OverflowError, ValueError):  # no calendar goes that far; Windows' ends in 3001
+        return f"{seconds} s"
 
 
 def render_ratio(ratio: float) -> str:

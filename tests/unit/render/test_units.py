@@ -45,3 +45,7 @@ def test_the_rest() -> None:
     assert render_elapsed(1_300_000_000) == "1.3 s"
     assert render_instant(1_700_000_000_123_000_000) == "2023-11-14T22:13:20Z"
     assert render_ratio(0.125) == "12.5"
+
+
+def test_moments_that_no_calendar_has_are_seconds() -> None:
+    assert render_instant(10**30) == f"{10**21} s"
