@@ -14,8 +14,7 @@ from contextlib import contextmanager
 
 from tests.windows.rig.places import REPOSITORY, Rig, seen_inside
 
-HOLD = "import ctypes, sys; ctypes.windll.user32.GetDesktopWindow(); print('held', flush=True); sys.stdin.read()"
-"""Asks for the desktop, because the first who does starts explorer.exe, which keeps the pipes of who started it."""
+HOLD = "import sys; print('held', flush=True); sys.stdin.read()"
 TIMED_OUT = 124
 
 
@@ -25,7 +24,8 @@ def environment(rig: Rig) -> dict[str, str]:
     ours = {
         "WINEPREFIX": str(rig.prefix),
         "WINEDEBUG": os.environ.get("WINEDEBUG", "-all"),
-        "WINEDLLOVERRIDES": "mscoree=;mshtml=;winemenubuilder.exe=",
+        # No explorer.exe: whoever first asks for a window would start it, and it keeps the pipes of who started it.
+        "WINEDLLOVERRIDES": "mscoree=;mshtml=;winemenubuilder.exe=;explorer.exe=",
         "PYTHONPATH": ";".join(path),
         "PYTHONIOENCODING": "utf-8",  # of what reaches our terminal; tests of the command's own encoding take it away
         # Both Pythons are 3.11: byte code of one must not be taken for the other's.
