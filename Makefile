@@ -36,6 +36,8 @@ test: tools
 	@$(BIN)/python -m tests.windows.rig.suite >$(VENV)/windows.log 2>&1 & windows=$$!; \
 	$(BIN)/python -m pytest -q -o faulthandler_timeout=300 --cov=hostscope --cov-report= $(PYTEST_ARGS); ours=$$?; \
 	echo 'the tests on Windows, which ran beside these:'; wait $$windows; theirs=$$?; cat $(VENV)/windows.log; \
+	if [ $$ours -eq 1 ]; then echo 'what failed beside them, once more and alone:'; \
+	$(BIN)/python -m pytest -q -o faulthandler_timeout=300 --last-failed --cov=hostscope --cov-append --cov-report= $(PYTEST_ARGS); ours=$$?; fi; \
 	exit $$((ours + theirs))
 	@[ ! -e .coverage.windows ] || $(BIN)/coverage combine --quiet --append .coverage.windows
 	@$(BIN)/coverage report --skip-covered
