@@ -1,6 +1,7 @@
 """What all tests share: markers that skip with a reason, and looking at this host by each method."""
 
 import os
+import signal
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -27,6 +28,12 @@ settings.register_profile(
     "hostscope", deadline=None if ON_WINE else 2000, max_examples=25 if ON_WINE else 100, print_blob=True
 )
 settings.load_profile("hostscope")
+
+
+def pytest_configure() -> None:
+    """Tests end commands with SIGINT, which whatever runs in a shell's background ignores, and so do its children."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
