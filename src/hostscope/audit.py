@@ -13,7 +13,7 @@ import errno
 import os
 import stat
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from importlib import import_module
 from pathlib import Path
@@ -179,8 +179,8 @@ class AuditTrail:
             raise self._unavailable(failed.strerror or str(failed)) from failed
         return compared(found, self._read_mark())
 
-    def entries(self) -> Iterator[Entry]:
-        """The lines that can be read, in order, whether they fit or not.
+    def entries(self, unreadable: Callable[[bytes], object] = bytes) -> Iterator[Entry]:
+        """The lines that can be read, in order, whether they fit or not; `unreadable` is told of the others.
 
         Raises:
             Unavailable: there is no trail, or it cannot be read; with the first line.
@@ -188,8 +188,12 @@ class AuditTrail:
         try:
             with self.path.open("rb") as trail:
                 for line in _lines(trail):
-                    with suppress(msgspec.MsgspecError, UnicodeError, RecursionError):
-                        yield msgspec.json.decode(line, type=Entry)
+                    try:
+                        entry = msgspec.json.decode(line, type=Entry)
+                    except (msgspec.MsgspecError, UnicodeError, RecursionError):
+                        unreadable(line)
+                    else:
+                        yield entry
         except OSError as failed:
             raise self._unavailable(failed.strerror or str(failed)) from failed
 

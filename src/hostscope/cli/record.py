@@ -1,7 +1,8 @@
 """`hostscope record`: what the host answers, kept in a file."""
 
 import os
-from typing import Any
+import sys
+from typing import IO, Any
 
 import click
 
@@ -14,8 +15,8 @@ from hostscope.render.coverage import render_coverage
 from hostscope.session import open_session
 
 EPILOG = """\b
-The file is readable by its owner only. Secrets in arguments are masked unless --reveal, for root and
-administrators.
+The file is readable by its owner only; - is standard output, for a pipe to another host. Secrets in
+arguments are masked unless --reveal, for root and administrators.
 
 Example: hostscope record host.hscope --force && hostscope ps --replay host.hscope"""
 
@@ -27,14 +28,28 @@ Example: hostscope record host.hscope --force && hostscope ps --replay host.hsco
 def command(file: str, force: bool, **given: Any) -> int:
     """Write what the host answers to FILE, for --replay."""
     choices = Choices(**given)
-    if os.path.lexists(file) and not force:
-        raise UsageError(f"{file} is there already", "give --force to replace it")
+    place = _place(file, force)
     fields = FULL if choices.fields is None else parse_fields(choices.fields)
     with (
         open_session(choices.replay, choices.reveal, lower=True) as session,
         progress(f"recording to {os.path.basename(file)}", choices),
     ):
-        coverage = session.record(file, ProcessRequest(fields, choices.enhanced, method=choices.method))
+        coverage = session.record(place, ProcessRequest(fields, choices.enhanced, method=choices.method))
     if not choices.quiet:
         say(f"{file}: {render_coverage(coverage, 'processes')}")
     return strict_code(coverage) if choices.strict else 0
+
+
+def _place(file: str, force: bool) -> str | IO[bytes]:
+    """Where the recording goes.
+
+    Raises:
+        UsageError: there is a file already, or it would go to a terminal.
+    """
+    if file == "-":
+        if sys.stdout.isatty():
+            raise UsageError("a recording is not for a terminal", "name a file, or give it a pipe")
+        return sys.stdout.buffer
+    if os.path.lexists(file) and not force:
+        raise UsageError(f"{file} is there already", "give --force to replace it")
+    return file

@@ -8,7 +8,7 @@ from collections.abc import Collection, Iterable, Iterator
 from contextlib import AbstractContextManager
 from functools import partial
 from time import monotonic
-from typing import TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any
 
 from msgspec.structs import replace
 
@@ -206,8 +206,8 @@ class LocalSession(NetworkVerbs, ResponseVerbs):
         rows = self.processes() if answer is None else answer
         return arrow_table(chosen, (tuple(column.get(process) for column in chosen) for process in rows))
 
-    def record(self, path: str, request: ProcessRequest | None = None) -> Coverage:
-        """Writes what the host answers to a file that `open_session(replay=…)` reads.
+    def record(self, to: str | IO[bytes], request: ProcessRequest | None = None) -> Coverage:
+        """Writes what the host answers to a file, by its path or open, that `open_session(replay=…)` reads.
 
         Raises:
             UsageError: the file cannot be written.
@@ -217,7 +217,7 @@ class LocalSession(NetworkVerbs, ResponseVerbs):
 
         if self._exit.reveal and not self._exit.sees_everything:
             raise Denied("only root may reveal the secrets of every process", "record without --reveal, or as root")
-        write = partial(record, self._host, path, request or ProcessRequest(), self._exit.reveal)
+        write = partial(record, self._host, to, request or ProcessRequest(), self._exit.reveal)
         try:
             return write()
         except (UsageError, PermissionError) as failed:
@@ -229,7 +229,7 @@ class LocalSession(NetworkVerbs, ResponseVerbs):
         except PermissionError as failed:
             if isinstance(failed, Error):
                 raise
-            raise UsageError(f"cannot write {path}: {failed.strerror}") from None
+            raise UsageError(f"cannot write {to}: {failed.strerror}") from None
 
 
 def _is_forbidden(failed: Exception) -> bool:

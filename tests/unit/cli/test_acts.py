@@ -183,3 +183,11 @@ def test_lines_are_shown_and_filtered(hostscope: Run, trail: AuditTrail) -> None
     rows = json.loads(hostscope("audit", "show", "--format", "json").out)
     assert rows["rows"][0]["schema"] == "hostscope.audit/1"
     assert [row["action"] for row in rows["rows"]] == ["privilege.raise", "act.terminate"]
+
+
+def test_what_is_no_trail_is_not_shown_as_an_empty_one(hostscope: Run, tmp_path: Path) -> None:
+    foreign = tmp_path / "syslog"
+    foreign.write_bytes(b"Nov 22 host sshd[1]: Accepted\n\xff\x00{\n")
+    found = hostscope("audit", "show", str(foreign))
+    assert (found.code, "; 2 failed\n" in found.out, "audit verify tells where" in found.out) == (0, True, True)
+    assert hostscope("audit", "show", str(foreign), "--strict").code == 8

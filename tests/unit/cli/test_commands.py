@@ -118,6 +118,20 @@ def test_list_columns(hostscope: Run) -> None:
     assert "rss            bytes     resident memory" in hostscope("ps", "--list-columns").out
 
 
+@pytest.mark.parametrize(
+    ("command", "column"),
+    [
+        ("net", "retransmits"), ("traffic", "payload_sent"), ("traffic --connections", "remote_port"), ("tree", "rss"),
+        ("interfaces", "error_rate"), ("dns", "stub"), ("dns --watch", "rcode"), ("dns --servers", "median"),
+        ("services", "manager"), ("containers", "runtime"), ("counters", "load_1m"),
+        ("audit show", "hash"), ("verify x", "chain"), ("scan 1 --rules x", "pattern"), ("dump 1", "regions"),
+    ],
+)  # fmt: skip
+def test_each_table_lists_its_columns_and_reads_nothing(hostscope: Run, command: str, column: str) -> None:
+    done = hostscope(*command.split(), "--list-columns")
+    assert (done.code, done.err) == (0, "") and column in [line.split()[0] for line in done.out.splitlines()]
+
+
 def test_tree(hostscope: Run) -> None:
     result = hostscope("tree", "--quiet")
     assert result.out.splitlines() == [
@@ -259,6 +273,22 @@ def test_record_and_replay(hostscope: Run, tmp_path: Path, monkeypatch: pytest.M
     assert (again.code, again.err.splitlines()[0]) == (2, f"hostscope: {file} is there already")
     assert hostscope("record", str(file), "--force", "--quiet").err == ""
     assert hostscope("record", str(file), "--force", "--reveal").code == Denied.exit_code
+
+
+def test_a_recording_for_a_pipe_is_the_same(hostscope: Run, tmp_path: Path) -> None:
+    said = hostscope("record", "-")
+    assert (said.code, said.err.split(" in ")[0]) == (0, "-: 5 processes by fake")
+    file = tmp_path / "box.hscope"
+    file.write_text(said.out)
+    from_file = hostscope("ps", "--replay", str(file), "--columns", "pid,name,argv", "--quiet")
+    assert (from_file.code, len(from_file.out.splitlines())) == (0, 6)
+    assert "hunter2" not in said.out
+
+
+def test_a_recording_is_not_for_a_terminal(hostscope: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.stdout.isatty", lambda: True)
+    said = hostscope("record", "-")
+    assert (said.code, said.out, said.err.splitlines()[0]) == (2, "", "hostscope: a recording is not for a terminal")
 
 
 def test_nothing_found_is_not_could_not_look(hostscope: Run, asked: Host) -> None:

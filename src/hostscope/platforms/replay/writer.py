@@ -5,7 +5,7 @@ import os
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from functools import partial
 from pathlib import Path
 from typing import IO, Any
@@ -62,18 +62,21 @@ WHOLE: tuple[tuple[Call[Any], Callable[[Host], Any]], ...] = (
 """Every answer that takes no argument."""
 
 
-def record(host: Host, path: str, request: ProcessRequest, reveal: bool = False) -> Coverage:
-    """Writes processes and sockets, and what a host says of itself, to a file that appears whole or not at all.
+def record(host: Host, to: str | IO[bytes], request: ProcessRequest, reveal: bool = False) -> Coverage:
+    """Writes processes and sockets, and what a host says of itself.
+
+    A file, given by its path, appears whole or not at all; of what goes to an open one, its last line says that it
+    is whole.
 
     All processes are recorded, whatever `request` limits or leaves out: evidence is cut when it is read. Digests and
     packages are recorded when `request` wants ``digest``. Secrets in arguments are masked unless `reveal`. The file
     is gzipped when its name ends in ``.gz``; only its owner may read it.
 
     Raises:
-        UsageError: `path` cannot be written.
+        UsageError: the path cannot be written.
         Unsupported, Denied: the host does not give its processes; nothing is written.
     """
-    with _new_file(Path(path)) as file:
+    with _new_file(Path(to)) if isinstance(to, str) else nullcontext(to) as file:
         writer = _Writer(file)
         writer.header(host, request, masked=not reveal)
         for call, ask in WHOLE:
