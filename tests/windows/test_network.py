@@ -267,7 +267,7 @@ def command(*arguments: str, code: int = 0) -> Any:
 
 def test_net(child: Start) -> None:
     one = child(HOLDER)
-    found = command("net", "--filter", f"lport == {one.told['tcp']}")
+    found = command("net", "--filter", f"local_port == {one.told['tcp']}")
     assert found["coverage"]["method"] == "owner-module"
     states = sorted(row["state"] for row in found["rows"])
     assert states == ["established", "listen"]

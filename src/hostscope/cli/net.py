@@ -18,8 +18,8 @@ TARGET is a pid, a name, :PORT (at either end) or a key (pid@start); without one
 
 \b
 Filters compare columns (see --list-columns) and fields of records:
-  direction == "outbound" and rport == 443     state == "listen" and user != "root"
-  container == "web" and rtt > 100*MS          startswith(raddr, "10.") or "nc" in process
+  direction == "outbound" and remote_port == 443     state == "listen" and user != "root"
+  container == "web" and rtt > 100*MS                 startswith(remote_address, "10.") or "nc" in process
 In a cell, - means that it does not apply, and ? that it could not be read.
 
 \b
@@ -29,7 +29,7 @@ docs/records.md, Socket.direction.
 
 Example: hostscope net --listening --columns proto,local,pid,process,user,netns"""
 
-ORDER = "state,proto,lport,pid"
+ORDER = "state,proto,local_port,pid"
 
 
 @click.command("net", epilog=EPILOG)
@@ -43,16 +43,11 @@ ORDER = "state,proto,lport,pid"
 @click.option(
     "--method", metavar="NAME", help="How: iterator, diag or proc on Linux; owner-module or owner-pid on Windows."
 )
-@click.option("--list-columns", is_flag=True, help="Show every column with what it means.")
 @options(*ROWS, *WATCHING, *COMMON)
 def command(
-    unix: bool, packet: bool, everything: bool, listening: bool, established: bool, resolve: bool, list_columns: bool,
-    **given: Any,
+    unix: bool, packet: bool, everything: bool, listening: bool, established: bool, resolve: bool, **given: Any,
 ) -> int:  # fmt: skip
     """List sockets, the processes that hold them, and who they talk to."""
-    if list_columns:
-        click.echo("\n".join(f"{column.name:12} {column.kind:9} {column.doc}" for column in SOCKETS.columns))
-        return 0
     if listening and established:
         raise UsageError("a socket does not listen and talk at the same time", "give --listening or --established")
     choices = Choices(**given)

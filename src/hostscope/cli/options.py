@@ -29,6 +29,13 @@ class _Seconds(click.FloatRange):
         return self.fail(f"{value!r} is no number of seconds.", param, ctx) if isnan(seconds) else seconds
 
 
+def _columns(decorated: Decorated) -> Decorated:
+    """Which there are is always told beside which are wanted."""
+    shown = click.option("--columns", metavar="A,B", help="Columns to show; +A adds one, all shows all.")
+    listed = click.option("--list-columns", is_flag=True, help="Show every column with what it means.")
+    return shown(listed(decorated))
+
+
 SECONDS = _Seconds(min=0.05, max=86_400)
 
 FORMATS = ("table", "json", "ndjson", "csv", "tsv", "parquet")
@@ -41,7 +48,7 @@ OPTIONS: dict[str, Callable[[Any], Any]] = {
     "output": click.option("--output", metavar="FILE", help="Write to a private file, whole or not at all."),
     "filter": click.option("--filter", "filter_", metavar="EXPR", help="Show rows for which this holds."),
     "sort": click.option("--sort", metavar="COLUMN", help="Sort by columns; a minus before one: highest first."),
-    "columns": click.option("--columns", metavar="A,B", help="Columns to show; +A adds one, all shows all."),
+    "columns": _columns,
     "limit": click.option("--limit", type=POSITIVE, metavar="N", help="Show at most so many rows."),
     "method": click.option("--method", metavar="NAME", help="How: iterator, proc; Windows: native, toolhelp."),
     "fields": click.option("--fields", metavar="A,B", help="Field groups to collect: basic, full, enhanced, or names."),
@@ -102,6 +109,7 @@ class Choices(Struct, frozen=True):
     filter_: str | None = None
     sort: str | None = None
     columns: str | None = None
+    list_columns: bool = False
     limit: int | None = None
     method: str | None = None
     fields: str | None = None
@@ -192,7 +200,11 @@ def parse_query(choices: Choices, layout: Layout[Any]) -> Query:
 
     Raises:
         UsageError, QueryError
+        click.exceptions.Exit: the columns were asked for, and are shown.
     """
+    if choices.list_columns:
+        click.echo(_columns_help(layout))
+        raise click.exceptions.Exit(0)
     if choices.format == "parquet":
         from hostscope.render.parquet import load_arrow
 
@@ -201,6 +213,12 @@ def parse_query(choices: Choices, layout: Layout[Any]) -> Query:
         parse_fields(choices.fields)
     columns = layout.choose(choices.columns)
     return Query(layout, columns, choices.filter(layout), parse_sort(choices.sort, layout), choices)
+
+
+def _columns_help(layout: Layout[Any]) -> str:
+    """Every column with its kind and meaning."""
+    width = max(len(name) for name in layout.names())
+    return "\n".join(f"{column.name:{width}} {column.kind:9} {column.doc}" for column in layout.columns)
 
 
 _SETS: dict[str, frozenset[str]] = {"basic": BASIC, "full": FULL, "enhanced": ENHANCED, "all": frozenset(FIELDS)}

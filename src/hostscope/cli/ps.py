@@ -26,13 +26,9 @@ Example: hostscope ps --filter 'euser == "root" and kernel == False' --sort=-rss
 @click.argument("targets", metavar="[TARGET]...", nargs=-1)
 @options(*ROWS, *COLLECTION, *WATCHING, *COMMON)
 @click.option("--tree", is_flag=True, help="Show children below their parents.")
-@click.option("--list-columns", is_flag=True, help="Show every column with what it means.")
-def command(tree: bool, list_columns: bool, **given: Any) -> int:
+def command(tree: bool, **given: Any) -> int:
     """List every process of the host, or those that are named."""
     choices = Choices(**given)
-    if list_columns:
-        click.echo(columns_help())
-        return 0
     if tree:
         return _tree(choices)
     query = parse_query(choices, PROCESSES)
@@ -54,8 +50,3 @@ def _tree(choices: Choices) -> int:
     if len(choices.targets) > 1:
         raise UsageError("--tree shows the processes below one target", "name one")
     return show_tree(choices, *choices.targets or (None,))
-
-
-def columns_help() -> str:
-    """Every column with its kind and meaning."""
-    return "\n".join(f"{column.name:14} {column.kind:9} {column.doc}" for column in PROCESSES.columns)

@@ -46,7 +46,7 @@ Methods, best first; the coverage says which one it was, and what it cannot see:
 \b
 Examples: hostscope traffic --duration 5
           hostscope traffic --method wire --duration 5 --ledger
-          hostscope traffic --connections --filter 'port == 443' --duration 5 --format json"""
+          hostscope traffic --connections --filter 'remote_port == 443' --duration 5 --format json"""
 
 
 @dataclass(frozen=True)

@@ -250,8 +250,15 @@ ALIASES: dict[str, str] = {
     "comm": "name",
     "cmd": "command",
     "args": "argv",
+    "name": "process",
+    "process": "name",
+    "net_ns": "netns",
+    "laddr": "local_address",
+    "lport": "local_port",
+    "raddr": "remote_address",
+    "rport": "remote_port",
 }
-"""What people type who know `ps`."""
+"""What people type who know `ps`, psutil, or another of our tables; a table's own names come before them."""
 
 _GROUPS: dict[str, str] = {
     "signature": "signature",

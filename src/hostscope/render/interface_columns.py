@@ -81,7 +81,7 @@ INTERFACES = Layout(
         Column("wireless", "NETWORK", "text", "wireless", None, "wireless network", lambda i: i.wireless),
         Column("aliases", "ALIASES", "list", "aliases", None, "other names", lambda i: i.aliases),
         Column("routes", "ROUTES", "list", "routes", None, "destinations, and the gateways to them", _routes),
-        Column("net_ns", "NET NS", "int", "net_ns", None, "network namespace", lambda i: i.net_ns),
+        Column("netns", "NETNS", "int", "net_ns", None, "network namespace", lambda i: i.net_ns),
         _count("received", "RECEIVED", "bytes", "received_bytes", "bytes received"),
         _count("sent", "SENT", "bytes", "sent_bytes", "bytes sent"),
         _count("received_packets", "RX PKTS", "int", "received_packets", "packets received"),
@@ -105,12 +105,11 @@ INTERFACES = Layout(
         Column("gaps", "GAPS", "list", "gaps", None, "what could not be read",
                lambda i: tuple(f"{gap.field}:{gap.reason}" for gap in i.gaps)),
     ),
-    ("name", "kind", "state", "mtu", "speed", "received", "sent", "errors", "drops", "lower", "controller", "net_ns",
+    ("name", "kind", "state", "mtu", "speed", "received", "sent", "errors", "drops", "lower", "controller", "netns",
      "addresses"),
 )  # fmt: skip
 
 WITH_RATES = (
-    "name,kind,state,received_rate,sent_rate,received_packet_rate,sent_packet_rate,error_rate,drop_rate,"
-    "net_ns,addresses"
+    "name,kind,state,received_rate,sent_rate,received_packet_rate,sent_packet_rate,error_rate,drop_rate,netns,addresses"
 )
 """What is shown when two looks were asked for."""

@@ -27,8 +27,8 @@ class Layout(Struct, Generic[Row], frozen=True):
 
     def find(self, name: str) -> Column[Row] | None:
         """The column of that name or alias."""
-        wanted = ALIASES.get(name.lower(), name.lower())
-        return next((column for column in self.columns if column.name == wanted), None)
+        by_name = {column.name: column for column in self.columns}
+        return by_name.get(name.lower()) or by_name.get(ALIASES.get(name.lower(), ""))
 
     def choose(self, names: str | None) -> tuple[Column[Row], ...]:
         """Columns by a list such as ``pid,name``; ``+name`` adds to the default ones, ``all`` is all.

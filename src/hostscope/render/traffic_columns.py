@@ -72,16 +72,16 @@ FLOWS = Layout(
     Flow,
     (
         Column("pid", "PID", "int", "key", None, "process id", lambda f: f.key.pid if f.key else None),
-        Column("name", "NAME", "text", "name", None, "process name", lambda f: f.name),
+        Column("process", "PROCESS", "text", "name", None, "process name", lambda f: f.name),
         Column("user", "USER", "text", "user", None, "who made the socket",
                lambda f: (f.user.name or f.user.id) if f.user else None),
         Column("protocol", "PROTO", "text", "protocol", None, "tcp, udp, quic, icmp, ...", lambda f: f.protocol),
         Column("local", "LOCAL", "text", "local", None, "local end", lambda f: str(f.local)),
         Column("remote", "REMOTE", "text", "remote", None, "remote end; none for a socket without one",
                lambda f: str(f.remote) if f.remote else None),
-        Column("address", "ADDRESS", "text", "remote", None, "remote address",
+        Column("remote_address", "REMOTE ADDRESS", "text", "remote", None, "remote address",
                lambda f: f.remote.address if f.remote else None),
-        Column("port", "PORT", "int", "remote", None, "remote port",
+        Column("remote_port", "REMOTE PORT", "int", "remote", None, "remote port",
                lambda f: f.remote.port if f.remote else None),
         Column("local_address", "LOCAL ADDRESS", "text", "local", None, "local address", lambda f: f.local.address),
         Column("local_port", "LOCAL PORT", "int", "local", None, "local port", lambda f: f.local.port),
@@ -104,7 +104,7 @@ FLOWS = Layout(
         Column("traffic", "TOTAL", "bytes", "payload", None, "both directions, of the quantity that was measured",
                lambda f: _total(f.wire, f.payload)),
         Column("interface", "INTERFACE", "text", "interface", None, "interface", lambda f: f.interface),
-        Column("net_ns", "NETNS", "int", "net_ns", None, "network namespace", lambda f: f.net_ns),
+        Column("netns", "NETNS", "int", "net_ns", None, "network namespace", lambda f: f.net_ns),
         Column("cookie", "COOKIE", "int", "cookie", None, "the kernel's number for the socket", lambda f: f.cookie),
         Column("first", "FIRST", "instant", "first_at_ns", None, "first used, UTC", lambda f: f.first_at_ns),
         Column("last", "LAST", "instant", "last_at_ns", None, "last used, UTC", lambda f: f.last_at_ns),
@@ -113,7 +113,7 @@ FLOWS = Layout(
         Column("container", "CONTAINER", "text", "container", None, "container",
                lambda f: (f.container.name or f.container.id[:12]) if f.container else None),
     ),
-    ("pid", "name", "protocol", "local", "remote", "payload_sent", "payload_received", "domain"),
+    ("pid", "process", "protocol", "local", "remote", "payload_sent", "payload_received", "domain"),
 )  # fmt: skip
 
 LEDGER = Layout(

@@ -87,8 +87,8 @@ def test_targets_filters_and_forms(hostscope: Run) -> None:
     code, out, _ = hostscope("net", "--format", "json", "bash")
     assert code == 0
     assert [row["inode"] for row in json.loads(out)["rows"]] == [7]
-    assert hostscope("net", "--format", "csv", "--columns", "lport", ":53").out.splitlines()[1:] == ["53"]
-    _, out, _ = hostscope("net", "--filter", 'direction == "outbound" and rport == 443', "--format", "tsv")
+    assert hostscope("net", "--format", "csv", "--columns", "local_port", ":53").out.splitlines()[1:] == ["53"]
+    _, out, _ = hostscope("net", "--filter", 'direction == "outbound" and remote_port == 443', "--format", "tsv")
     assert len(out.splitlines()) == 2
     _, out, _ = hostscope("net", "--filter", "tcp.rtt_ns > 1*MS", "--columns", "pid", "--format", "tsv")
     assert out.splitlines() == ["pid", "30"]

@@ -81,9 +81,9 @@ def test_filters(hostscope: Run, filter_: str, rows: int) -> None:
 
 
 def test_connections_sort_by_traffic_first(hostscope: Run) -> None:
-    command = ("traffic", "--duration", "0.05", "--connections", "--format", "csv", "--columns", "port,traffic")
+    command = ("traffic", "--duration", "0.05", "--connections", "--format", "csv", "--columns", "remote_port,traffic")
     assert hostscope(*command).out.splitlines()[1:] == ["80,600", "443,300", ",10"]
-    assert hostscope(*command, "--sort", "port").out.splitlines()[1:] == ["80,600", "443,300", ",10"]
+    assert hostscope(*command, "--sort", "remote_port").out.splitlines()[1:] == ["80,600", "443,300", ",10"]
     assert hostscope(*command, "--filter", 'domain == "a.example"').out.splitlines()[1:] == ["443,300"]
 
 

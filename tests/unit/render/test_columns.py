@@ -12,10 +12,13 @@ from hostscope.platforms.replay.select import GROUPS
 from hostscope.render.column import RENDERERS, gap_of
 from hostscope.render.columns import ALIASES, COLUMNS, DEFAULT_COLUMNS, group_of
 from hostscope.render.filter import parse_filter
+from hostscope.render.interface_columns import INTERFACES
 from hostscope.render.layout import field_groups
 from hostscope.render.layouts import LAYOUTS
 from hostscope.render.process_layout import PROCESSES
+from hostscope.render.socket_columns import SOCKETS
 from hostscope.render.table import cells_of
+from hostscope.render.traffic_columns import FLOWS, PROCESS_TRAFFIC
 from tests.fake import key, process
 
 
@@ -76,8 +79,21 @@ def test_a_bare_record_has_a_cell_in_every_column() -> None:
 
 
 def test_aliases_lead_to_columns() -> None:
-    assert all(PROCESSES.find(alias) is not None for alias in ALIASES)
+    assert all(PROCESSES.find(alias) or SOCKETS.find(alias) for alias in ALIASES)
+    assert INTERFACES.column("net_ns").name == "netns" and PROCESSES.column("name").name == "name"
     assert PROCESSES.column("%CPU").name == "pcpu"
+
+
+WORDS = (
+    "pid name process user container domain netns remote_port raddr local_address protocol direction interface cookie"
+)
+
+
+@pytest.mark.parametrize("name", WORDS.split())
+def test_sockets_and_their_traffic_are_asked_for_in_the_same_words(name: str) -> None:
+    assert SOCKETS.column(name).name == FLOWS.column(name).name
+    if name in ("pid", "name", "process", "user", "container"):
+        assert PROCESS_TRAFFIC.column(name).kind == FLOWS.column(name).kind
 
 
 def test_choosing() -> None:
