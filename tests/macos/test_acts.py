@@ -265,7 +265,7 @@ def test_a_reused_pid_is_another_process(darwin: Darwin, boot: Boot, queues: Que
 # eslogger -------------------------------------------------------------------------------------------------------------
 
 LINES = Path(__file__).parent / "fixtures" / "eslogger.jsonl"
-"""Made by hand after lines that others have published: there was no Mac to record them on."""
+"""Made by hand: of events that nobody published, too. Those in the shape of recorded ones are in eslogger_shapes."""
 
 
 def script(tmp_path: Path, text: str) -> str:

@@ -22,7 +22,7 @@ HINT = (
 SETTLE_S, LOOK_S, END_S = 1.0, 0.2, 2.0
 """eslogger ends within a second when it is refused."""
 BLOCK_BYTES = 1 << 16
-LIMITS = "eslogger's lines are no interface and may change with a release; events of hostscope are not among them"
+LIMITS = "eslogger's lines are no interface and may change with a release; its own events are not among them"
 
 
 class EndpointEvents:

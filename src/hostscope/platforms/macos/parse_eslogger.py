@@ -35,6 +35,8 @@ _USERS = {
     "setgid": ("gid", "gid"), "setegid": ("gid", "egid"), "setregid": ("gid", "egid"),
 }  # fmt: skip
 """What changes, and the field that says to what."""
+_TOKEN = ("auid", "euid", "egid", "ruid", "rgid", "pid", "asid", "pidversion")
+"""An audit token where it is a list (some releases of macOS 26), in the kernel's order; else an object has these."""
 
 
 class Who(NamedTuple):
@@ -130,11 +132,16 @@ def _exit(status: Any, who: Who) -> ProcessExit:
 
 
 def _who(process: Any, boot_id: str) -> Who:
-    token = process["audit_token"]
+    token = _token(process["audit_token"])
     start_us = parse_time(process["start_time"]) // 1000
     exe = decode_str(process["executable"]["path"])
+    known = exe and not process["executable"].get("path_truncated")
     key = ProcessKey(boot_id, 0, int(token["pid"]), start_us)
-    return Who(key, exe.rpartition("/")[2][:16], exe or None, int(token["euid"]), int(process["ppid"]))
+    return Who(key, exe.rpartition("/")[2][:16], exe if known else None, int(token["euid"]), int(process["ppid"]))
+
+
+def _token(raw: Any) -> dict[str, Any]:
+    return dict(zip(_TOKEN, raw, strict=True)) if isinstance(raw, list) else raw
 
 
 def parse_time(text: str) -> int:

@@ -18,7 +18,11 @@ from hostscope.platforms.macos.parse_launchctl import Job, parse_domain
 from hostscope.platforms.macos.parse_region import permissions, tag_name
 from hostscope.platforms.macos.services import Services
 
-LINES = (Path(__file__).parents[3] / "macos" / "fixtures" / "eslogger.jsonl").read_bytes().splitlines()
+FIXTURES = Path(__file__).parents[3] / "macos" / "fixtures"
+LINES = (FIXTURES / "eslogger.jsonl").read_bytes().splitlines()
+SHAPES = (FIXTURES / "eslogger_shapes.jsonl").read_bytes().splitlines()
+"""As recorded ones are (fields, their order and types, escapes), with values of our own: three of messages version 9
+(macOS 15), three of version 10 (macOS 26), and three of version 10 whose audit tokens are lists (macOS 26 too)."""
 
 
 def test_events_of_endpoint_security() -> None:
@@ -36,6 +40,38 @@ def test_events_of_endpoint_security() -> None:
     assert (end.body.code, end.body.signal) == (1, None)
     assert isinstance(user.body, CredentialChange)
     assert (user.body.what, user.body.after, user.at_ns % 10**9) == ("uid", "0", 600_000_000)
+
+
+@pytest.mark.parametrize(
+    ("first", "pids", "end"), [(0, (701, 777), (78, None)), (3, (1, 888), (None, 9)), (6, (901, 902), (0, None))]
+)
+def test_lines_of_the_shapes_that_releases_write(
+    first: int, pids: tuple[int, int], end: tuple[int | None, int | None]
+) -> None:
+    fork, became, ended = (parse_line(line, "boot") for line in SHAPES[first : first + 3])
+    assert isinstance(fork.body, ProcessStart) and isinstance(became.body, ProcessExec)
+    assert isinstance(ended.body, ProcessExit)
+    assert (fork.body.parent and fork.body.parent.pid, fork.key.pid) == pids
+    assert fork.key == became.key == ended.key
+    assert (ended.body.code, ended.body.signal) == end
+    assert [seen.number and seen.number - (fork.number or 0) for seen in (became, ended)] == [1, 2]
+
+
+def test_who_is_named_by_a_list() -> None:
+    seen = parse_line(SHAPES[7], "boot")
+    assert isinstance(seen.body, ProcessExec)
+    assert (seen.key.pid, seen.body.uid, seen.body.exe, seen.body.argv) == (902, 501, "/usr/bin/true", ("true",))
+    line: Any = json.loads(SHAPES[7])
+    line["event"]["exec"]["target"]["audit_token"].pop()
+    with pytest.raises(NotUnderstoodError):
+        parse_line(json.dumps(line).encode(), "boot")
+
+
+def test_a_path_that_was_cut_is_none() -> None:
+    line: Any = json.loads(SHAPES[1])
+    line["event"]["exec"]["target"]["executable"]["path_truncated"] = True
+    became = parse_line(json.dumps(line).encode(), "boot").body
+    assert isinstance(became, ProcessExec) and became.exe is None
 
 
 def test_scripts_and_signals() -> None:
@@ -63,7 +99,7 @@ def test_times() -> None:
 
 @given(st.binary(max_size=200), st.integers(0, 900), st.binary(min_size=1, max_size=3), st.integers(0, 4))
 def test_any_line_is_read_or_refused(raw: bytes, at: int, change: bytes, which: int) -> None:
-    line = LINES[which]
+    line = (*LINES[:4], SHAPES[6])[which]
     for tried in (raw, line[:at] + change + line[at + len(change) :], line[:at]):
         try:
             parse_line(tried, "boot")
