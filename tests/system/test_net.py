@@ -65,6 +65,7 @@ talker = made(socket.AF_INET, socket.SOCK_DGRAM); talker.connect(udp.getsockname
 udp6 = made(socket.AF_INET6, socket.SOCK_DGRAM); udp6.bind(("::1", 0))
 lite = made(socket.AF_INET, socket.SOCK_DGRAM, 136); lite.bind(("127.0.0.1", 0))
 raw = made(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_ICMP)
+raw.setsockopt(255, 1, b"\\xff" * 4)  # SOL_RAW, ICMP_FILTER: else every ICMP message of the host piles up in it
 packet = made(socket.AF_PACKET, socket.SOCK_RAW, 0); packet.bind(("lo", 0x88cc))
 one, two = socket.socketpair()
 named = made(socket.AF_UNIX); named.bind("\\0hostscope net %d" % os.getpid()); named.listen(3)
