@@ -29,7 +29,7 @@ def test_functions_of_libsystem_exist(target: str) -> None:
         name
         for module in modules("macos")
         for library in libraries(module)
-        if library.path == LIBSYSTEM
+        if library.name == LIBSYSTEM
         for name in library.signatures
     }
     assert {name for name in named if f"_{name}" not in exported} == set()

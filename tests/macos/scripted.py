@@ -171,7 +171,7 @@ class Darwin:
 def install(path: Path | None) -> None:
     """Lets all native modules call the scripted library; None: Apple's again."""
     for library in _libraries():
-        library.path, library._loaded = (LIBSYSTEM if path is None else str(path)), None
+        library.name, library._loaded = (LIBSYSTEM if path is None else str(path)), None
         for function in library.signatures.keys() & vars(library).keys():
             delattr(library, function)
 
@@ -181,5 +181,5 @@ def _libraries() -> tuple[Library, ...]:
     """Every library object of the native modules that stands for libSystem."""
     names = (f"{native.__name__}.{info.name}" for info in pkgutil.iter_modules(native.__path__))
     values = (value for name in names for value in vars(importlib.import_module(name)).values())
-    found = {id(value): value for value in values if isinstance(value, Library) and value.path == LIBSYSTEM}
+    found = {id(value): value for value in values if isinstance(value, Library) and value.name == LIBSYSTEM}
     return tuple(found.values())

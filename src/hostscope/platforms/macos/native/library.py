@@ -1,47 +1,22 @@
-"""A dynamic library whose functions are bound by their signatures when they are first called."""
+"""Apple's libraries, and what their calls say when they fail."""
 
 import ctypes
-from collections.abc import Callable, Mapping
 from typing import Any
 
-from hostscope.errors import Unsupported
+from hostscope.platforms.functions import Functions
 from hostscope.platforms.macos.native import errnos
-
-Signature = tuple[Any, tuple[Any, ...]]
-"""Result type and argument types."""
 
 LIBSYSTEM = "/usr/lib/libSystem.B.dylib"
 
 
-class Library:
-    """Functions of one library, as attributes."""
+class Library(Functions):
+    """Functions of one library; tests set its name, before the first call, to a library that they built."""
 
-    def __init__(self, path: str, signatures: Mapping[str, Signature]) -> None:
-        self.path = path
-        """Tests set it, before the first call, to a library that they built."""
-        self.signatures = signatures
-        self._loaded: Any = None
+    elsewhere = "another macOS has it"
 
-    def __getattr__(self, function: str) -> Callable[..., Any]:
-        if function.startswith("_") or function not in self.signatures:
-            raise AttributeError(f"{self.path} has no signature of {function}")
-        bound = self._bind(function)
-        setattr(self, function, bound)
-        return bound
-
-    def _bind(self, function: str) -> Callable[..., Any]:
-        result, arguments = self.signatures[function]
-        try:
-            bound: Any = getattr(self._load(), function)
-        except (AttributeError, OSError) as missing:
-            raise Unsupported(f"{self.path} has no {function} here", "another macOS has it") from missing
-        bound.restype, bound.argtypes = result, list(arguments)
-        return bound  # type: ignore[no-any-return]
-
-    def _load(self) -> Any:
-        if self._loaded is None:
-            self._loaded = ctypes.CDLL(self.path, use_errno=True)
-        return self._loaded
+    def load(self) -> Any:
+        """See `Functions.load`."""
+        return ctypes.CDLL(self.name, use_errno=True)
 
 
 def failed(call: str) -> OSError:

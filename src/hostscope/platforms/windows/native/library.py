@@ -1,46 +1,23 @@
-"""A DLL whose functions are bound by their signatures when they are first called."""
+"""DLLs, and what their calls say when they fail."""
 
 import ctypes
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any
 
-from hostscope.errors import Unsupported
-
-Signature = tuple[Any, tuple[Any, ...]]
-"""Result type and argument types."""
+from hostscope.platforms.functions import Functions
 
 
-class Library:
-    """Functions of one DLL, as attributes. Tests set an attribute to script what Windows answers."""
+class Library(Functions):
+    """Functions of one DLL."""
 
-    def __init__(self, name: str, signatures: Mapping[str, Signature]) -> None:
-        self.name = name
-        self.signatures = signatures
-        self._loaded: Any = None
+    elsewhere = "a later Windows has it"
 
-    def __getattr__(self, function: str) -> Callable[..., Any]:
-        if function.startswith("_") or function not in self.signatures:
-            raise AttributeError(f"{self.name} has no signature of {function}")
-        bound = self._bind(function)
-        setattr(self, function, bound)
-        return bound
-
-    def _bind(self, function: str) -> Callable[..., Any]:
-        result, arguments = self.signatures[function]
-        try:
-            bound: Any = getattr(self._load(), function)
-        except (AttributeError, OSError) as missing:
-            raise Unsupported(f"{self.name} has no {function} here", "a later Windows has it") from missing
-        bound.restype, bound.argtypes = result, list(arguments)
-        return bound  # type: ignore[no-any-return]
-
-    def _load(self) -> Any:
-        if self._loaded is None:
-            loader = getattr(ctypes, "WinDLL", None)
-            if loader is None:
-                raise OSError(f"{self.name} is Windows'")
-            self._loaded = loader(self.name, use_last_error=True)
-        return self._loaded
+    def load(self) -> Any:
+        """See `Functions.load`."""
+        loader = getattr(ctypes, "WinDLL", None)
+        if loader is None:
+            raise OSError(f"{self.name} is Windows'")
+        return loader(self.name, use_last_error=True)
 
 
 def last_error() -> int:
