@@ -2,28 +2,41 @@
 
 from collections.abc import Callable
 from operator import attrgetter
+from typing import Any
 
 from hostscope.model.process import Process
-from hostscope.model.windows import Charges, Job, Token, WindowsContext
+from hostscope.model.windows import Job, WindowsContext
 from hostscope.render.column import Column, Kind, Value
 
 
 def _column(
-    name: str, title: str, kind: Kind, path: str, field: str, doc: str, get: Callable[[WindowsContext], Value]
+    name: str,
+    title: str,
+    kind: Kind,
+    path: str,
+    field: str,
+    doc: str,
+    get: Callable[[WindowsContext], Value] | None = None,
 ) -> Column[Process]:
-    """One whose value stands in `Process.windows`."""
+    """One whose value stands in `Process.windows`, at `path` unless `get` makes it from what is there."""
+    read = get or _at(path)
     place = f"windows.{path}"
-    return Column(name, title, kind, place, field, f"Windows: {doc}", lambda p: get(p.windows) if p.windows else None)
+    return Column(name, title, kind, place, field, f"Windows: {doc}", lambda p: read(p.windows) if p.windows else None)
 
 
-def _of_token(field: str) -> Callable[[WindowsContext], Value]:
-    get: Callable[[Token], Value] = attrgetter(field)
-    return lambda windows: get(windows.token) if windows.token else None
+def _at(path: str) -> Callable[[WindowsContext], Value]:
+    """Of a path of two names the first may be None."""
+    part, _, name = path.rpartition(".")
+    get: Callable[[Any], Any] = attrgetter(name)
+    if not part:
+        return get
+    whole: Callable[[WindowsContext], Any] = attrgetter(part)
 
+    def read(windows: WindowsContext) -> Value:
+        found = whole(windows)
+        return None if found is None else get(found)
 
-def _charged(field: str) -> Callable[[WindowsContext], Value]:
-    get: Callable[[Charges], Value] = attrgetter(field)
-    return lambda windows: get(windows.memory) if windows.memory else None
+    return read
 
 
 def _privileges(windows: WindowsContext) -> Value:
@@ -48,48 +61,32 @@ def _job_words(job: Job) -> tuple[str, ...]:
 WINDOWS_COLUMNS: tuple[Column[Process], ...] = (
     Column("user_sid", "USER SID", "text", "owner", "owner", "Windows: SID of the user",
            lambda p: p.owner.id if p.owner and p.windows else None),
-    _column("integrity", "INTEGRITY", "text", "integrity", "security", "untrusted, low, medium, high, system",
-            attrgetter("integrity")),
-    _column("protection", "PROTECTION", "text", "protection", "security", "protected process type and signer, or none",
-            attrgetter("protection")),
-    _column("elevation", "ELEVATION", "text", "token.elevation", "security", "default, full or limited: UAC",
-            _of_token("elevation")),
-    _column("elevated", "ELEVATED", "bool", "token.elevated", "security", "whether its token is elevated",
-            _of_token("elevated")),
-    _column("logon", "LOGON", "text", "token.logon_session", "security", "logon session",
-            _of_token("logon_session")),
-    _column("logon_type", "LOGON TYPE", "text", "token.logon_type", "security", "interactive, service, network, ...",
-            _of_token("logon_type")),
+    _column("integrity", "INTEGRITY", "text", "integrity", "security", "untrusted, low, medium, high, system"),
+    _column("protection", "PROTECTION", "text", "protection", "security", "protected process type and signer, or none"),
+    _column("elevation", "ELEVATION", "text", "token.elevation", "security", "default, full or limited: UAC"),
+    _column("elevated", "ELEVATED", "bool", "token.elevated", "security", "whether its token is elevated"),
+    _column("logon", "LOGON", "text", "token.logon_session", "security", "logon session"),
+    _column("logon_type", "LOGON TYPE", "text", "token.logon_type", "security", "interactive, service, network, ..."),
     _column("privileges", "PRIVILEGES", "list", "token.privileges", "security", "privileges that are enabled",
             _privileges),
-    _column("app_container", "APPCONTAINER", "text", "token.app_container", "security", "SID of its AppContainer",
-            _of_token("app_container")),
-    _column("critical", "CRITICAL", "bool", "critical", "security", "whether its end stops the system",
-            attrgetter("critical")),
-    _column("isolated", "ISOLATED", "bool", "secure", "security", "whether it runs in isolated user mode",
-            attrgetter("secure")),
+    _column("app_container", "APPCONTAINER", "text", "token.app_container", "security", "SID of its AppContainer"),
+    _column("critical", "CRITICAL", "bool", "critical", "security", "whether its end stops the system"),
+    _column("isolated", "ISOLATED", "bool", "secure", "security", "whether it runs in isolated user mode"),
     _column("mitigations", "MITIGATIONS", "list", "mitigations", "security", "mitigation policies that are on",
             _mitigations),
-    _column("system_process", "SYSTEM", "text", "system_process", "security", "which of the system's own processes",
-            attrgetter("system_process")),
-    _column("arch", "ARCH", "text", "architecture", "exe", "x86, x64 or arm64", attrgetter("architecture")),
-    _column("wow64", "WOW64", "bool", "wow64", "exe", "whether WOW64 runs it", attrgetter("wow64")),
-    _column("appx", "APPX", "text", "package", "exe", "full name of its package", attrgetter("package")),
-    _column("native_path", "NATIVE PATH", "text", "native_path", "exe", "executable by its device",
-            attrgetter("native_path")),
-    _column("virtual", "VIRTUAL", "text", "virtual", "state", "which process without a program", attrgetter("virtual")),
-    _column("suspended", "SUSPENDED", "bool", "suspended", "state", "whether every thread is suspended",
-            attrgetter("suspended")),
-    _column("priority_class", "CLASS", "text", "priority", "schedule", "priority class", attrgetter("priority")),
-    _column("private", "PRIVATE", "bytes", "memory.private_bytes", "memory", "private committed memory",
-            _charged("private_bytes")),
-    _column("commit", "COMMIT", "bytes", "memory.commit_bytes", "memory", "charge to memory and page file",
-            _charged("commit_bytes")),
-    _column("gdi", "GDI", "int", "gdi_objects", "open_files", "GDI objects", attrgetter("gdi_objects")),
-    _column("user_objects", "USER OBJ", "int", "user_objects", "open_files", "USER objects",
-            attrgetter("user_objects")),
+    _column("system_process", "SYSTEM", "text", "system_process", "security", "which of the system's own processes"),
+    _column("arch", "ARCH", "text", "architecture", "exe", "x86, x64 or arm64"),
+    _column("wow64", "WOW64", "bool", "wow64", "exe", "whether WOW64 runs it"),
+    _column("appx", "APPX", "text", "package", "exe", "full name of its package"),
+    _column("native_path", "NATIVE PATH", "text", "native_path", "exe", "executable by its device"),
+    _column("virtual", "VIRTUAL", "text", "virtual", "state", "which process without a program"),
+    _column("suspended", "SUSPENDED", "bool", "suspended", "state", "whether every thread is suspended"),
+    _column("priority_class", "CLASS", "text", "priority", "schedule", "priority class"),
+    _column("private", "PRIVATE", "bytes", "memory.private_bytes", "memory", "private committed memory"),
+    _column("commit", "COMMIT", "bytes", "memory.commit_bytes", "memory", "charge to memory and page file"),
+    _column("gdi", "GDI", "int", "gdi_objects", "open_files", "GDI objects"),
+    _column("user_objects", "USER OBJ", "int", "user_objects", "open_files", "USER objects"),
     _column("job", "JOB", "list", "job", "cgroup", "the job it is in, with its limits", _job),
-    _column("services", "SERVICES", "list", "services", "cgroup", "services that it hosts", attrgetter("services")),
-    _column("service_group", "SERVICE GROUP", "text", "service_group", "cgroup", "of a service host",
-            attrgetter("service_group")),
+    _column("services", "SERVICES", "list", "services", "cgroup", "services that it hosts"),
+    _column("service_group", "SERVICE GROUP", "text", "service_group", "cgroup", "of a service host"),
 )  # fmt: skip
