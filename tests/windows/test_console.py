@@ -2,6 +2,7 @@
 
 import json
 import os
+import subprocess
 import sys
 import threading
 from collections.abc import Callable
@@ -155,13 +156,33 @@ def test_a_handler_is_gone_after_its_block() -> None:
     listen()
 
 
-def test_long_paths_are_written_by_their_long_form(tmp_path: Path) -> None:
-    """Without the registry's LongPathsEnabled, 259 characters are the most, but for paths that begin with \\\\?\\."""
-    from hostscope.cli.output import open_output
-
-    folder = Path("\\\\?\\" + str(tmp_path)).joinpath(*["n" * 60] * 5)
-    os.makedirs(folder)
-    with open_output(str(folder / "rows.json")) as sink:
-        sink.write("[]")
+def test_paths_may_be_long(tmp_path: Path) -> None:
+    """Written, replaced and read by the command without the form that begins with \\\\?\\; Wine has no limit itself."""
+    folder = tmp_path.joinpath(*["n" * 60] * 5)
+    os.makedirs("\\\\?\\" + str(folder))
+    recording, rows = folder / "host.recording", folder / "rows.json"
+    for arguments in (
+        ("record", str(recording)),
+        ("ps", "--replay", str(recording), "--format", "json", "--output", str(rows)),
+        ("ps", "--replay", str(recording), "--format", "json", "--output", str(rows)),
+    ):
+        done = subprocess.run([sys.executable, "-m", "hostscope", *arguments], capture_output=True, timeout=120)
+        assert done.returncode == 0, done.stderr
     assert len(str(folder)) > 300
-    assert (folder / "rows.json").read_text() == "[]"
+    assert json.loads(rows.read_bytes())["rows"]
+    assert {one.name for one in folder.iterdir()} == {"host.recording", "rows.json"}
+
+
+def test_the_process_says_that_it_knows_long_paths(child: Callable[..., Child]) -> None:
+    """By the bit that Windows' libraries read at each path."""
+    code = (
+        "import ctypes\n"
+        "ntdll = ctypes.WinDLL('ntdll')\n"
+        "ntdll.RtlGetCurrentPeb.restype = ctypes.POINTER(ctypes.c_uint8)\n"
+        "from hostscope.platforms import open_console\n"
+        "before = ntdll.RtlGetCurrentPeb()[3]\n"
+        "open_console().prepare()\n"
+        "say(before=before, after=ntdll.RtlGetCurrentPeb()[3])\n"
+    )
+    told = child(code).told
+    assert told["after"] == told["before"] | 0x80

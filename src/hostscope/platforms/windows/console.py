@@ -12,11 +12,11 @@ import os
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
-from hostscope.errors import UsageError
+from hostscope.errors import Unsupported, UsageError
 from hostscope.platforms.windows import translate
-from hostscope.platforms.windows.native import console
+from hostscope.platforms.windows.native import console, paths
 from hostscope.platforms.windows.native.console import (
     CTRL_BREAK_EVENT,
     CTRL_C_EVENT,
@@ -49,11 +49,13 @@ class Console:
     """The console that this program was started on, if any."""
 
     def prepare(self) -> None:
-        """Has text encoded as UTF-8, and screens understand sequences; how they were comes back at the end."""
+        """Has text encoded as UTF-8, paths be long, and screens understand sequences, which ends with the program."""
         if "PYTHONIOENCODING" not in os.environ:
             for stream in (sys.stdout, sys.stderr):
                 if hasattr(stream, "reconfigure"):  # else there is none, or a test's own
                     stream.reconfigure(encoding="utf-8")
+        with suppress(OSError, Unsupported):  # paths are as long as they were; the one that is too long says so
+            paths.allow_long()
         for which in (STD_OUTPUT_HANDLE, STD_ERROR_HANDLE):
             _understand_sequences(which)
 

@@ -1,4 +1,4 @@
-"""Screens of the console, with scripted answers."""
+"""Screens of the console and lengths of paths, with scripted answers."""
 
 import ctypes
 from typing import Any
@@ -7,7 +7,7 @@ import pytest
 
 from hostscope.platforms.windows import console as module
 from hostscope.platforms.windows.console import Console
-from hostscope.platforms.windows.native import console
+from hostscope.platforms.windows.native import console, paths, performance
 from hostscope.platforms.windows.native.console import STD_ERROR_HANDLE, STD_OUTPUT_HANDLE
 
 
@@ -59,3 +59,31 @@ def test_an_old_console_gets_plain_text(monkeypatch: pytest.MonkeyPatch) -> None
     Console().prepare()
     assert screens.modes[STD_OUTPUT_HANDLE] == 3
     assert module.os.environ["TERM"] == "dumb"
+
+
+@pytest.mark.parametrize(
+    ("version", "bits"),
+    [((6, 3, 9600), 0x05), ((10, 0, 14393), 0x05), ((10, 0, 15063), 0x85), ((10, 0, 26100), 0x85), ((11, 0, 1), 0x85)],
+)
+def test_paths_may_be_long_where_windows_knows_them(
+    monkeypatch: pytest.MonkeyPatch, version: tuple[int, int, int], bits: int
+) -> None:
+    """One bit of the process's own block, and nothing beside it."""
+    block = (ctypes.c_uint8 * 8)(1, 2, 3, 0x05, 5, 6, 7, 8)
+
+    def tell(info: Any) -> int:
+        found = info._obj
+        found.dwMajorVersion, found.dwMinorVersion, found.dwBuildNumber = version
+        return 0
+
+    Screens(monkeypatch, None, None)
+    monkeypatch.setitem(vars(performance.ntdll), "RtlGetVersion", tell)
+    monkeypatch.setitem(vars(paths.ntdll), "RtlGetCurrentPeb", lambda: ctypes.cast(block, ctypes.c_void_p))
+    Console().prepare()
+    assert list(block) == [1, 2, 3, bits, 5, 6, 7, 8]
+
+
+def test_a_version_that_nobody_tells_does_not_keep_us_from_starting(monkeypatch: pytest.MonkeyPatch) -> None:
+    Screens(monkeypatch, 3, None)
+    monkeypatch.setitem(vars(performance.ntdll), "RtlGetVersion", lambda info: -1)
+    Console().prepare()
