@@ -199,7 +199,7 @@ class _Recording:
     def _count(self) -> None:
         counts = self._source.counts()
         self.tally.seen = sum(one.received for one in counts)
-        self.tally.lost = sum(one.dropped for one in counts)
+        self.tally.lost = sum(one.dropped or 0 for one in counts)
         self.tally.rows = self._files.packets
 
     def head(self) -> bytes:

@@ -175,7 +175,7 @@ class CaptureMeter:
         """Packets that found no room in a ring; their bytes are estimated from the packets that did."""
         packets = sum(flow.sent.packets + flow.received.packets for flow, _ in wired)
         size = sum(flow.sent.wire_bytes + flow.received.wire_bytes for flow, _ in wired) / packets if packets else 0
-        dropped = sum(counts.dropped for counts in self._source.counts())
+        dropped = sum(counts.dropped or 0 for counts in self._source.counts())
         return Counts(0, int(dropped * size), 0, dropped)
 
     def _merged(self, now: dict[str, Interface], wires: "list[WireFlow]", others: int) -> Counts:
@@ -186,7 +186,7 @@ class CaptureMeter:
         counted = self._ledger(now, {}).interface_packets
         loops = {place for place, one in enumerate(self._source.interfaces) if self._is_loopback(now, one.name)}
         seen = sum(_packets(wire) * (2 if (wire.interface or 0) in loops else 1) for wire in wires) + others
-        dropped = sum(counts.dropped for counts in self._source.counts())
+        dropped = sum(counts.dropped or 0 for counts in self._source.counts())
         return merged_packets(counted - seen - dropped, [wire for wire in wires if wire.interface not in loops])
 
     def _is_loopback(self, now: dict[str, Interface], name: str) -> bool:

@@ -4,9 +4,10 @@ import queue
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing, suppress
+from functools import partial
 from itertools import chain
 from time import time_ns
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Protocol, TypeVar
 
 from msgspec.structs import replace
 
@@ -17,13 +18,12 @@ from hostscope.model.answer import Answer
 from hostscope.model.capture import CaptureRequest
 from hostscope.model.coverage import Coverage
 from hostscope.model.dns import DnsQuery, DnsRequest, Resolver, ResolverScore
-from hostscope.model.gap import Gap
 from hostscope.model.request import ProcessRequest
 from hostscope.model.socket import Endpoint, SocketOwner
 from hostscope.platforms.base import Host, PacketSource
 from hostscope.platforms.tally import Tally
 from hostscope.wire.dns import DnsPacket
-from hostscope.wire.queries import Exchange, Oddities, OwnerOf, QueryTable, protocol_of
+from hostscope.wire.queries import Exchange, Oddities, Owner, OwnerOf, QueryTable, Written, protocol_of
 from hostscope.wire.scores import ScoreBoard
 from hostscope.wire.stubs import StubLinks
 
@@ -157,7 +157,7 @@ def _observed(
                     yield from matching.feed(packet, time_ns())
                 if not batch:
                     yield from matching.tick(time_ns() - LAG_NS, time_ns())
-        tally.lost += sum(counts.dropped for counts in source.counts())
+        tally.lost += sum(counts.dropped or 0 for counts in source.counts())
         yield from matching.finish()
         matching.say(packets)
 
@@ -167,21 +167,40 @@ def _namespace(source: PacketSource) -> int | None:
     return next((interface.net_ns for interface in source.interfaces), None)
 
 
+class Asked(Protocol):
+    """Who asks and who answers."""
+
+    def is_local(self, address: str) -> bool:
+        """Whether it is an address of the host where the packets were seen."""
+
+    def early(self, protocol: str, local: Endpoint, remote: Endpoint, at_ns: int) -> Owner:
+        """When a question is seen."""
+
+    def late(self, exchange: Exchange) -> None:
+        """When its row is made; sets the exchange's owner."""
+
+    def serving(self, exchange: Exchange) -> SocketOwner | Written | None:
+        """Who answers at a server's end."""
+
+
 class Askers:
-    """Who asks and who answers: by the hook from outside, else as `Owners` finds it."""
+    """By the hook from outside, else as `Owners` finds it."""
 
     def __init__(self, owners: Owners, given: OwnerOf | None, counts: bool) -> None:
         self._owners, self._given, self._counts = owners, given, counts
-        self.is_local = owners.is_local
 
-    def early(self, protocol: str, local: Endpoint, remote: Endpoint, at_ns: int) -> SocketOwner | Gap | None:
-        """When a question is seen. Sockets are listed at once unless somebody will know later."""
+    def is_local(self, address: str) -> bool:
+        """See `Asked`."""
+        return self._owners.is_local(address)
+
+    def early(self, protocol: str, local: Endpoint, remote: Endpoint, at_ns: int) -> Owner:
+        """See `Asked`. Sockets are listed at once unless somebody will know later."""
         if self._given is not None:
             return self._given(protocol, local, remote, at_ns)
         return None if self._counts else self._owners.owner_of(protocol, local, remote, at_ns)
 
     def late(self, exchange: Exchange) -> None:
-        """When its row is made."""
+        """See `Asked`."""
         if isinstance(exchange.owner, SocketOwner) or not self._counts or not self.is_local(exchange.client.address):
             exchange.settled = True
             return
@@ -191,14 +210,14 @@ class Askers:
         exchange.settled = exchange.ended_ns is not None or isinstance(exchange.owner, SocketOwner)
 
     def serving(self, exchange: Exchange) -> SocketOwner | None:
-        """Who answers at a server's end on this host; such sockets stay open."""
+        """See `Asked`; such sockets stay open."""
         asked = (protocol_of(exchange.transport), exchange.server, exchange.client, exchange.at_ns)
         found = self._owners.listener(*asked)
         return found if isinstance(found, SocketOwner) else None
 
 
 def read(path: str, request: DnsRequest, board: ScoreBoard) -> Answer[DnsQuery]:
-    """The same from a capture file, which knows no processes.
+    """The same from a capture file, with the processes that its comments name, if any.
 
     Raises:
         UsageError: no such file, or not a capture file. Denied: it may not be read. With the first row.
@@ -208,20 +227,25 @@ def read(path: str, request: DnsRequest, board: ScoreBoard) -> Answer[DnsQuery]:
 
 
 def _read(path: str, request: DnsRequest, board: ScoreBoard, tally: Tally) -> Iterator[DnsQuery]:
+    from hostscope.collectors.file_askers import FROM_COMMENTS, FileAskers
     from hostscope.wire.capture_file import open_capture
     from hostscope.wire.dns_packets import DnsPackets
 
-    packets, matching = DnsPackets(request.ports, request.multicast), Matching(request, board, tally)
+    packets, askers = DnsPackets(request.ports, request.multicast), FileAskers()
+    matching = Matching(request, board, tally, askers)
     tally.method = "file"
     with open_capture(path) as capture:
         for batch in capture.batches():
-            for packet in packets.feed(batch):
+            for packet in packets.feed(batch, partial(capture.comments, batch)):
+                askers.hear(packet)
                 yield from matching.feed(packet, packet.at_ns)
         if capture.ending is not None:
             tally.failed += 1
             tally.note(f"{path}: {capture.ending.lost_bytes} bytes at the end: {capture.ending.reason}")
     yield from matching.finish()
     matching.say(packets)
+    if askers.named:
+        tally.note(FROM_COMMENTS)
 
 
 def kernel_filter(request: DnsRequest) -> str:
@@ -233,13 +257,10 @@ def kernel_filter(request: DnsRequest) -> str:
 class Matching:
     """Messages in, rows out."""
 
-    def __init__(self, request: DnsRequest, board: ScoreBoard, tally: Tally, owners: Askers | None = None) -> None:
+    def __init__(self, request: DnsRequest, board: ScoreBoard, tally: Tally, owners: Asked) -> None:
         self._board, self._tally, self._owners = board, tally, owners
-        self._table = QueryTable(int(request.timeout_s * 1e9), on_ask=self._asked)
-        self._links = StubLinks()
-        if owners is not None:
-            self._table.owner_of = owners.early
-            self._links = StubLinks(owners.is_local, settle=owners.late)
+        self._table = QueryTable(int(request.timeout_s * 1e9), owners.early, self._asked)
+        self._links = StubLinks(owners.is_local, settle=owners.late)
 
     def feed(self, packet: DnsPacket, now_ns: int) -> Iterator[DnsQuery]:
         """Takes one message."""
@@ -260,7 +281,7 @@ class Matching:
         yield from self._counted(self._links.finish())
 
     def _asked(self, exchange: Exchange) -> None:
-        if self._owners is not None and self._owners.is_local(exchange.server.address):
+        if self._owners.is_local(exchange.server.address):
             exchange.server_owner = self._owners.serving(exchange)
         self._links.asked(exchange)
 

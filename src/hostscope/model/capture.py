@@ -22,8 +22,8 @@ class CaptureCounts(Struct, frozen=True):
     interface: str
     received: int
     """Packets that passed the filter."""
-    dropped: int
-    """Packets that found no room in the ring."""
+    dropped: int | None
+    """Of these, packets that found no room; None where the system does not count them (Windows)."""
 
 
 class CaptureRequest(Struct, frozen=True):

@@ -100,13 +100,13 @@ def names(known: Mapping[str, Sequence[str]], comments: Iterable[str] = ()) -> b
     return _block(NAMES, records + bytes(4), [comment(text) for text in comments])
 
 
-def statistics(place: int, began_ns: int, now_ns: int, passed: int, dropped: int, written: int) -> bytes:
+def statistics(place: int, began_ns: int, now_ns: int, passed: int, dropped: int | None, written: int) -> bytes:
     """What became of an interface's packets.
 
     Args:
         place: of the interface in the file.
         passed: packets that passed the filter, dropped ones included.
-        dropped: of these, those that found no room.
+        dropped: of these, those that found no room; None when nobody counted them, then the file says nothing of it.
         written: of these, those that are in files.
     """
     options = [
@@ -118,6 +118,7 @@ def statistics(place: int, began_ns: int, now_ns: int, passed: int, dropped: int
                 (_RECEIVED, passed), (_DROPPED, dropped), (_ACCEPTED, passed), (_OS_DROPPED, dropped),
                 (_DELIVERED, written),
             )
+            if count is not None
         ),
     ]  # fmt: skip
     return _block(STATISTICS, struct.pack("<I", place) + _instant(now_ns), options)

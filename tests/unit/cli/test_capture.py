@@ -34,6 +34,13 @@ def test_contradictions_are_one_line(hostscope: Run, arguments: tuple[str, ...],
     assert result.err.startswith(f"hostscope: {said}")
 
 
+def test_drops_that_nobody_counts_are_not_said_to_be_none() -> None:
+    uncounted = replace(SUMMARY, counts=(CaptureCounts("eth0", 1300, 7), CaptureCounts("Ethernet", 1300, None)))
+    assert "drops are not counted here" in render_progress(uncounted)
+    first, second = [line for line in render_summary(uncounted).splitlines() if "passed the filter" in line]
+    assert first.endswith("7 dropped (0.54%)") and second.endswith("drops are not counted here")
+
+
 def test_a_host_without_packets_says_so(hostscope: Run) -> None:
     result = hostscope("capture", "--output", "/tmp/never.pcapng")
     assert (result.code, result.err) == (6, "hostscope: a made-up host has no packets\n")

@@ -140,6 +140,12 @@ def test_statistics_say_what_passed_was_dropped_and_written() -> None:
     assert numbers == {4: 10, 5: 3, 6: 10, 7: 3, 8: 7}
 
 
+def test_what_nobody_counted_is_left_out() -> None:
+    ((_, body),) = blocks(write.statistics(2, AT, AT + 1, passed=10, dropped=None, written=7))
+    numbers = {code: struct.unpack("<Q", value)[0] for code, value in options(body[12:]) if code >= 4}
+    assert numbers == {4: 10, 6: 10, 8: 7}
+
+
 def test_names_of_addresses_and_lines_beside_them() -> None:
     raw = write.names({"192.0.2.1": ["a.example", "b.example"], "2001:db8::1": ["c.example"]}, ["curl[1]"])
     ((kind, body),) = blocks(raw)

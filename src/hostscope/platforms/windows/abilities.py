@@ -11,11 +11,13 @@ from msgspec import Struct
 
 from hostscope.audit import AuditTrail
 from hostscope.errors import Unsupported
+from hostscope.model.gap import Gap
 from hostscope.model.host import Ability
 from hostscope.platforms.windows import parse_protection
 from hostscope.platforms.windows.attempts import attempt
+from hostscope.platforms.windows.capture import refusal
 from hostscope.platforms.windows.live import LIVE
-from hostscope.platforms.windows.native import integrity, membership
+from hostscope.platforms.windows.native import integrity, iphlpapi, membership
 from hostscope.platforms.windows.native import protection as shield
 from hostscope.platforms.windows.native.handles import kernel32
 from hostscope.platforms.windows.parse_token import sid_bytes
@@ -45,8 +47,8 @@ PROTECTED_LIMIT = (
     "tokens, never memory, handles or arguments: only a driver, or a process protected as strongly, is let further"
 )
 CAPTURE_LIMIT = (
-    "one socket for each address; no link layer, no loopback, on some versions no outgoing IPv6; the firewall must let "
-    "the traffic in"
+    "one for IPv4 and one for IPv6 on each interface; no loopback, no link layer, headers of IPv6 are made up; the "
+    "firewall must let the traffic in; packets that find no room are not counted"
 )
 
 
@@ -135,7 +137,7 @@ def raw_sockets(open_socket: Callable[[], None]) -> Ability:
         open_socket()
     except OSError as failed:
         remedy = ELEVATED if getattr(failed, "winerror", None) == WSAEACCES else None
-        return Ability("capture", False, f"raw sockets: {failed.strerror}", remedy, lost)
+        return Ability("capture", False, refusal(failed).message, remedy, lost)
     except Unsupported as failed:
         return Ability("capture", False, failed.message, None, lost)
     return Ability("capture", True, f"packets by raw sockets (SIO_RCVALL): {CAPTURE_LIMIT}")
@@ -143,10 +145,14 @@ def raw_sockets(open_socket: Callable[[], None]) -> Ability:
 
 def connections(we: Ourselves) -> Ability:
     """Bytes and round trips of TCP connections, which must be switched on for each."""
+    lost = "no bytes and round trips of single connections"
+    call = attempt("tcp", getattr, iphlpapi.iphlpapi, "GetPerTcpConnectionEStats")
+    if isinstance(call, Gap):
+        return Ability("tcp_statistics", False, f"statistics of connections (EStats): {call.detail}", None, lost)
     if we.administrator:
         return Ability("tcp_statistics", True, "bytes and round trips of connections, where they are switched on")
     told = "statistics of connections (EStats) are for administrators"
-    return Ability("tcp_statistics", False, told, ELEVATED, "no bytes and round trips of single connections")
+    return Ability("tcp_statistics", False, told, ELEVATED, lost)
 
 
 def services() -> Ability:

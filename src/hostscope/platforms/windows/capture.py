@@ -102,7 +102,7 @@ class Capture:
             try:
                 ear = self._listen(address, mode, each)
             except OSError as failed:
-                first = first or _error(failed)
+                first = first or refusal(failed)
                 tally.note(f"{adapters[place].name}: {address.family} is not captured: {failed.strerror or failed}")
                 continue
             stack.callback(ear.close)
@@ -145,8 +145,8 @@ class RawCapture:
         self._say()
 
     def counts(self) -> tuple[CaptureCounts, ...]:
-        """See `PacketSource.counts`. Windows does not tell how many found no room: none are counted as dropped."""
-        return tuple(CaptureCounts(one.name, self._received[place], 0) for place, one in enumerate(self.interfaces))
+        """See `PacketSource.counts`. Windows does not tell how many found no room; no other buffer is between."""
+        return tuple(CaptureCounts(one.name, self._received[place], None) for place, one in enumerate(self.interfaces))
 
     def _take(self, wait_s: float) -> "PacketBatch":
         taken = _Taken(memoryview(self._buffer), self._snap, self._clock_ns)
@@ -263,7 +263,8 @@ def addresses_of(adapter: Adapter) -> list[Address]:
     return found
 
 
-def _error(failed: OSError) -> Error:
+def refusal(failed: OSError) -> Error:
+    """Why there is no raw socket."""
     code = getattr(failed, "winerror", None) or failed.errno or 0
     if code in _REFUSED:
         return Denied("may not capture packets", HINT)

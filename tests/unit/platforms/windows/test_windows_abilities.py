@@ -8,8 +8,8 @@ from hostscope.audit import AuditTrail
 from hostscope.errors import Unsupported
 from hostscope.model.host import Ability
 from hostscope.platforms.windows import abilities
-from hostscope.platforms.windows.native import membership, wscapi
-from hostscope.platforms.windows.native.library import SystemRefused
+from hostscope.platforms.windows.native import iphlpapi, membership, wscapi
+from hostscope.platforms.windows.native.library import Library, SystemRefused
 from hostscope.platforms.windows.privileges import Privileges
 from tests.unit.platforms.windows.scripted import script
 from tests.unit.platforms.windows.scripted_security import DISABLED, CodeIntegrity, Kernel
@@ -27,6 +27,7 @@ class Host:
         CodeIntegrity(monkeypatch)
         script(monkeypatch, membership.shell32, IsUserAnAdmin=lambda: self.administrator)
         script(monkeypatch, wscapi.wscapi, WscGetSecurityProviderHealth=lambda provider, into: 1)
+        script(monkeypatch, iphlpapi.iphlpapi, GetPerTcpConnectionEStats=lambda *_: 0)
         monkeypatch.setattr(abilities, "_is_member", lambda sid: sid in self.groups)
         monkeypatch.setattr(abilities, "_open_raw_socket", self._raw)
 
@@ -81,9 +82,17 @@ def test_who_may_trace_without_being_an_administrator(host: Host) -> None:
 
 def test_a_host_without_raw_sockets_is_no_question_of_rights(host: Host) -> None:
     host.raw = SystemRefused("socket", 10043)
-    assert host.told()["capture"].enable is None
+    told = host.told()["capture"]
+    assert told.enable is None and "no raw sockets that hear everything (error 10043)" in told.detail
     found = abilities.raw_sockets(_unsupported)
     assert not found.available and found.detail == "no such thing"
+
+
+def test_a_host_without_statistics_of_connections(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
+    host.administrator = 1
+    monkeypatch.setattr(iphlpapi, "iphlpapi", Library("nowhere", iphlpapi.SIGNATURES))
+    told = host.told()["tcp_statistics"]
+    assert (told.available, told.enable) == (False, None) and told.lost
 
 
 def _unsupported() -> None:
