@@ -1,5 +1,6 @@
 """One socket as the kernel tells it, whichever way it was asked; and the kernel's numbers by name."""
 
+from collections.abc import Hashable, Iterable
 from typing import NamedTuple
 
 from hostscope.model.socket import TcpState
@@ -78,3 +79,21 @@ class Facts(NamedTuple):
     def has_port(self) -> bool:
         """Whether `local_port` is one."""
         return self.family in (INET, INET6) and self.protocol in WITH_PORTS and self.kind != RAW
+
+
+def distinct(found: Iterable[Facts]) -> list[Facts]:
+    """Each socket once, as it was seen last.
+
+    The kernel copies a table piece by piece and remembers how far it came in a list by counting: what is put in front
+    meanwhile moves others into the next piece, where they come again. Source: established_get_idx() in
+    net/ipv4/tcp_ipv4.c, inet_diag_dump_icsk().
+    """
+    return list({identity(facts): facts for facts in found}.values())
+
+
+def identity(facts: Facts) -> Hashable:
+    """What tells sockets apart: inode and ends, for several of MPTCP share one, and closed connections have none."""
+    if not facts.inode and not (facts.protocol in STREAMS and facts.remote_port):
+        return id(facts)
+    ends = facts.local, facts.local_port, facts.remote, facts.remote_port
+    return facts.family, facts.protocol, facts.inode, ends, facts.net_ns

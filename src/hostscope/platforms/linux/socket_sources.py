@@ -8,7 +8,7 @@ from hostscope.platforms.linux.net_namespaces import NetNamespace, inside
 from hostscope.platforms.linux.read import read_file
 from hostscope.platforms.linux.sock_diag import NOT_ESTABLISHED, ONLY_ESTABLISHED, Tables
 from hostscope.platforms.linux.socket_columns import Counts
-from hostscope.platforms.linux.socket_facts import MPTCP, UDP, UDP_LITE, Facts
+from hostscope.platforms.linux.socket_facts import MPTCP, UDP, UDP_LITE, Facts, distinct
 from hostscope.platforms.linux.socket_tables import TABLES, parse_established, parse_sockstat
 from hostscope.platforms.linux.translate import REFUSED, VANISHED
 from hostscope.platforms.tally import Tally
@@ -68,7 +68,7 @@ class NamespaceSockets:
             for family in sorted(self._families & {"unix", "packet"}):
                 if not self._dumped(tables, family, found):
                     rest.append(family)
-        return [Batch(found, False), Batch(self._read(rest, ENTERED), True)]
+        return [Batch(distinct(found), False), Batch(self._read(rest, ENTERED), True)]
 
     def _dumped(self, tables: Tables, family: str, found: list[Facts]) -> bool:
         try:
@@ -133,7 +133,7 @@ class NamespaceSockets:
         return [Batch(found, False)]
 
     def _read(self, names: list[str], folder: str) -> list[Facts]:
-        return [facts for name in names for facts in self._table(name, folder)]
+        return distinct(facts for name in names for facts in self._table(name, folder))
 
     def _table(self, name: str, folder: str) -> list[Facts]:
         raw = self._text(name, folder)

@@ -18,7 +18,7 @@ from hostscope.platforms.linux.method import LOAD_PROGRAMS
 from hostscope.platforms.linux.net_namespaces import Member, NetNamespace
 from hostscope.platforms.linux.privileges import READ_OTHERS, Privileges, lacking
 from hostscope.platforms.linux.socket_columns import Counts, HeldSockets
-from hostscope.platforms.linux.socket_facts import Facts
+from hostscope.platforms.linux.socket_facts import Facts, identity
 from hostscope.platforms.linux.socket_holders import Owners, owners_of, walk
 from hostscope.platforms.linux.socket_iterator import KeptIterators, SocketIterator
 from hostscope.platforms.linux.socket_records import OWNERS_DENIED, OWNERS_UNSEEN, Records
@@ -254,6 +254,7 @@ class _Sweep:
             before += [(namespace, self._before(namespace)) for namespace in late]
             loose = self._loose([seen.batches for _, seen in before if seen], held)
             claims = [(one, _NOBODY) for one in loose] + self._claims(iterator, self._after(before, held))
+            claims = list({identity(one.facts): (one, pids) for one, pids in claims}.values())
             unheld = [one.facts for one, pids in claims if not pids]
             self._unseen = socket_files.with_files(iterator, self._namespaces, unheld, self._tally)
             self._lent = lent.pop_all()

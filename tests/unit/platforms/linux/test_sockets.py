@@ -33,6 +33,7 @@ from hostscope.platforms.linux.socket_facts import (
     UDP,
     UNIX,
     Facts,
+    distinct,
 )
 from hostscope.platforms.linux.socket_records import OWNERS_DENIED, Records
 from hostscope.platforms.linux.socket_tables import (
@@ -336,6 +337,15 @@ def talk(port: int, remote_port: int, **more: object) -> Facts:
 
 def listener(port: int, local: bytes = ANY, net_ns: int = 1) -> Facts:
     return Facts(INET, STREAM, TCP, LISTEN, 6, local, port, ANY, 0, net_ns, uid=0)
+
+
+def test_a_socket_that_a_table_has_twice_is_one() -> None:
+    """As it was seen last; connections without an inode are told apart by their ends, and other such sockets never."""
+    again = talk(1, 2)._replace(state=TIME_WAIT)
+    orphans = talk(5, 6)._replace(inode=0), talk(5, 7)._replace(inode=0), talk(5, 6)._replace(inode=0)
+    kernels = [listener(9)._replace(inode=0, protocol=UDP, kind=DGRAM) for _ in range(2)]
+    found = distinct([talk(1, 2), talk(3, 4), again, *orphans, *kernels, talk(1, 2, net_ns=2)])
+    assert found == [again, talk(3, 4), *orphans[:2], *kernels, talk(1, 2, net_ns=2)]
 
 
 @pytest.mark.parametrize(
