@@ -286,6 +286,31 @@ def test_another_namespace_from_outside(zone: Zone) -> None:
     assert lines[0]["row"]["key"]["pid"] in pids and lines[0]["row"]["rcode"] == "NOERROR"
 
 
+def test_a_capture_of_ours_is_read_with_the_processes_that_asked(zone: Zone, tmp_path: Path) -> None:
+    path, probe = tmp_path / "asked.pcapng", str(tmp_path / "audit.jsonl")
+    environment = {**os.environ, "HOSTSCOPE_AUDIT": probe, "PYTHONPATH": str(ROOT / "src")}
+    hostscope = [sys.executable, "-m", "hostscope"]
+    child = zone.start(*hostscope, "capture", "--output", str(path), env=environment, stderr=subprocess.PIPE)
+    deadline = time.monotonic() + 20
+    while not (path.exists() and path.stat().st_size):
+        assert time.monotonic() < deadline and child.poll() is None
+        zone.ask(UPSTREAM, "marker.example", seconds="1")
+    asker, direct = zone.ask(STUB, "read.fast.example"), zone.ask(UPSTREAM, "direct.fast.example")
+    child.send_signal(signal.SIGINT)
+    assert child.wait(timeout=20) == 130
+    done = subprocess.run(
+        [*hostscope, "dns", "--read", str(path), "--format", "json"],
+        env=environment, capture_output=True, text=True, check=True, timeout=60,
+    )  # fmt: skip
+    rows = [row for row in json.loads(done.stdout)["rows"] if "fast.example" in row["name"]]
+    found = {(row["name"], row["server"]["address"], row["process"].partition("[")[2], row["via_stub"]) for row in rows}
+    assert found == {
+        ("read.fast.example", STUB, f"{asker}]", False),
+        ("read.fast.example", UPSTREAM, f"{asker}]", True),
+        ("direct.fast.example", UPSTREAM, f"{direct}]", False),
+    }
+
+
 def test_without_root_it_says_what_is_missing(zone: Zone) -> None:
     nobody = ("setpriv", "--reuid", "65534", "--regid", "65534", "--clear-groups")
     done = run("--duration", "1", zone=zone, before=nobody)

@@ -56,7 +56,11 @@ class Wish:
 @options(*ROWS, "watch", "duration")
 @click.option("--config", is_flag=True, help="Show the configured servers; the default.")
 @click.option("--servers", is_flag=True, help="Show how well each server answers.")
-@click.option("--read", metavar="FILE", help="Take the questions from a pcap or pcapng file.")
+@click.option(
+    "--read",
+    metavar="FILE",
+    help="Take the questions from a pcap or pcapng file; processes are those that its comments name.",
+)
 @click.option("--interface", "interfaces", multiple=True, metavar="NAME", help="Watch only it; may be repeated.")
 @click.option("--namespace", metavar="PID|NAME", help="Watch the network namespace of a process, or of that name.")
 @click.option("--timeout", type=SECONDS, default=5.0, metavar="S", help="A question without an answer has failed. [5]")

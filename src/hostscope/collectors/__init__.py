@@ -39,6 +39,7 @@ PARTS: dict[str, str] = {
     "polling_meter": "traffic of TCP connections, by looking at them again and again",
     "file_meter": "traffic of a capture file",
     "file_owners": "what a capture file says of processes",
+    "file_askers": "what a capture file says of who asked",
     "interface_totals": "what the interfaces counted since",
     "people": "who the processes of a live table are",
     "packet_notes": "what stands beside captured packets",

@@ -102,8 +102,9 @@ class DnsQuery(Struct, frozen=True):
     truncated: bool = False
     """The answer did not fit a datagram; the asker will come again over TCP."""
     key: ProcessKey | None = None
-    """Who asked; None without a gap when another host did."""
+    """Who asked; None without a gap when another host did, or of a file, which names processes without their keys."""
     process: str | None = None
+    """Its name; of a file, with its pid: ``curl[1234]``."""
     via_stub: bool = False
     """The process asked a stub on this host, which asked the server. By question and time: no packet says so."""
     stub: SocketOwner | None = None

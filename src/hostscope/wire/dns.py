@@ -64,6 +64,8 @@ class DnsPacket(Struct, frozen=True):
     transport: str
     """``udp tcp mdns llmnr``."""
     message: DnsMessage
+    comments: tuple[str, ...] = ()
+    """What a capture file says beside the packet."""
 
 
 def parse_message(payload: bytes) -> DnsMessage | None:

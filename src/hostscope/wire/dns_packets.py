@@ -1,7 +1,7 @@
 """DNS messages in batches of packets: datagrams, and connections put together. Bounded."""
 
 from collections import OrderedDict
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from ipaddress import IPv4Address, IPv6Address
 
 import numpy as np
@@ -23,6 +23,10 @@ MAX_STREAM_BYTES = 1 << 17
 _FIN, _SYN, _RST = 1, 2, 4
 
 _Way = tuple[Endpoint, Endpoint]
+
+
+def _none(place: int) -> tuple[str, ...]:
+    return ()
 
 
 class _Direction:
@@ -48,13 +52,14 @@ class DnsPackets:
         self._ports = np.array([*ports, *((MDNS_PORT, LLMNR_PORT) if multicast else ())], np.uint16)
         self._fragments = FragmentTable()
         self._connections: OrderedDict[_Way, _Direction] = OrderedDict()
+        self._comments: tuple[str, ...] = ()
         self.unreadable = 0
         """Packets at these ports that hold no DNS message, or only a part of one."""
         self.dropped = 0
         """TCP connections that could not be put together: too many, too long, or pieces missing."""
 
-    def feed(self, batch: PacketBatch) -> Iterator[DnsPacket]:
-        """The messages of a batch."""
+    def feed(self, batch: PacketBatch, comments: Callable[[int], tuple[str, ...]] = _none) -> Iterator[DnsPacket]:
+        """The messages of a batch. `comments` tells what stands beside one of its packets."""
         decoded = decode(batch, self._fragments)
         wanted = np.isin(decoded.source_port, self._ports) | np.isin(decoded.destination_port, self._ports)
         wanted &= np.isin(decoded.protocol, (TCP, UDP)) & (decoded.fragment != Fragment.LATER)
@@ -62,7 +67,7 @@ class DnsPackets:
             way = _endpoints(decoded, index)
             start, size = int(decoded.payload_offset[index]), int(decoded.payload_captured[index])
             payload = batch.data[start : start + size].tobytes()
-            at_ns = int(batch.at_ns[index])
+            at_ns, self._comments = int(batch.at_ns[index]), comments(index)
             if decoded.protocol[index] == UDP:
                 yield from self._message(at_ns, way, _transport(way), payload)
             else:
@@ -73,7 +78,7 @@ class DnsPackets:
         if message is None or (message.problem is not None and not message.questions):
             self.unreadable += 1
         if message is not None:
-            yield DnsPacket(at_ns, *way, transport, message)
+            yield DnsPacket(at_ns, *way, transport, message, self._comments)
 
     def _segment(
         self, at_ns: int, way: _Way, decoded: Decoded, index: int, data: U8, payload: bytes

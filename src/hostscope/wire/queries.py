@@ -7,6 +7,7 @@ is counted: it may be a forgery, or belong to a question from before.
 from collections import OrderedDict
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from hostscope.model.dns import DnsAnswer
 from hostscope.model.gap import Gap
@@ -21,7 +22,15 @@ DEFAULT_TIMEOUT_NS = 5_000_000_000
 _MULTICAST = ("mdns", "llmnr")
 _NOBODY = Endpoint("", None)
 
-OwnerOf = Callable[[str, Endpoint, Endpoint, int], "SocketOwner | Gap | None"]
+
+class Written(NamedTuple):
+    """A process as a capture file names it, such as ``curl[1234]``: which one of that number, it does not say."""
+
+    name: str
+
+
+Owner = SocketOwner | Written | Gap | None
+OwnerOf = Callable[[str, Endpoint, Endpoint, int], Owner]
 """Whose socket that is: protocol, local end, remote end, moment. A gap says why it is not known; None: not ours."""
 
 Key = tuple[str, Endpoint, Endpoint, int, Question]
@@ -40,8 +49,8 @@ class Exchange:
     client: Endpoint
     server: Endpoint
     transport: str
-    owner: SocketOwner | Gap | None = None
-    server_owner: SocketOwner | None = None
+    owner: Owner = None
+    server_owner: SocketOwner | Written | None = None
     """Of a server on this host."""
     last_ns: int = 0
     attempts: int = 1

@@ -12,8 +12,10 @@ from hostscope.model.dns import DnsQuery
 from hostscope.model.gap import Gap, Reason
 from hostscope.model.socket import SocketOwner
 from hostscope.wire.dns import Question
-from hostscope.wire.queries import Exchange
+from hostscope.wire.queries import Exchange, Owner, Written
 
+PROCESS = (SocketOwner, Written)
+"""Owners that are known."""
 HOLD_NS = 300_000_000
 """How long a row waits for what other interfaces saw earlier: each has its packets in order, not all together."""
 WINDOW_NS = 2_000_000_000
@@ -76,9 +78,9 @@ class StubLinks:
         askers = self._askers(exchange)
         return _linked(exchange, askers) if askers else _plain(exchange)
 
-    def _askers(self, exchange: Exchange) -> list[SocketOwner | Gap | None]:
+    def _askers(self, exchange: Exchange) -> list[Owner]:
         """Who asked, each once; empty when no local resolver was asked."""
-        found: dict[str, SocketOwner | Gap | None] = {}
+        found: dict[str, Owner] = {}
         waiting = [exchange]
         for _ in range(_MAX_CHAIN):
             waiting = [asked for each in waiting for asked in self._behind(each)]
@@ -95,39 +97,47 @@ def _sends_on(asked: Exchange, sent: Exchange) -> bool:
     """Whether the server of `asked` may have sent `sent` to answer it."""
     if asked is sent or asked.at_ns > sent.at_ns or (asked.ended_ns is not None and asked.ended_ns < sent.at_ns):
         return False
-    if isinstance(sent.owner, SocketOwner) and asked.server_owner is not None:
-        return sent.owner.key.same(asked.server_owner.key)
-    if isinstance(sent.owner, SocketOwner) and isinstance(asked.owner, SocketOwner):
-        return not sent.owner.key.same(asked.owner.key) and sent.at_ns - asked.at_ns < WINDOW_NS
+    sender, asker = sent.owner, asked.owner
+    if isinstance(sender, PROCESS) and asked.server_owner is not None:
+        return _same(sender, asked.server_owner)
+    if isinstance(sender, PROCESS) and isinstance(asker, PROCESS):
+        return not _same(sender, asker) and sent.at_ns - asked.at_ns < WINDOW_NS
     return sent.client != asked.client and sent.server != asked.server and sent.at_ns - asked.at_ns < WINDOW_NS
+
+
+def _same(one: SocketOwner | Written, other: SocketOwner | Written) -> bool:
+    if isinstance(one, SocketOwner) and isinstance(other, SocketOwner):
+        return one.key.same(other.key)
+    return one == other
 
 
 def _text(exchange: Exchange) -> str:
     owner = exchange.owner
+    if isinstance(owner, Written):
+        return owner.name
     return f"{owner.name}({owner.key})" if isinstance(owner, SocketOwner) else f"the owner of {exchange.client}"
 
 
 def _plain(exchange: Exchange) -> DnsQuery:
-    owner = exchange.owner
-    if isinstance(owner, SocketOwner):
-        return _query(exchange, owner, False, None, ())
-    return _query(exchange, None, False, None, (owner,) if owner else ())
+    return _query(exchange, exchange.owner, False, None, ())
 
 
-def _linked(exchange: Exchange, askers: list[SocketOwner | Gap | None]) -> DnsQuery:
-    stub = exchange.owner if isinstance(exchange.owner, SocketOwner) else None
+def _linked(exchange: Exchange, askers: list[Owner]) -> DnsQuery:
+    sender, gaps = exchange.owner, tuple[Gap, ...]()
+    stub = sender if isinstance(sender, SocketOwner) else None
+    if isinstance(sender, Written):
+        gaps = (Gap("stub", Reason.UNAVAILABLE, f"the file names {sender.name}, which is no key"),)
     if len(askers) > 1:
         gap = Gap("key", Reason.UNAVAILABLE, f"{len(askers)} processes had asked the stub the same question")
-        return _query(exchange, None, True, stub, (gap,))
-    asker = askers[0]
-    if isinstance(asker, SocketOwner):
-        return _query(exchange, asker, True, stub, ())
-    return _query(exchange, None, True, stub, (asker,) if asker else ())
+        return _query(exchange, gap, True, stub, gaps)
+    return _query(exchange, askers[0], True, stub, gaps)
 
 
 def _query(
-    exchange: Exchange, owner: SocketOwner | None, via_stub: bool, stub: SocketOwner | None, gaps: tuple[Gap, ...]
+    exchange: Exchange, owner: Owner, via_stub: bool, stub: SocketOwner | None, gaps: tuple[Gap, ...]
 ) -> DnsQuery:
+    if isinstance(owner, Gap):
+        gaps = (owner, *gaps)
     if exchange.cut:
         gaps = (*gaps, Gap("answers", Reason.TRUNCATED, "the answer holds more records, or longer ones, than are kept"))
     return DnsQuery(
@@ -143,8 +153,8 @@ def _query(
         timed_out=exchange.timed_out,
         attempts=exchange.attempts,
         truncated=exchange.truncated,
-        key=owner.key if owner else None,
-        process=owner.name if owner else None,
+        key=owner.key if isinstance(owner, SocketOwner) else None,
+        process=owner.name if isinstance(owner, PROCESS) else None,
         via_stub=via_stub,
         stub=stub,
         gaps=gaps,

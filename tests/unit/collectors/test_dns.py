@@ -12,8 +12,10 @@ from msgspec.structs import replace as replace_
 
 from hostscope.collectors import dns
 from hostscope.collectors.attribution import Owners
+from hostscope.collectors.file_askers import FROM_COMMENTS
 from hostscope.errors import Denied, Unavailable, UsageError
 from hostscope.model.capture import CaptureCounts, CaptureInterface, CaptureRequest
+from hostscope.model.coverage import Coverage
 from hostscope.model.dns import DnsQuery, DnsRequest, Resolver
 from hostscope.model.gap import Gap, Reason
 from hostscope.model.interface import Interface, InterfaceAddress
@@ -21,9 +23,10 @@ from hostscope.model.socket import Endpoint, Socket, SocketOwner
 from hostscope.model.traffic import Flow, Reading
 from hostscope.platforms.base import Host, PacketSource
 from hostscope.platforms.tally import Tally
-from hostscope.wire.batch import PacketBatch
+from hostscope.wire.batch import Link, PacketBatch
 from hostscope.wire.scores import ScoreBoard
 from tests.fake import Answers, FakeMeter, host, key
+from tests.unit.wire.captures import Blocks
 from tests.unit.wire.frames import AT, CLIENT, MS, SERVER, answer, batch, pcap, question, udp
 
 ASKED, TOLD = (0, udp(CLIENT, SERVER, question())), (7 * MS, udp(SERVER, CLIENT, answer()))
@@ -216,6 +219,58 @@ def test_a_file(tmp_path: Path) -> None:
     assert answer.coverage.failed == 1 and "bytes at the end" in answer.coverage.notes[0]
     with pytest.raises(UsageError, match="No such file"):
         list(dns.read(str(tmp_path / "none"), DnsRequest(), board))
+
+
+STUB_END, STUB_CLIENT, STUB_OUT = ("127.0.0.53", 53), ("127.0.0.1", 41_000), (CLIENT[0], 5353 + 1)
+CURL_ASKS = "127.0.0.1:41000 = curl[12]: curl https://a.test", "127.0.0.53:53 = resolved[2]: resolved"
+
+
+def noted(folder: Path, *packets: tuple[int, bytes, tuple[str, ...]]) -> tuple[list[DnsQuery], Coverage]:
+    """What a pcapng file is read as whose packets have such comments."""
+    blocks = Blocks("<")
+    written = [
+        blocks.packet((AT + late) // 1000, frame, 0, *((1, text.encode()) for text in texts))
+        for late, frame, texts in packets
+    ]
+    path = folder / "file.pcapng"
+    path.write_bytes(blocks.section() + blocks.interface(Link.RAW) + b"".join(written))
+    found = dns.read(str(path), DnsRequest(), ScoreBoard())
+    return list(found), found.coverage
+
+
+def test_a_file_names_who_asked(tmp_path: Path) -> None:
+    rows, coverage = noted(tmp_path, (*ASKED, ("10.0.0.5:40000 = curl[12]: curl https://a.test",)), (*TOLD, ()))
+    assert [(row.process, row.key, row.gaps, row.latency_ns) for row in rows] == [("curl[12]", None, (), 7 * MS)]
+    assert FROM_COMMENTS in coverage.notes
+
+
+def test_what_stands_beside_the_answer_counts_too(tmp_path: Path) -> None:
+    rows, _ = noted(tmp_path, (*ASKED, ()), (*TOLD, ("10.0.0.5:40000 = curl[12]",)))
+    assert [row.process for row in rows] == ["curl[12]"]
+
+
+@pytest.mark.parametrize(
+    ("said", "reason"), [("gone", Reason.GONE), ("denied", Reason.DENIED), ("not-asked", Reason.UNAVAILABLE)]
+)
+def test_why_a_file_names_nobody(tmp_path: Path, said: str, reason: Reason) -> None:
+    rows, coverage = noted(tmp_path, (*ASKED, (f"process unknown: {said}",)), (*TOLD, ()))
+    assert [(row.process, [gap.reason for gap in row.gaps]) for row in rows] == [(None, [reason])]
+    assert coverage.notes == ()
+
+
+def test_a_file_names_who_asked_the_stub(tmp_path: Path) -> None:
+    rows, _ = noted(
+        tmp_path,
+        (0, udp(STUB_CLIENT, STUB_END, question()), CURL_ASKS),
+        (MS, udp(STUB_OUT, SERVER, question(number=9)), (f"{CLIENT[0]}:5354 = resolved[2]: resolved",)),
+        (2 * MS, udp(SERVER, STUB_OUT, answer(number=9)), ()),
+        (3 * MS, udp(STUB_END, STUB_CLIENT, answer()), ()),
+    )
+    assert {(row.server.address, row.process, row.via_stub) for row in rows} == {
+        ("127.0.0.53", "curl[12]", False),
+        (SERVER[0], "curl[12]", True),
+    }
+    assert [gap.field for row in rows for gap in row.gaps] == ["stub"]
 
 
 def test_the_configuration_names_who_listens_at_a_stub() -> None:
