@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from hostscope.model.gap import Reason
-from hostscope.model.macos import Fact, MacosContext
+from hostscope.model.macos import Fact, MacosContext, Methods
 from hostscope.model.process import Process
 from hostscope.model.request import FULL, MacosOptions, ProcessRequest
 from hostscope.platforms.macos.clock import read_boot
@@ -141,13 +141,49 @@ def test_rosetta(darwin: Darwin, flags: int, architecture: int, translated: bool
     assert (found.translated, found.architecture) == (translated, "x86_64" if translated else "arm64")
 
 
-def test_sip_of_the_host_by_bit(darwin: Darwin) -> None:
-    state = Security().state()
+ROOTLESS = b"""\t\t\t\t/Applications/App Store.app
+TCC\t\t\t\t/Library/Application Support/com.apple.TCC
+\t\t\t\t/System
+*\t\t\t\t/System/Library/Caches
+KernelExtensionManagement\t/Library/GPUBundles
+*\t\t\t\t/usr/local
+# symlinks
+\t\t\t\t/etc
+nonsense
+"""
+
+
+@pytest.fixture
+def rootless(tmp_path: Path) -> Path:
+    """The list of paths, as the system has it (fewer lines, and one that makes no sense)."""
+    path = tmp_path / "rootless.conf"
+    path.write_bytes(ROOTLESS)
+    return path
+
+
+def test_paths_that_sip_protects_are_those_of_the_systems_own_list(darwin: Darwin, rootless: Path) -> None:
+    state = Security(rootless).state()
+    assert state.sip_paths == (
+        "/Applications/App Store.app", "/Library/Application Support/com.apple.TCC", "/System", "/Library/GPUBundles",
+        "/etc",
+    )  # fmt: skip
+    assert state.sip_open_paths == ("/System/Library/Caches", "/usr/local")
+    assert (state.sip_method, state.gaps) == ("kernel", ())
+
+
+def test_without_that_list_no_path_is_guessed(darwin: Darwin, tmp_path: Path) -> None:
+    state = Security(tmp_path / "none").state()
+    assert (state.sip_paths, state.sip_open_paths, state.sip_allows) == (None, None, ())
+    assert [(gap.field, gap.reason) for gap in state.gaps] == [("sip_paths", Reason.UNAVAILABLE)]
+
+
+def test_sip_of_the_host_by_bit(darwin: Darwin, rootless: Path) -> None:
+    state = Security(rootless).state()
     assert state.sip_allows == () and state.gaps == ()
     assert state.sip_blocks is not None and "changes of protected files" in state.sip_blocks
     assert state.sip_paths is not None and "/System" in state.sip_paths
     darwin.protection(1 << 1 | TASK_FOR_PID_BIT | 1 << 31)
-    state = Security().state()
+    state = Security(rootless).state()
     assert state.sip_allows == ("unrestricted-filesystem", "task-for-pid", "bit-31")
     assert state.sip_blocks is not None and "changes of protected files" not in state.sip_blocks
     assert state.sip_paths == ()
@@ -160,32 +196,54 @@ def test_sip_that_is_refused_is_a_gap(darwin: Darwin) -> None:
 
 
 @pytest.mark.parametrize(
-    ("flags", "config", "protected", "debuggable"),
+    ("flags", "config", "protected", "debuggable", "because"),
     [
-        (VALID | PLATFORM, 0, "platform binary", False),
-        (VALID | PLATFORM | RESTRICT, 0, "restricted", False),
-        (VALID | RUNTIME, 0, None, False),
-        (VALID | RUNTIME | GET_TASK_ALLOW, 0, None, True),
-        (VALID, 0, None, True),
-        (0, 0, None, True),
-        (VALID | PLATFORM | RESTRICT, TASK_FOR_PID_BIT, None, True),
+        (VALID | PLATFORM, 0, "platform binary", False, ("platform binary",)),
+        (VALID | PLATFORM | RESTRICT, 0, "restricted", False, ("restricted", "platform binary")),
+        (VALID | RUNTIME, 0, None, False, ("hardened runtime",)),
+        (VALID | RUNTIME | GET_TASK_ALLOW, 0, None, True, ("get-task-allow",)),
+        (VALID, 0, None, True, ("neither hardened nor a platform binary nor restricted",)),
+        (0, 0, None, True, ("neither hardened nor a platform binary nor restricted",)),
+        (
+            VALID | PLATFORM | RESTRICT,
+            TASK_FOR_PID_BIT,
+            None,
+            True,
+            ("System Integrity Protection allows task-for-pid",),
+        ),
     ],
 )
 def test_what_sip_and_the_hardened_runtime_shield(
-    darwin: Darwin, flags: int, config: int, protected: str | None, debuggable: bool
+    darwin: Darwin, flags: int, config: int, protected: str | None, debuggable: bool, because: tuple[str, ...]
 ) -> None:
     darwin.protection(config)
     darwin.add(5, csflags=flags)
     found = macos_of(darwin)
     assert (found.sip_protected.value if found.sip_protected else None) == protected
-    assert found.debuggable is debuggable
+    assert (found.debuggable, found.debuggable_because) == (debuggable, because)
     assert found.sip_protected is None or found.sip_protected.method == "kernel"
+
+
+def test_every_security_value_says_what_told_it(darwin: Darwin) -> None:
+    darwin.add(1, ppid=0)
+    darwin.add(5, responsible=1)
+    assert macos_of(darwin).methods == Methods(*(["kernel"] * 6))
+    switched_off = macos_of(darwin, **dict.fromkeys(
+        ("collect_code_signing", "collect_entitlements", "check_sip_protection", "handle_sandboxed_processes"), False,
+    ))  # fmt: skip
+    assert switched_off.methods == Methods(responsible_pid="kernel", security="kernel")
+    request = ProcessRequest(fields=frozenset({"exe"}))
+    (row,) = (
+        one for one in Processes(read_boot(), Privileges(identity=Nobody())).sweep(request, Tally()) if one.pid == 5
+    )
+    assert row.macos is not None and row.macos.methods is None
 
 
 def test_without_sip_asked_nothing_is_derived_from_it(darwin: Darwin) -> None:
     darwin.add(5, csflags=VALID | PLATFORM)
     row = row_of(darwin, check_sip_protection=False)
     assert row.macos is not None and row.macos.sip_protected is None and row.macos.debuggable is None
+    assert row.macos.debuggable_because is None
     assert row.security is not None
     powers = {power.name: power for power in row.security.powers}
     assert powers["load_kernel_code"].granted is None
@@ -229,7 +287,7 @@ def test_heuristics_only_when_asked_and_labelled(darwin: Darwin) -> None:
     assert on.system_daemon is not None and on.sip_protected is not None
     assert (on.system_daemon.value, on.system_daemon.method) == ("configd", "heuristic")
     assert (on.sip_protected.value, on.sip_protected.method) == ("path /usr/libexec/configd", "heuristic")
-    assert on.launchd_job == "com.apple.configd"
+    assert (on.launchd_job, on.launchd_job_method) == ("com.apple.configd", "heuristic")
 
 
 def test_virtual_machines_by_identity(darwin: Darwin) -> None:

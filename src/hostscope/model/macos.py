@@ -11,6 +11,19 @@ class Fact(Struct, frozen=True, gc=False):
     """``kernel``, ``verified signature`` or ``heuristic``."""
 
 
+class Methods(Struct, frozen=True, gc=False):
+    """What told a process's security values that are no `Fact`: ``kernel``; None where there is no value."""
+
+    signing: str | None = None
+    entitlements: str | None = None
+    sandboxed: str | None = None
+    responsible_pid: str | None = None
+    debuggable: str | None = None
+    """Of the facts that it is derived from."""
+    security: str | None = None
+    """Of the ids, the sandbox and the protection that the process's powers are derived from."""
+
+
 class Entitlement(Struct, frozen=True, gc=False):
     """One entitlement."""
 
@@ -64,15 +77,21 @@ class MacosContext(Struct, frozen=True, gc=False):
     bundle: Bundle | None = None
     launchd_job: str | None = None
     """Label of the job that it runs for."""
+    launchd_job_method: str | None = None
+    """``launchctl``, launchd's own word; ``heuristic``: its environment."""
     system_daemon: Fact | None = None
     """Which of the system's own it is, by identity."""
     sip_protected: Fact | None = None
     """Why System Integrity Protection protects it: ``restricted``, ``platform binary``, or its path."""
     debuggable: bool | None = None
     """Whether root could take its task port, derived from the facts above."""
+    debuggable_because: tuple[str, ...] | None = None
+    """The facts that decided: ``hardened runtime``, ``platform binary``, ``get-task-allow``, and their like."""
     footprint_bytes: int | None = None
     """Physical footprint: what the system charges it for (proc_pid_rusage)."""
     energy_nj: int | None = None
     """Billed energy in nanojoules."""
     guest: str | None = None
     """The virtual machine that it runs, such as ``Docker Desktop``, ``Virtualization.framework``."""
+    methods: Methods | None = None
+    """What told the security values."""

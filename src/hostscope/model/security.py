@@ -105,7 +105,11 @@ class HostSecurity(Struct, frozen=True):
     sip_blocks: tuple[str, ...] | None = None
     """macOS: what it therefore blocks, in words."""
     sip_paths: tuple[str, ...] | None = None
-    """macOS: folders whose files it protects; below /usr and /System there are exceptions."""
+    """macOS: what it protects of the file system. Source: the system's own list, rootless.conf."""
+    sip_open_paths: tuple[str, ...] | None = None
+    """macOS: below those, what that list leaves open."""
+    sip_method: str | None = None
+    """macOS: what told `sip_allows` and `sip_blocks`: ``kernel``."""
     gaps: tuple[Gap, ...] = ()
 
 

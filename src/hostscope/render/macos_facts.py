@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 
-from hostscope.model.macos import Bundle, CodeSigning, Fact
+from hostscope.model.macos import Bundle, CodeSigning, Fact, MacosContext
 from hostscope.model.process import Process
 from hostscope.render import page
 from hostscope.render.page import missing
@@ -22,9 +22,9 @@ def macos_facts(process: Process) -> Iterable[page.Fact]:
         yield "entitlements", "; ".join(f"{entry.name} = {entry.value}" for entry in macos.entitlements) or "none"
     yield "sandboxed", {None: None, True: "yes", False: "no"}[macos.sandboxed]
     yield "protected", _fact(macos.sip_protected)
-    yield "debuggable", {None: None, True: "by root", False: "no"}[macos.debuggable]
+    yield "debuggable", _debuggable(macos)
     yield "system daemon", _fact(macos.system_daemon)
-    yield "launchd job", macos.launchd_job
+    yield "launchd job", _job(macos)
     yield "bundle", _bundle(macos.bundle) if macos.bundle else None
     yield "virtual machine", macos.guest
     yield "responsible", None if macos.responsible_pid in (None, process.pid) else str(macos.responsible_pid)
@@ -48,6 +48,18 @@ def _fact(fact: Fact | None) -> str | None:
     if fact is None:
         return None
     return fact.value if fact.method == "kernel" else f"{fact.value} ({fact.method})"
+
+
+def _debuggable(macos: MacosContext) -> str | None:
+    if macos.debuggable is None:
+        return None
+    because = f" ({', '.join(macos.debuggable_because)})" if macos.debuggable_because else ""
+    return ("by root" if macos.debuggable else "no") + because
+
+
+def _job(macos: MacosContext) -> str | None:
+    guessed = macos.launchd_job and macos.launchd_job_method == "heuristic"
+    return f"{macos.launchd_job} (heuristic)" if guessed else macos.launchd_job
 
 
 def _bundle(bundle: Bundle) -> str:

@@ -30,9 +30,13 @@ def test_windows() -> None:
 
 def test_linux_and_macos_show_their_own() -> None:
     assert shown(HostSecurity(yama=2, lockdown="integrity", lsms=("selinux",)), "linux")["Yama ptrace_scope"] == "2"
-    assert shown(HostSecurity(sip_allows=(), sip_blocks=("debugging",)), "macos") == {
+    guarded = HostSecurity(
+        sip_allows=(), sip_blocks=("debugging",), sip_paths=("/usr", "/bin"), sip_open_paths=("/usr/x",)
+    )
+    assert shown(guarded, "macos") == {
         "SIP allows": "nothing",
         "SIP blocks": "debugging",
+        "SIP guards": "2 paths, 1 left open below them",
     }
 
 

@@ -23,16 +23,23 @@ def test_a_whole_context() -> None:
             sandboxed=True, architecture="x86_64", translated=True, responsible_pid=4, coalition=7,
             bundle=Bundle("/A.app", "com.example", "A", "1.2", "3", True, True), launchd_job="job",
             system_daemon=Fact("configd", "heuristic"), sip_protected=Fact("restricted", "kernel"), debuggable=False,
+            debuggable_because=("hardened runtime",),
             footprint_bytes=2048, energy_nj=1_500_000_000, guest="Docker Desktop",
         )
     )  # fmt: skip
     assert found["architecture"] == "x86_64, under Rosetta"
     assert found["signature"] == "com.example, team TEAM, cdhash ab12, valid hardened-runtime"
     assert found["entitlements"] == "com.apple.security.app-sandbox = true"
-    assert (found["sandboxed"], found["debuggable"], found["responsible"]) == ("yes", "no", "4")
+    assert (found["sandboxed"], found["debuggable"], found["responsible"]) == ("yes", "no (hardened runtime)", "4")
     assert (found["system daemon"], found["protected"]) == ("configd (heuristic)", "restricted")
     assert found["bundle"] == "com.example, version 1.2, build 3, without a window, provisioned"
+    assert found["launchd job"] == "job"
     assert (found["energy"], found["virtual machine"]) == ("1.500 J", "Docker Desktop")
+
+
+def test_what_is_guessed_says_so() -> None:
+    found = shown(MacosContext(launchd_job="job", launchd_job_method="heuristic", debuggable=True))
+    assert (found["launchd job"], found["debuggable"]) == ("job (heuristic)", "by root")
 
 
 def test_what_was_refused_is_not_what_is_empty() -> None:

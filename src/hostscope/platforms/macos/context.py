@@ -1,11 +1,12 @@
 """What is particular to macOS about a process, and what it may do: asked, judged, and put together."""
 
 from collections.abc import Callable, Mapping
+from functools import lru_cache
 
 from msgspec import Struct
 
 from hostscope.model.gap import Gap, Reason
-from hostscope.model.macos import Bundle, CodeSigning, Entitlement, Fact, MacosContext
+from hostscope.model.macos import Bundle, CodeSigning, Entitlement, Fact, MacosContext, Methods
 from hostscope.model.process import Executable
 from hostscope.model.request import MacosOptions
 from hostscope.model.security import Security
@@ -23,8 +24,16 @@ GROUPS = frozenset({"exe", "memory", "activity", "security", "cgroup"})
 TRANSLATED = 0x20000
 """P_TRANSLATED."""
 _HARDENED, _LIBRARY_VALIDATION = 0x10000, 0x2000 | 0x10
+LAUNCHCTL = "launchctl"
 _JOB_VARIABLE = "XPC_SERVICE_NAME="
 _UNSIGNED = Gap("macos.entitlements", Reason.UNAVAILABLE, "it has no valid signature")
+
+
+@lru_cache(maxsize=256)
+def _methods(signing: bool, entitlements: bool, sandboxed: bool, responsible_pid: bool, debuggable: bool) -> Methods:
+    """One for all processes that have the same values."""
+    known = (signing, entitlements, sandboxed, responsible_pid, debuggable, True)
+    return Methods(*(protection.KERNEL if one else None for one in known))
 
 
 class Known(Struct, gc=False):
@@ -100,25 +109,34 @@ class Contexts:
         identity = signing.identifier if signing else None
         architecture = self._architecture(pid, gaps) if "exe" in wanted and pid else None
         usage = known.usage
+        responsible = self._responsible(pid, gaps) if security else None
+        job = self._job(known, gaps) if "cgroup" in wanted else None
+        judged = protection.debuggable(pid, flags, self._sip) if security else protection.UNJUDGED
         return MacosContext(
             signing=signing,
             entitlements=entitlements,
             sandboxed=sandboxed,
             architecture=architecture,
             translated=self._translated(known, architecture) if "exe" in wanted else None,
-            responsible_pid=self._responsible(pid, gaps) if security else None,
+            responsible_pid=responsible,
             coalition=self._coalition(pid, gaps) if "cgroup" in wanted else None,
             bundle=self._bundle(path, gaps) if "exe" in wanted else None,
-            launchd_job=self._job(known, gaps) if "cgroup" in wanted else None,
+            launchd_job=job,
+            launchd_job_method=(protection.HEURISTIC if self._jobs is None else LAUNCHCTL) if job else None,
             system_daemon=self._daemon(known, flags, identity, gaps) if security else None,
             sip_protected=protection.sip_protection(flags, path, self._sip, options.heuristics)
             if security and options.check_sip_protection
             else None,
-            debuggable=protection.debuggable(pid, flags, self._sip) if security else None,
+            debuggable=judged.granted,
+            debuggable_because=judged.because or None,
             footprint_bytes=usage.footprint_bytes if usage and "memory" in wanted else None,
             energy_nj=usage.billed_energy_nj if usage and "activity" in wanted else None,
             guest=self._guest(pid, path, signing) if "exe" in wanted and path else None,
-        )
+            methods=_methods(
+                signing is not None, entitlements is not None, sandboxed is not None, responsible is not None,
+                judged.granted is not None,
+            ) if security else None,
+        )  # fmt: skip
 
     def _flags(self, known: Known, gaps: list[Gap]) -> int | None:
         return self._attempts.attempt("signatures", "macos.signing", gaps, self._ask.flags, known.pid)

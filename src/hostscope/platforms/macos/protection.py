@@ -5,6 +5,7 @@ Source: bsd/sys/csr.h and osfmk/kern/task.c in xnu; Apple Platform Security, "Sy
 
 from hostscope.model.macos import Fact
 from hostscope.platforms.macos.parse_signing import DEBUGGED, GET_TASK_ALLOW, PLATFORM, RESTRICTED, RUNTIME, VALID
+from hostscope.platforms.verdict import Verdict
 
 BITS: tuple[tuple[int, str, str], ...] = (
     (1 << 0, "untrusted-kexts", "kernel extensions that nobody signed"),
@@ -82,19 +83,31 @@ def sip_protection(flags: int | None, path: str | None, config: int | None, heur
     return None
 
 
-def debuggable(pid: int, flags: int | None, config: int | None) -> bool | None:
-    """Whether root could take its task port; None when the facts are not enough.
+UNJUDGED = Verdict(None, ())
+_OPENED = ((GET_TASK_ALLOW, "get-task-allow"), (DEBUGGED, "debugged"))
+_SHIELDED = ((RESTRICTED, "restricted"), (PLATFORM, "platform binary"), (RUNTIME, "hardened runtime"))
+
+
+def debuggable(pid: int, flags: int | None, config: int | None) -> Verdict:
+    """Whether root could take its task port, and the facts that decided; open without reasons where they lack.
 
     The kernel's own has none; the hardened runtime refuses unless get-task-allow is there; System Integrity Protection
     shields platform binaries and restricted programs.
     """
     if pid == 0:
-        return False
+        return Verdict(False, ("the kernel",))
     if flags is None or config is None:
-        return None
-    if config & (1 << 2) or flags & (GET_TASK_ALLOW | DEBUGGED):
-        return True
-    return not flags & (RESTRICTED | PLATFORM | RUNTIME)
+        return UNJUDGED
+    if config & (1 << 2):
+        return Verdict(True, ("System Integrity Protection allows task-for-pid",))
+    if opened := _named(flags, _OPENED):
+        return Verdict(True, opened)
+    shielded = _named(flags, _SHIELDED)
+    return Verdict(not shielded, shielded or ("neither hardened nor a platform binary nor restricted",))
+
+
+def _named(flags: int, bits: tuple[tuple[int, str], ...]) -> tuple[str, ...]:
+    return tuple(name for bit, name in bits if flags & bit)
 
 
 def system_daemon(pid: int, flags: int | None, identity: str | None, path: str | None, heuristics: bool) -> Fact | None:
