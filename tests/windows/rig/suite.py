@@ -14,7 +14,7 @@ import time
 from tests.windows.rig import install, session, skips
 from tests.windows.rig.places import REPOSITORY, Rig, chosen, seen_inside
 
-LIMIT_S = 900
+LIMIT_S = 1500
 TESTS = ("tests/unit", "tests/windows")
 DOCUMENT = REPOSITORY / "docs" / "windows.md"
 COVERAGE = REPOSITORY / ".coverage.windows"
