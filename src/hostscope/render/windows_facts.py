@@ -50,7 +50,12 @@ def _token(token: Token) -> Iterable[Fact]:
     session = f"{token.logon_session} ({token.logon_type})" if token.logon_type else token.logon_session
     yield "logon session", session
     yield "AppContainer", token.app_container
+    yield "capabilities", ", ".join(token.app_capabilities or ()) or None
     yield "restricted", "yes" if token.restricted else None
+    yield "virtualised", "yes: UAC redirects its writes to files and registry" if token.virtualised else None
+    yield "UI access", "yes: it may drive windows of higher integrity" if token.ui_access else None
+    denying = [group.name or group.sid for group in token.groups or () if "deny-only" in group.attributes]
+    yield "only to deny", ", ".join(denying) or None
     if token.privileges is not None:
         enabled = [privilege.name for privilege in token.privileges if privilege.state == "enabled"]
         others = [privilege.name for privilege in token.privileges if privilege.state == "disabled"]

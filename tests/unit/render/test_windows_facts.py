@@ -5,7 +5,7 @@ from msgspec.structs import replace
 from hostscope.model.gap import Gap, Reason
 from hostscope.model.key import ProcessKey
 from hostscope.model.process import Process
-from hostscope.model.windows import Charges, Job, Mitigation, Token, TokenPrivilege, WindowsContext
+from hostscope.model.windows import Charges, Job, Mitigation, Token, TokenGroup, TokenPrivilege, WindowsContext
 from hostscope.render.windows_facts import windows_facts
 
 PLAIN = Process(ProcessKey("b", 0, 8, 1), 4, "a.exe", windows=WindowsContext())
@@ -59,6 +59,26 @@ def test_facts() -> None:
         "services": "A, B",
         "charges": "private 2.0K",
         "GUI objects": "3 of GDI, 4 of USER",
+    }
+
+
+def test_what_holds_a_token_back_or_lets_it_reach_further() -> None:
+    groups = (
+        TokenGroup("S-1-5-32-544", "BUILTIN\\Administrators", ("deny-only",)),
+        TokenGroup("S-1-1-0", None, ("enabled",)),
+    )
+    token = Token(
+        app_container="S-1-15-2-1", app_capabilities=("S-1-15-3-1", "S-1-15-3-2"), restricted=True, virtualised=True,
+        ui_access=True, groups=groups, impersonating=(12, 16),
+    )  # fmt: skip
+    assert told(replace(PLAIN, windows=WindowsContext(token=token))) == {
+        "AppContainer": "S-1-15-2-1",
+        "capabilities": "S-1-15-3-1, S-1-15-3-2",
+        "restricted": "yes",
+        "virtualised": "yes: UAC redirects its writes to files and registry",
+        "UI access": "yes: it may drive windows of higher integrity",
+        "only to deny": "BUILTIN\\Administrators",
+        "impersonating": "threads 12, 16",
     }
 
 
