@@ -4,7 +4,7 @@ import queue
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import NamedTuple
 
 from msgspec.structs import replace
@@ -46,8 +46,13 @@ class _Pumps:
                 thread.join()
 
     def take(self) -> tuple[int, Event] | _End:
-        """The next event with the number of its stream, or that it ended."""
-        return self._waiting.get()
+        """The next event with the number of its stream, or that it ended.
+
+        It waits in turns: CPython notices a signal that comes while it hands its lock on, before it waits, at the next.
+        """
+        while True:
+            with suppress(queue.Empty):
+                return self._waiting.get(timeout=PATIENCE_S)
 
     def _pump(self, number: int, stream: Iterator[Event]) -> None:
         failed: BaseException | None = None
