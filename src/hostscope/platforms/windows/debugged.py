@@ -88,6 +88,8 @@ class Debugged:
         self._stepping: tuple[int, int] | None = None
         """Thread and address that is stepped over."""
         self._held: list[Thread] = []
+        self.blocked: set[str] = set()
+        """Functions that have a breakpoint of somebody else, or pages that cannot be written."""
         self.ending = False
         """Breakpoints are gone, and what hit one before is sent back to its start."""
 
@@ -122,8 +124,10 @@ class Debugged:
         self._modules[base] = Module(base, name)
         for function, address in exports.addresses.items():
             if name.removesuffix(".dll") == self._wanted[function].module and exports.is_64_bit and not self.ending:
-                self._entries[address] = self._wanted[function]
-                self._place(address)
+                if self._place(address):
+                    self._entries[address] = self._wanted[function]
+                else:
+                    self.blocked.add(function)
 
     def drop_module(self, base: int) -> None:
         """A library that is unloaded takes its breakpoints along: those that are not there any more."""
@@ -169,6 +173,18 @@ class Debugged:
         self._placed.clear()
         return failed
 
+    def let_run(self) -> None:
+        """At the end: nobody waits any more for a thread whose one instruction did not come, as it was suspended."""
+        if self._stepping is not None and (thread := self._threads.get(self._stepping[0])) is not None:
+            with suppress(OSError):  # it ended
+                threads.suspend(thread.handle)
+                try:
+                    context = threads.context(thread.handle, FORM.size, FORM.flags_at, FORM.everything)
+                    threads.set_context(thread.handle, with_trap(context, False))
+                finally:
+                    threads.resume(thread.handle)
+        self._stepped()
+
     @contextmanager
     def _standing_still(self) -> Iterator[None]:
         try:
@@ -211,12 +227,15 @@ class Debugged:
             threads.suspend(thread.handle)
             self._held.append(thread)
 
-    def _place(self, address: int) -> None:
-        if address not in self._placed:
-            original = self._read(address, 1)
-            if len(original) == 1 and original != INT3 and self._write(address, INT3):
-                self._placed[address] = original
-                self._ours.add(address)
+    def _place(self, address: int) -> bool:
+        if address in self._placed:
+            return True
+        original = self._read(address, 1)
+        if len(original) != 1 or original == INT3 or not self._write(address, INT3):
+            return False
+        self._placed[address] = original
+        self._ours.add(address)
+        return True
 
     def _take(self, address: int) -> None:
         original = self._placed.pop(address, None)

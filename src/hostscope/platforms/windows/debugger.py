@@ -95,8 +95,10 @@ def _events(
     finally:
         debugger.release()
         _tell(debugger, tally)
-    if missing := sorted({function.name for function in functions} - debugger.found):
+    if missing := sorted({function.name for function in functions} - debugger.found - debugger.blocked):
         tally.note(f"not found in the process: {', '.join(missing)}")
+    if blocked := sorted(debugger.blocked - debugger.found):
+        tally.note(f"not shown, because no breakpoint can be set, or somebody else's is there: {', '.join(blocked)}")
 
 
 def _tell(debugger: "_Debugger", tally: Tally) -> None:
@@ -149,6 +151,7 @@ class _Debugger:
         """Whether what a process starts was to be debugged, where we changed that."""
         self._ending = False
         self.found: frozenset[str] = frozenset()
+        self.blocked: frozenset[str] = frozenset()
         self.followed = 0
         self.left = 0
         """Breakpoints that could not be taken out."""
@@ -183,6 +186,8 @@ class _Debugger:
                 continue
             quiet = 0
             self._handle(event)
+        for debugged in self._debugged.values():
+            debugged.let_run()
         for pid in list(self._expected):
             with suppress(OSError):  # it ended in this moment
                 debug.detach(pid)
@@ -254,6 +259,7 @@ class _Debugger:
         elif code == debug.LOAD_DLL_DEBUG_EVENT:
             debugged.add_module(event.u.LoadDll.lpBaseOfDll or 0)
             self.found |= debugged.found
+            self.blocked |= debugged.blocked
         elif code == debug.UNLOAD_DLL_DEBUG_EVENT:
             debugged.drop_module(event.u.UnloadDll.lpBaseOfDll or 0)
         elif code == debug.EXIT_PROCESS_DEBUG_EVENT:

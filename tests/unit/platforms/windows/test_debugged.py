@@ -6,6 +6,7 @@ from hostscope.model.key import ProcessKey
 from hostscope.platforms.windows import debugged
 from hostscope.platforms.windows.debugged import INT3, Debugged
 from hostscope.platforms.windows.native.memory import MEMORY_BASIC_INFORMATION
+from hostscope.platforms.windows.parse_context import with_trap
 from hostscope.platforms.windows.trace_calls import choose
 from tests.unit.platforms.windows.scripted import script
 from tests.unit.platforms.windows.test_parse_memory import library
@@ -126,3 +127,57 @@ def test_a_breakpoint_of_the_programs_own_is_its_own(monkeypatch: pytest.MonkeyP
     assert one.remove_all() == 0
     memory.content[0x100:0x101] = INT3
     assert one.at_breakpoint(5, BASE + 0x100) is False
+
+
+def test_a_function_that_has_a_breakpoint_already_is_not_said_to_be_watched(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Another debugger's, or one that a killed one left behind: its byte is nobody's to restore."""
+    image = bytearray(library(["NtAllocateVirtualMemory", "NtProtectVirtualMemory"]))
+    image[0x100:0x101] = INT3
+    memory = Memory(monkeypatch, bytes(image))
+    one = Debugged(KEY, 77, choose(["memory"]))
+    one.add_module(BASE)
+    assert (one.found, one.blocked) == ({"NtProtectVirtualMemory"}, {"NtAllocateVirtualMemory"})
+    assert one.remove_all() == 0 and bytes(memory.content) == image
+
+
+def test_pages_that_cannot_be_written_have_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    memory = Memory(monkeypatch, library(["NtAllocateVirtualMemory"]))
+    memory.writable = False
+    one = Debugged(KEY, 77, choose(["memory"]))
+    one.add_module(BASE)
+    assert (one.found, one.blocked) == (set(), {"NtAllocateVirtualMemory"})
+
+
+class Registers:
+    """Threads by handle: how often each is suspended, and its CONTEXT."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.suspended: dict[int, int] = {}
+        self.contexts: dict[int, bytes] = {}
+        monkeypatch.setattr(debugged.threads, "suspend", lambda handle: self._add(handle, 1))
+        monkeypatch.setattr(debugged.threads, "resume", lambda handle: self._add(handle, -1))
+        monkeypatch.setattr(debugged.threads, "context", lambda handle, *_: self.contexts.get(handle, bytes(1232)))
+        monkeypatch.setattr(debugged.threads, "set_context", self.contexts.__setitem__)
+
+    def _add(self, handle: int, count: int) -> None:
+        self.suspended[handle] = self.suspended.get(handle, 0) + count
+
+    def is_stepping(self, handle: int) -> bool:
+        return with_trap(self.contexts[handle], False) != self.contexts[handle]
+
+
+def test_nobody_stays_behind_when_the_one_instruction_does_not_come(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its thread was suspended by somebody else; after the detach the exception would end the process."""
+    memory, registers = Memory(monkeypatch, library(["NtAllocateVirtualMemory"])), Registers(monkeypatch)
+    one = Debugged(KEY, 77, choose(["memory"]))
+    one.add_module(BASE)
+    one.add_thread(5, 50, 0)
+    one.add_thread(6, 60, 0)
+    assert one.at_breakpoint(5, BASE + 0x100) is None
+    assert registers.is_stepping(50) and registers.suspended == {60: 1}
+    one.remove_all()
+    one.let_run()
+    assert not registers.is_stepping(50) and registers.suspended == {60: 0, 50: 0}
+    assert memory.content[0x100:0x101] != INT3, "and the byte stays the function's own"
+    one.let_run()
+    assert registers.suspended == {60: 0, 50: 0}

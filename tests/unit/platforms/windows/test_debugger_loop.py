@@ -102,3 +102,15 @@ def test_what_was_changed_is_put_back(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def fault(pid: int, exception: int) -> debug.DEBUG_EVENT:
     return event(debug.EXCEPTION_DEBUG_EVENT, pid, exception)
+
+
+def test_files_of_events_are_closed_and_nothing_else(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Handles of processes and threads are Windows' to close, with their ends or the detach."""
+    closed: list[int] = []
+    monkeypatch.setattr(debugger.handles, "close", closed.append)
+    begin, load, thread = event(BEGIN, ROOT), event(debug.LOAD_DLL_DEBUG_EVENT, ROOT), event(BEGIN, 12)
+    begin.u.CreateProcessInfo.hFile, begin.u.CreateProcessInfo.hProcess, begin.u.CreateProcessInfo.hThread = 41, 42, 43
+    load.u.LoadDll.hFile, thread.u.CreateProcessInfo.hFile = 44, 45
+    unnamed = event(debug.LOAD_DLL_DEBUG_EVENT, ROOT)
+    Script(monkeypatch).run(begin, load, unnamed, thread, children=False)
+    assert closed == [41, 44, 45]
