@@ -16,11 +16,12 @@ from hostscope.binaries.certificates import (
     attribute,
     build_chain,
     describe,
+    weak_links,
 )
 from hostscope.binaries.cms import describe_signer, parse_message, verify_signer
 from hostscope.binaries.content import Content, take
 from hostscope.binaries.trust import Trust
-from hostscope.model.signature import Flaw, SignedPart, status_of
+from hostscope.model.signature import Flaw, SignedPart, status_of, weak_flaws
 
 MARK = b"~Module signature appended~\n"
 TRAILER = Layout(">BBBBB3sI")
@@ -86,7 +87,7 @@ def _judged(found: Appended, signed: bytes, trust: Trust) -> SignedPart:
         return _part((failed.flaw(),), signer=describe_signer(message), digests=(message.algorithm,))
     try:
         path = build_chain(leaf, message.certificates, trust.extra_roots, trust.now, CODE_SIGNING, demanded=False)
-        flaws: tuple[Flaw, ...] = ()
+        flaws = (*weak_flaws(message.algorithm), *weak_links(path))
     except Broken as failed:
         path, flaws = (leaf,), (failed.flaw(),)
     return SignedPart(

@@ -5,28 +5,16 @@ of its pages) is worked out here in one pass, and what lies outside of everythin
 """
 
 import warnings
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from concurrent.futures import Future
-from functools import cache
 from itertools import groupby, islice
 from operator import itemgetter
 from typing import Any
 
 from cryptography import x509
 
-from hostscope.binaries import signify_keys
-from hostscope.binaries.certificates import (
-    CODE_SIGNING,
-    COMMON_NAME,
-    ORGANISATION,
-    Broken,
-    attribute,
-    check_limits,
-    der,
-    describe,
-    nanoseconds,
-    purposes,
-)
+from hostscope.binaries.authenticode_chain import judge_chain, leaf_of, signify
+from hostscope.binaries.certificates import COMMON_NAME, ORGANISATION, attribute, describe, nanoseconds
 from hostscope.binaries.cms import said
 from hostscope.binaries.content import Content
 from hostscope.binaries.hands import hand_over
@@ -40,29 +28,6 @@ MOST_LISTED = 8
 MOST_BYTES = 1 << 20
 """Of a signature, besides the digests of its pages: 36 bytes for each page of 4 KiB."""
 PAGES_AT_ONCE = 2048
-UNTRUSTED = frozenset({"CERTIFICATE_ERROR"})
-CODES = {
-    "INVALID_DIGEST": "digest",
-    "INVALID_ADDITIONAL_HASH": "page-hash",
-    "COUNTERSIGNER_ERROR": "timestamp",
-    "CERTIFICATE_ERROR": "chain",
-    "PARSE_ERROR": "malformed",
-    "VERIFY_ERROR": "cms",
-    "INCONSISTENT_DIGEST_ALGORITHM": "cms",
-    "NOT_SIGNED": "digest",
-    "UNKNOWN_ERROR": "malformed",
-}
-
-
-@cache
-def _signify() -> Any:
-    """The package. Cost: 0.3 s, once, and Microsoft's list of roots with the first signature."""
-    signify_keys.install()
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        from signify import authenticode
-        from signify import x509 as signify_x509
-    return authenticode, signify_x509
 
 
 def verify_pe(content: Content, trust: Trust, catalogs: Mapping[str, bytes] | None = None) -> tuple[SignedPart, ...]:
@@ -119,7 +84,7 @@ def _der_length(raw: bytes) -> int:
 
 def _entry(name: str, raw: bytes, digests: ImageDigests, trust: Trust) -> Iterator[SignedPart]:
     """The signature of one entry, and those nested in it."""
-    authenticode, _ = _signify()
+    authenticode, _ = signify()
     if len(raw) > MOST_BYTES + digests.content.size // 32:
         yield SignedPart(
             name, "invalid", "authenticode", flaws=(Flaw("malformed", "a signature of an implausible size"),)
@@ -152,7 +117,7 @@ def _judged(name: str, one: Any, digests: ImageDigests, trust: Trust) -> SignedP
     image = digests.begin(algorithm)
     pages, begun = _begin_pages(indirect, digests)
     # signify is told the digest that is claimed, so that it judges the rest while the real one is being worked out
-    path, flaws = _verified(one, trust, expected_hash=indirect.digest, verify_additional_hashes=False)
+    path, flaws = judge_chain(one, trust, expected_hash=indirect.digest, verify_additional_hashes=False)
     if image.result() != indirect.digest:
         flaws = (Flaw("digest", "the file was changed since it was signed: its digest is another"), *flaws)
     bad = [start for part in begun for start in part.result()]
@@ -180,72 +145,6 @@ def _begin_pages(indirect: Any, digests: ImageDigests) -> "tuple[int | None, lis
     return sum(len(pages) for _, pages in by_algorithm) or None, begun
 
 
-def _verified(one: Any, trust: Trust, **known: Any) -> tuple[list[x509.Certificate], tuple[Flaw, ...]]:
-    """The certificates from the leaf to the root, or why there are none."""
-    authenticode, _ = _signify()
-    chains: list[Any] = []
-
-    def verify() -> None:
-        chains.extend(
-            one.verify(
-                trusted_certificate_store=_store(one, trust.extra_roots),
-                verification_context_kwargs={"timestamp": trust.at} if trust.at else None,
-                **known,
-            )
-        )
-
-    result, failed = authenticode.AuthenticodeVerificationResult.call(verify)
-    if failed is None:
-        path = [x509.load_der_x509_certificate(certificate.to_der) for certificate in chains[0]]
-        path = path[::-1] if path[-1] == _leaf(one) else path
-        return path, tuple(_limit_flaws(path))
-    severity = "untrusted" if result.name in UNTRUSTED else "broken"
-    detail = " ".join(str(failed).split())[:400] or type(failed).__name__
-    return [], (Flaw(CODES[result.name], detail, "untrusted" if severity == "untrusted" else "broken"),)
-
-
-def _limit_flaws(path: list[x509.Certificate]) -> Iterator[Flaw]:
-    """What `signify` is lenient about: limits that issuers set, and certificates without a purpose."""
-    try:
-        check_limits(path[:-1], CODE_SIGNING)
-        if CODE_SIGNING not in (purposes(path[0]) or ()):
-            yield Flaw("chain", "the certificate is not meant for code", "untrusted")
-    except Broken as failed:
-        yield Flaw(failed.code, str(failed), "untrusted")
-
-
-@cache
-def _shipped() -> list[tuple[Any, dict[str, list[Any]]]]:
-    """Microsoft's stores: what each says of its roots, and the roots by name. Cost: 0.2 s, once."""
-    authenticode, _ = _signify()
-    found = []
-    for store in authenticode.TRUSTED_CERTIFICATE_STORE.stores:
-        by_name: dict[str, list[Any]] = {}
-        for root in store:
-            by_name.setdefault(root.asn1.subject.hashable, []).append(root)
-        found.append((store.ctl, by_name))
-    return found
-
-
-def _store(one: Any, extra: Iterable[x509.Certificate]) -> Any:
-    """Of the roots that we trust those that are named in a signature: `signify` looks at each of what it is given."""
-    _, signify_x509 = _signify()
-    names = _names(one)
-    added = [signify_x509.Certificate.from_der(der(root)) for root in extra]
-    found = signify_x509.CertificateStore(added, trusted=True)
-    for limits, by_name in _shipped():
-        roots = [root for name in names for root in by_name.get(name, ())]
-        found |= signify_x509.CertificateStore(roots, trusted=True, ctl=limits)
-    return found
-
-
-def _names(one: Any) -> frozenset[str]:
-    """Subjects and issuers of all certificates in a signature and in its time stamp."""
-    bags = (one.certificates, getattr(one.signer_info.countersigner, "certificates", None) or ())
-    certificates = [certificate.asn1 for bag in bags for certificate in bag]
-    return frozenset(name.hashable for one in certificates for name in (one.subject, one.issuer))
-
-
 def _described(
     name: str,
     method: str,
@@ -256,8 +155,8 @@ def _described(
     algorithm: str,
     pages: int | None,
 ) -> SignedPart:
-    leaf = _leaf(one)
-    trusted = not flaws
+    leaf = leaf_of(one)
+    trusted = all(flaw.severity == "noted" for flaw in flaws)
     opus = getattr(one.signer_info, "program_name", None)
     return SignedPart(
         name=name,
@@ -275,14 +174,6 @@ def _described(
     )
 
 
-def _leaf(one: Any) -> x509.Certificate | None:
-    signer = one.signer_info
-    for certificate in one.certificates:
-        if certificate.serial_number == signer.serial_number and certificate.issuer == signer.issuer:
-            return x509.load_der_x509_certificate(certificate.to_der)
-    return None
-
-
 def _timestamp(one: Any, trusted: bool) -> Timestamp | None:
     """An authority's time where everything was verified; else only what is claimed."""
     counter = one.signer_info.countersigner
@@ -296,7 +187,7 @@ def _timestamp(one: Any, trusted: bool) -> Timestamp | None:
 def _authority(counter: Any, one: Any) -> tuple[str | None, bool]:
     """Who vouches for the time, and whether by a token of RFC 3161."""
     token = hasattr(counter, "tst_info")
-    leaf = _leaf(counter) if token else _countersigner(counter, one)
+    leaf = leaf_of(counter) if token else _countersigner(counter, one)
     return (attribute(leaf, COMMON_NAME) if leaf else None), token
 
 
@@ -309,7 +200,7 @@ def _countersigner(counter: Any, one: Any) -> x509.Certificate | None:
 
 def _catalogued(name: str, raw: bytes, digests: "ImageDigests | FileDigests", trust: Trust) -> Iterator[SignedPart]:
     """The signature of a catalogue that lists this file; nothing when it does not."""
-    authenticode, _ = _signify()
+    authenticode, _ = signify()
     try:
         catalog = authenticode.CertificateTrustList.from_envelope(raw)
         algorithm = catalog.subject_algorithm().name
@@ -317,13 +208,29 @@ def _catalogued(name: str, raw: bytes, digests: "ImageDigests | FileDigests", tr
         if subject is None or subject.indirect_data is None:
             return
         listed = subject.indirect_data.digest == digests.image(subject.indirect_data.digest_algorithm().name)
-        path, flaws = _verified(catalog, trust)
+        path, flaws = judge_chain(catalog, trust)
+        flaws += _behind(raw)
         if not listed:
             flaws += (Flaw("digest", "the catalogue lists another digest for this file"),)
         digest = subject.indirect_data.digest.hex()
         yield _described(name, "catalog", catalog, path, flaws, digest, algorithm, None)
     except Exception as failed:  # as in _entry
         yield SignedPart(name, "invalid", "catalog", flaws=(_unreadable(failed),))
+
+
+def _behind(raw: bytes) -> tuple[Flaw, ...]:
+    """What stands behind a catalogue's one value."""
+    size = len(raw) - _der_length(raw)
+    return (Flaw("appended", f"{size} bytes stand behind the catalogue"),) if size else ()
+
+
+def check_catalog(raw: bytes) -> None:
+    """Raises `ValueError` when these bytes are no catalogue at all; whether one is sound, `verify_catalog` tells."""
+    authenticode, _ = signify()
+    try:
+        authenticode.CertificateTrustList.from_envelope(raw)
+    except Exception as failed:  # as in _entry
+        raise ValueError(said(failed)) from failed
 
 
 def verify_listed(content: Content, trust: Trust, catalogs: Mapping[str, bytes]) -> tuple[SignedPart, ...]:
@@ -338,12 +245,13 @@ def verify_listed(content: Content, trust: Trust, catalogs: Mapping[str, bytes])
 
 def verify_catalog(raw: bytes, trust: Trust) -> SignedPart:
     """A catalogue itself."""
-    authenticode, _ = _signify()
+    authenticode, _ = signify()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         try:
             catalog = authenticode.CertificateTrustList.from_envelope(raw)
-            path, flaws = _verified(catalog, trust)
+            path, flaws = judge_chain(catalog, trust)
+            flaws += _behind(raw)
             algorithm = catalog.subject_algorithm().name
             return _described("catalog", "catalog", catalog, path, flaws, "", algorithm, None)
         except Exception as failed:  # as in _entry

@@ -1,14 +1,15 @@
 """Certificates (RFC 5280): who issued them, for what, and whether that leads to a root we trust. Pure: no network."""
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 
 from cryptography import x509
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.hazmat.primitives.serialization import Encoding
 
-from hostscope.model.signature import Certificate, Flaw
+from hostscope.model.signature import WEAK, Certificate, Flaw
 
 COMMON_NAME, ORGANISATION, UNIT = "2.5.4.3", "2.5.4.10", "2.5.4.11"
 CODE_SIGNING, TIME_STAMPING = "1.3.6.1.5.5.7.3.3", "1.3.6.1.5.5.7.3.8"
@@ -18,6 +19,8 @@ UNDERSTOOD = frozenset({"2.5.29.15", "2.5.29.17", "2.5.29.19", "2.5.29.32", "2.5
 APPLES, CODE_MARKERS = "1.2.840.113635.100.", "1.2.840.113635.100.6.1."
 FORGEABLE = frozenset({"md2", "md4", "md5"})
 LONGEST_CHAIN = 8
+MOST_NAMED = 4
+STRONG_RSA_BITS, SHORTEST_RSA_BITS = 2048, 1024
 
 
 class Broken(ValueError):
@@ -132,6 +135,9 @@ def _check_form(one: x509.Certificate) -> None:
         oid = extension.oid.dotted_string
         if extension.critical and oid not in UNDERSTOOD and not oid.startswith(APPLES):
             raise Broken("chain", f"{_common_name(one)} has a critical extension ({oid}) that is not judged")
+    key = one.public_key()
+    if isinstance(key, rsa.RSAPublicKey) and key.key_size < SHORTEST_RSA_BITS:
+        raise Broken("chain", f"the key of {_common_name(one)} has {key.key_size} bits, and can be found out")
     algorithm = one.signature_hash_algorithm
     if algorithm is not None and algorithm.name in FORGEABLE:
         raise Broken("chain", f"{_common_name(one)} is signed with {algorithm.name}, which can be forged")
@@ -148,19 +154,64 @@ def is_marked_for_code(path: Sequence[x509.Certificate]) -> bool:
     return len(path) > 1 and (attribute(path[1], COMMON_NAME), attribute(path[1], ORGANISATION)) == own
 
 
-def check_bag(certificates: Sequence[x509.Certificate], roots: Collection[x509.Certificate]) -> None:
+def check_bag(
+    certificates: Sequence[x509.Certificate], roots: Collection[x509.Certificate], path: Sequence[x509.Certificate]
+) -> tuple[Flaw, ...]:
     """Certificates that came along and that no chain needs can hide a change: each was signed by its issuer, if known.
+
+    Returns:
+        A word on those that cannot be judged.
 
     Raises:
         Broken: one was not (``chain``).
     """
-    trusted = {root.fingerprint(hashes.SHA256()) for root in roots}
-    pool = (*roots, *certificates)
-    for one in certificates:
-        issuers = [other for other in pool if other.subject == one.issuer]
-        known = one.fingerprint(hashes.SHA256()) in trusted or not issuers
-        if not known and not any(_is_issued(one, issuer) for issuer in issuers):
-            raise Broken("chain", f"{_common_name(one)} was changed since its issuer signed it")
+    known = {one.fingerprint(hashes.SHA256()) for one in (*roots, *path)}
+    left = [one for one in certificates if one.fingerprint(hashes.SHA256()) not in known]
+    strangers = [one for one in left if not _has_issuer(one, (*roots, *certificates))]
+    if not strangers:
+        return ()
+    names = ", ".join(_common_name(one)[:80] for one in strangers[:MOST_NAMED])
+    return (Flaw("chain", f"came along, is needed by nothing, and cannot be judged: {names}", "noted"),)
+
+
+def _has_issuer(one: x509.Certificate, pool: Collection[x509.Certificate]) -> bool:
+    """Whether its issuer is known, and did sign it. Raises `Broken`."""
+    issuers = [other for other in pool if other.subject == one.issuer and _may_be_key(one, other)]
+    if not issuers or not _is_checkable(one):
+        return False
+    if not any(_is_issued(one, issuer) for issuer in issuers):
+        raise Broken("chain", f"{_common_name(one)} was changed since its issuer signed it")
+    return True
+
+
+def _may_be_key(of: x509.Certificate, issuer: x509.Certificate) -> bool:
+    """Whether it is the key that a certificate says it was signed with: authorities renew theirs and keep the name."""
+    try:
+        wanted = of.extensions.get_extension_for_class(x509.AuthorityKeyIdentifier).value.key_identifier
+        own = issuer.extensions.get_extension_for_class(x509.SubjectKeyIdentifier).value.digest
+    except (x509.ExtensionNotFound, ValueError):
+        return True
+    return wanted is None or wanted == own
+
+
+def _is_checkable(one: x509.Certificate) -> bool:
+    """Whether its signature is of a kind that is still judged; roots of the nineties are signed with MD2."""
+    try:
+        return one.signature_hash_algorithm is None or one.signature_hash_algorithm.name not in FORGEABLE
+    except UnsupportedAlgorithm:
+        return False
+
+
+def weak_links(path: Sequence[x509.Certificate]) -> Iterator[Flaw]:
+    """Keys of a chain that are short, and certificates in it that rest on digests that can be made to collide."""
+    for one in path:
+        key = one.public_key()
+        if isinstance(key, rsa.RSAPublicKey) and key.key_size < STRONG_RSA_BITS:
+            yield Flaw("weak", f"the key of {_common_name(one)} is short: RSA of {key.key_size} bits", "noted")
+    for one in path[:-1]:  # that of a root by itself proves nothing, and is not looked at
+        name = one.signature_hash_algorithm.name if one.signature_hash_algorithm else ""
+        if name in WEAK:
+            yield Flaw("weak", f"{_common_name(one)} is signed with {name}: two certificates can share one", "noted")
 
 
 def _is_issued(one: x509.Certificate, issuer: x509.Certificate) -> bool:

@@ -4,7 +4,7 @@ The signatures of Mach-O files and of kernel modules; those on PE files are judg
 """
 
 import hashlib
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable
 from datetime import datetime
 from typing import Any
 
@@ -23,8 +23,9 @@ from hostscope.binaries.certificates import (
     build_chain,
     check_bag,
     nanoseconds,
+    weak_links,
 )
-from hostscope.model.signature import Timestamp
+from hostscope.model.signature import Flaw, Timestamp
 
 CONTENT_TYPE, MESSAGE_DIGEST, SIGNING_TIME = "1.2.840.113549.1.9.3", "1.2.840.113549.1.9.4", "1.2.840.113549.1.9.5"
 TIMESTAMP, SET = "1.2.840.113549.1.9.16.1.4", b"\x31"
@@ -32,6 +33,7 @@ TIMESTAMP_TOKEN = "1.2.840.113549.1.9.16.2.14"
 MOST_CERTIFICATES = 20
 """Real ones have up to six."""
 MOST_BYTES = 1 << 20
+VERSIONS = frozenset({"v1", "v3", "v4", "v5"})
 MOST_ATTRIBUTES, MOST_ATTRIBUTE_BYTES = 32, 1 << 16
 HASHES: dict[str, type[hashes.HashAlgorithm]] = {
     "sha1": hashes.SHA1,
@@ -97,6 +99,7 @@ def _message(signed: Any) -> Message:
         raise Broken("malformed", "signed attributes of an implausible size")
     certificates = tuple(x509.load_der_x509_certificate(one.chosen.dump()) for one in bag)
     _parse_whole(signers[0], certificates)
+    _check_head(signed, signers[0])
     content = signed["encap_content_info"]["content"]
     return Message(
         signer=signers[0],
@@ -105,6 +108,15 @@ def _message(signed: Any) -> Message:
         content=None if content.native is None else bytes(content),
         content_type=str(signed["encap_content_info"]["content_type"].dotted),
     )
+
+
+def _check_head(signed: Any, signer: Any) -> None:
+    """What nobody signs is at least what it must be."""
+    listed = {one["algorithm"].dotted for one in signed["digest_algorithms"] if one.native}
+    if signer["digest_algorithm"]["algorithm"].dotted not in listed:
+        raise Broken("malformed", "the signer's digest is not among those that the message names")
+    if not {signed["version"].native, signer["version"].native} <= VERSIONS:
+        raise Broken("malformed", "the message is of an unknown version")
 
 
 def _attributes(signer: Any) -> dict[str, Any]:
@@ -219,16 +231,16 @@ def _padding(scheme: Any, digest: hashes.HashAlgorithm) -> padding.AsymmetricPad
 
 
 def verify_timestamp(
-    message: Message, roots: Collection[x509.Certificate], others: Sequence[x509.Certificate] = ()
-) -> Timestamp | None:
-    """The time that an authority vouches for; None without a token.
+    message: Message, roots: Collection[x509.Certificate]
+) -> tuple[Timestamp | None, tuple[Flaw, ...]]:
+    """The time that an authority vouches for, and what is to be said of that; no time without a token.
 
     Raises:
         Broken: there is a token, and it is not of this signature, or its authority is not trusted (``timestamp``).
     """
     token = _token(message)
     if token is None:
-        return None
+        return None, ()
     try:
         inner = _message(token["content"])
         stamp = tsp.TSTInfo.load(inner.content or b"", strict=True)
@@ -240,11 +252,10 @@ def verify_timestamp(
         if inner.content_type != TIMESTAMP or not inner.attributes:
             raise Broken("timestamp", "it is no token of RFC 3161")
         at: datetime = stamp["gen_time"].native
-        leaf = verify_signer(inner, inner.content or b"", others)
-        pool = (*inner.certificates, *message.certificates, *others)
-        build_chain(leaf, pool, roots, at, TIME_STAMPING)
-        check_bag(inner.certificates, (*roots, *message.certificates))
-        return Timestamp(nanoseconds(at), "rfc3161", attribute(leaf, COMMON_NAME))
+        leaf = verify_signer(inner, inner.content or b"")
+        path = build_chain(leaf, (*inner.certificates, *message.certificates), roots, at, TIME_STAMPING)
+        told = check_bag(inner.certificates, (*roots, *message.certificates), path)
+        return Timestamp(nanoseconds(at), "rfc3161", attribute(leaf, COMMON_NAME)), (*told, *weak_links(path))
     except Broken as failed:
         raise Broken("timestamp", f"time stamp: {failed}") from failed
     except Exception as failed:  # as in parse_message

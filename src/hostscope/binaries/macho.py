@@ -31,6 +31,8 @@ VM_PROT_EXECUTE = 4
 READ_BYTES = 1 << 20
 CPUS = {7: "i386", 0x01000007: "x86_64", 12: "arm", 0x0100000C: "arm64", 0x0200000C: "arm64_32", 18: "ppc"}
 CPU_SUBTYPE_ARM64E = 2
+SUBTYPE = 0xFFFFFF
+"""The rest are capabilities, which headers of one file may state differently."""
 CSMAGIC_EMBEDDED_SIGNATURE = 0xFADE0CC0
 SUPER_BLOB, BLOB_INDEX, BLOB = Layout(">III"), Layout(">II"), Layout(">II")
 MOST_BLOBS = 64
@@ -44,6 +46,8 @@ class Slice(Struct, frozen=True):
     content: Part
     end: int
     """Where it ends in the whole file."""
+    cpu: tuple[int, int] | None = None
+    """Type and subtype; None for a library of object files."""
 
 
 class Place(Struct, frozen=True, gc=False):
@@ -106,9 +110,17 @@ def slices(content: Content) -> tuple[Slice, ...]:
     if found not in (FAT_MAGIC, FAT_MAGIC_64) or not 0 < count <= MOST_SLICES:
         raise ValueError("not a Mach-O file")
     layout = _fat_layout(found)
-    places = [unpack(layout, content, FAT_HEADER.size + number * layout.size)[2:4] for number in range(count)]
-    _check_apart(places, FAT_HEADER.size + count * layout.size)
-    return tuple(_slice(content, offset, size) for offset, size in places)
+    rows = [unpack(layout, content, FAT_HEADER.size + number * layout.size)[:4] for number in range(count)]
+    _check_apart([(offset, size) for _, _, offset, size in rows], FAT_HEADER.size + count * layout.size)
+    return tuple(_announced(content, *row) for row in rows)
+
+
+def _announced(content: Content, cpu: int, subtype: int, offset: int, size: int) -> Slice:
+    """A slice for the architecture that the universal header says it is for: the system chooses by that."""
+    found = _slice(content, offset, size)
+    if found.cpu is not None and found.cpu != (cpu & 0xFFFFFFFF, subtype & SUBTYPE):
+        raise ValueError(f"a slice for {found.name} is announced as another architecture's")
+    return found
 
 
 def _fat_layout(magic: int) -> Layout:
@@ -132,9 +144,9 @@ def _slice(content: Content, offset: int, size: int) -> Slice:
         raise ValueError("a slice is not a Mach-O file")
     cpu, subtype = unpack(Layout(MAGICS[magic][0] + "iI"), part, 4)
     name = CPUS.get(cpu, f"cpu {cpu}")
-    if name == "arm64" and subtype & 0xFFFFFF == CPU_SUBTYPE_ARM64E:
+    if name == "arm64" and subtype & SUBTYPE == CPU_SUBTYPE_ARM64E:
         name = "arm64e"
-    return Slice(name, part, offset + size)
+    return Slice(name, part, offset + size, (cpu, subtype & SUBTYPE))
 
 
 def gaps_between(content: Content, parts: tuple[Slice, ...]) -> Iterator[tuple[int, int]]:

@@ -24,6 +24,7 @@ from hostscope.binaries.certificates import (
     is_marked_for_code,
     moment,
     nanoseconds,
+    weak_links,
 )
 from hostscope.binaries.cms import Message, digest_pair, octets, parse_message, verify_signer, verify_timestamp
 from hostscope.binaries.code_directory import ADHOC, CodeDirectory, begin_pages, parse_code_directory
@@ -31,6 +32,7 @@ from hostscope.binaries.content import Content, take
 from hostscope.binaries.entitlements import as_records, parse_der, parse_xml
 from hostscope.binaries.macho import BLOB, Layouts, Slice, SuperBlob, parse_commands, read_super_blob
 from hostscope.binaries.requirement import parse_requirements
+from hostscope.binaries.ticket import judge_ticket
 from hostscope.binaries.trust import Trust
 from hostscope.model.macos import Entitlement
 from hostscope.model.signature import Certificate, Flaw, SignedPart, Timestamp, status_of, weak_flaws
@@ -38,6 +40,7 @@ from hostscope.model.signature import Certificate, Flaw, SignedPart, Timestamp, 
 DIRECTORY, INFO, REQUIREMENTS, RESOURCES, ENTITLEMENTS, DER_ENTITLEMENTS = 0, 1, 2, 3, 5, 7
 ALTERNATES = range(0x1000, 0x1006)
 CMS, TICKET = 0x10000, 0x10002
+"""In a bundle the ticket is a file, and judged like one in the signature."""
 SEALED = range(1, 0x1000)
 """Slots that a code directory has a digest of."""
 UNSEALED = frozenset({DIRECTORY, *ALTERNATES, CMS, TICKET})
@@ -109,6 +112,7 @@ def _judged(one: Slice, signed: Signed, trust: Trust, beside: Mapping[int, bytes
     pages = [begin_pages(one.content, directory, MOST_BAD_PAGES + 1) for directory in signed.directories]
     signer = Signer() if adhoc else verify_message(signed, trust)
     entitlements, told = read_entitlements(signed.blob.blobs)
+    notarised, unticketed = _notarised(signed, trust, beside or {})
     requirement, unread = _requirement(signed.blob.blobs)
     flaws = (
         *_page_flaws(signed, pages),
@@ -119,6 +123,7 @@ def _judged(one: Slice, signed: Signed, trust: Trust, beside: Mapping[int, bytes
         *_identity_flaws(signed, signer),
         *told,
         *unread,
+        *unticketed,
     )
     leaf = signer.certificate
     return SignedPart(
@@ -134,7 +139,7 @@ def _judged(one: Slice, signed: Signed, trust: Trust, beside: Mapping[int, bytes
         flags=best.flag_names,
         requirement=requirement,
         entitlements=entitlements,
-        notarised=TICKET in signed.blob.blobs,
+        notarised=notarised,
         chain=signer.chain,
         timestamp=signer.timestamp,
         page_hashes=best.code_slots if best.page_size else None,
@@ -176,7 +181,7 @@ def _slot_flaws(content: Content, signed: Signed, beside: Mapping[int, bytes] | 
         for slot in range(1, directory.special_slots + 1):
             data = outside.get(slot) if slot in OUTSIDE else signed.blob.blobs.get(slot)
             yield from _slot_flaw(slot, directory, data, beside is not None)
-    for slot in (beside or {}).keys() - set(range(sealed + 1)):
+    for slot in ((beside or {}).keys() & OUTSIDE.keys()) - set(range(sealed + 1)):
         yield Flaw("special-slot", f"{OUTSIDE[slot]} is not sealed")
 
 
@@ -193,6 +198,13 @@ def _slot_flaw(slot: int, directory: CodeDirectory, data: bytes | None, bundled:
         yield Flaw("special-slot", f"{name} was changed since it was signed ({directory.algorithm})")
 
 
+def _notarised(signed: Signed, trust: Trust, beside: Mapping[int, bytes]) -> tuple[bool, tuple[Flaw, ...]]:
+    """Whether a stapled ticket names the code, and why one does not."""
+    stapled = [signed.blob.blobs.get(TICKET, b"")[BLOB.size :], beside.get(TICKET, b"")]
+    judged = [judge_ticket(raw, signed.best.cdhash, trust) for raw in stapled if raw]
+    return () in judged, tuple(flaw for flaws in judged for flaw in flaws)
+
+
 def _outside(content: Content, signed: Signed) -> int:
     place = signed.layouts.signature
     return content.size - place.end if place else 0
@@ -207,7 +219,8 @@ def _end_flaws(content: Content, signed: Signed) -> Iterator[Flaw]:
     if outside > 0:
         yield Flaw("appended", f"{outside} bytes stand behind the signature, and nothing covers them")
     if signed.blob.slack.strip(b"\0"):
-        yield Flaw("appended", f"{len(signed.blob.slack)} bytes behind the signature's blobs are not zero")
+        # codesign leaves the end of a longer signature behind that was there before
+        yield Flaw("appended", f"{len(signed.blob.slack)} bytes behind the signature's blobs are not zero", "noted")
     if signed.blob.between.strip(b"\0"):
         yield Flaw("appended", f"{len(signed.blob.between)} bytes between the signature's blobs belong to none")
     for directory in signed.directories:
@@ -241,11 +254,11 @@ def verify_message(signed: Signed, trust: Trust) -> Signer:
             raise Broken("cms", "nothing but the content is signed: no code directories are listed")
     except Broken as failed:
         return Signer(flaws=(failed.flaw(),))
-    flaws = list(_attribute_flaws(message, signed))
+    flaws = [*_attribute_flaws(message, signed), *weak_flaws(message.algorithm, "the message")]
     timestamp, at = _time(message, trust, flaws)
     try:
         path = build_chain(leaf, message.certificates, trust.apple, at, CODE_SIGNING)
-        check_bag(message.certificates, trust.apple)
+        flaws += (*check_bag(message.certificates, trust.apple, path), *weak_links(path))
     except Broken as failed:
         return Signer(leaf, (describe(leaf),), timestamp, (*flaws, failed.flaw()))
     if trust.is_apples(path[-1]) and not is_marked_for_code(path):
@@ -256,7 +269,8 @@ def verify_message(signed: Signed, trust: Trust) -> Signer:
 def _time(message: Message, trust: Trust, flaws: list[Flaw]) -> tuple[Timestamp | None, datetime]:
     """What is said of when, and the moment that certificates are judged at."""
     try:
-        timestamp = verify_timestamp(message, trust.apple)
+        timestamp, told = verify_timestamp(message, trust.apple)
+        flaws += told
     except Broken as failed:
         flaws.append(failed.flaw())
         timestamp = None

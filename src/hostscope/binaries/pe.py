@@ -19,6 +19,7 @@ DIRECTORY = Layout("<II")
 CERTIFICATE_TABLE = 4
 WIN_CERTIFICATE = Layout("<IHH")
 WIN_CERT_TYPE_PKCS_SIGNED_DATA = 2
+REVISIONS = (0x100, 0x200)
 MOST_SECTIONS = 96
 MOST_CERTIFICATES = 64
 MACHINES = {0x14C: "i386", 0x8664: "x86_64", 0xAA64: "arm64", 0x1C4: "arm"}
@@ -103,6 +104,8 @@ def certificates(content: Content, pe: Pe) -> Iterator[CertificateEntry]:
         if at + WIN_CERTIFICATE.size > end:
             return
         length, revision, type_ = unpack(WIN_CERTIFICATE, content, at)
+        if revision not in REVISIONS:
+            raise ValueError(f"a certificate entry of the unknown revision {revision:#x}")
         if length <= WIN_CERTIFICATE.size or at + length > end:
             raise ValueError("a certificate entry does not fit")
         yield CertificateEntry(revision, type_, take(content, at + 8, length - 8))

@@ -5,12 +5,11 @@ import plistlib
 import stat
 from collections.abc import Iterator
 
-from msgspec.structs import replace
-
 from hostscope.binaries.bundle import MOST_FILES, check, digest_of, parse_seal
 from hostscope.binaries.content import Content
 from hostscope.binaries.macho import is_macho, slices
 from hostscope.binaries.macho_signature import INFO, RESOURCES, parse_signed
+from hostscope.binaries.macho_signature import TICKET as TICKET_SLOT
 from hostscope.binaries.trust import Trust
 from hostscope.binaries.verdict import conclude, judge
 from hostscope.collectors.open_file import open_content
@@ -90,16 +89,22 @@ def judge_bundle(path: str, trust: Trust, depth: int = 0) -> Signature:
         flaw = Flaw("resource-missing", f"the program {program} is missing")
         return conclude(path, "bundle", None, (), trust, (flaw,))
     seal = _optional(os.path.join(base, SEAL))
-    beside = {INFO: raw} | ({RESOURCES: seal} if seal is not None else {})
+    beside = _beside(base, raw, seal)
     with open_content(os.path.join(base, place)) as content:
         verdict = judge(path, content, trust, beside=beside)
         content.check()
     own = (info, place, SEAL, TICKET)
     resources, flaws = _resources(seal, Folder(base, trust, depth), own)
     flaws += tuple(_beside_flaws(path, base, trust, depth))
-    stapled = _is_file(os.path.join(base, TICKET))
-    parts = tuple(replace(part, notarised=True) if stapled else part for part in verdict.parts)
-    return conclude(path, "bundle", verdict.size_bytes, parts, trust, (*verdict.flaws, *flaws), resources=resources)
+    whole = (*verdict.flaws, *flaws)
+    return conclude(path, "bundle", verdict.size_bytes, verdict.parts, trust, whole, resources=resources)
+
+
+def _beside(base: str, info: bytes, seal: bytes | None) -> dict[int, bytes]:
+    """What stands beside a bundle's program and is judged with it, by slot."""
+    ticket = _optional(os.path.join(base, TICKET))
+    found = {INFO: info, RESOURCES: seal, TICKET_SLOT: ticket}
+    return {slot: raw for slot, raw in found.items() if raw is not None}
 
 
 def _resources(seal: bytes | None, folder: "Folder", own: tuple[str, ...]) -> tuple[int | None, tuple[Flaw, ...]]:
@@ -167,7 +172,7 @@ def beside_program(path: str) -> dict[int, bytes] | None:
     ):
         return None
     seal = _optional(os.path.join(folder, SEAL))
-    return {INFO: _small(info)} | ({RESOURCES: seal} if seal is not None else {})
+    return _beside(folder, _small(info), seal)
 
 
 class Folder:

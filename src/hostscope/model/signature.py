@@ -22,7 +22,7 @@ FINDINGS = frozenset({"invalid", "untrusted"})
 
 Confidence = Literal["high", "medium", "low", "none"]
 """``high``: cryptography, up to a root that we pin or ship. ``medium``: up to a root that was given to us, without a
-proof of when, or by SHA-1. ``low``: by what the host itself stores, which who owns the host can change.
+proof of when, or by SHA-1 or short keys. ``low``: by what the host itself stores, which who owns the host can change.
 ``none``: nothing.
 A verdict other than ``valid`` has the confidence of what led to it: a digest that does not match is ``high``."""
 
@@ -48,7 +48,7 @@ class Flaw(Struct, frozen=True):
 
     code: str
     """``page special-slot directory cms signature chain root expired timestamp requirement identity entitlements
-    appended truncated malformed digest page-hash certificate-table overlay resource-changed resource-added
+    appended truncated malformed ticket digest page-hash certificate-table overlay resource-changed resource-added
     resource-missing resource-rules nested package weak``."""
     detail: str
     severity: Literal["broken", "untrusted", "noted"] = "broken"
@@ -69,11 +69,11 @@ WEAK = frozenset({"md2", "md5", "sha1"})
 """Digests that two different files can be made to share: whoever signed the one signed the other."""
 
 
-def weak_flaws(algorithm: str) -> tuple[Flaw, ...]:
+def weak_flaws(algorithm: str, what: str = "it") -> tuple[Flaw, ...]:
     """Whether what is signed rests on such a digest."""
     if algorithm not in WEAK:
         return ()
-    return (Flaw("weak", f"it rests on {algorithm}: two files can be made to share one", "noted"),)
+    return (Flaw("weak", f"{what} rests on {algorithm}: two files can be made to share one", "noted"),)
 
 
 class Timestamp(Struct, frozen=True):
@@ -121,7 +121,8 @@ class SignedPart(Struct, frozen=True):
     entitlements: tuple[Entitlement, ...] | None = None
     """Mach-O: as signed; None without such a blob."""
     notarised: bool | None = None
-    """Mach-O: a notarisation ticket is stapled (its content is not judged)."""
+    """Mach-O: a stapled ticket, signed by Apple, names this code. False: none is stapled, or one that does not count
+    (flaw ``ticket``); Apple may have notarised it all the same, and says so on the network, which is never asked."""
     chain: tuple[Certificate, ...] = ()
     """Leaf first, the trusted root last; as far as it could be built."""
     timestamp: Timestamp | None = None

@@ -95,7 +95,7 @@ SIGNATURES = Layout(
         Column("entitlements", "ENTITLEMENTS", "list", "parts", None, "Mach-O: names of entitlements", _entitlements),
         Column("requirement", "REQUIREMENT", "text", "parts", None, "Mach-O: the designated requirement",
                lambda s: _first(s, "requirement")),
-        Column("notarised", "NOTARISED", "bool", "parts", None, "Mach-O: whether a ticket is stapled",
+        Column("notarised", "NOTARISED", "bool", "parts", None, "Mach-O: whether a stapled ticket names it",
                lambda s: _first(s, "notarised")),
         Column("code_hash", "CODE HASH", "text", "parts", None, "cdhash, image digest or package digest",
                lambda s: _first(s, "code_hash")),

@@ -190,8 +190,8 @@ def test_messages_with_a_changed_bit_raise_only_our_error(at: int, bit: int, oth
     try:
         found = parse_message(bytes(raw))
         leaf = verify_signer(found, b"content")
-        build_chain(leaf, found.certificates, roots, NOW, CODE_SIGNING)
-        check_bag(found.certificates, roots)
+        path = build_chain(leaf, found.certificates, roots, NOW, CODE_SIGNING)
+        check_bag(found.certificates, roots, path)
         verify_timestamp(found, roots)
         describe(leaf)
     except Broken:

@@ -19,6 +19,7 @@ from hostscope.errors import UsageError
 from hostscope.model.signature import Signature
 from tests.unit.binaries.macho_builder import SHA256, Recipe, build
 from tests.unit.binaries.pki import pki
+from tests.unit.binaries.test_ticket import ticket
 
 pytestmark = pytest.mark.posix("bundles hold symbolic links")
 
@@ -111,8 +112,16 @@ def test_an_intact_bundle_is_valid(app: Path) -> None:
     assert (found.format, found.status, found.all_flaws) == ("bundle", "valid", ())
     assert found.resources == 5
     assert found.parts[0].notarised is False
-    (app / "Contents" / "CodeResources").write_bytes(b"ticket")
-    assert verdict(app).parts[0].notarised is True
+
+
+def test_a_stapled_ticket_counts_for_the_program_it_names(app: Path) -> None:
+    stapled = app / "Contents" / "CodeResources"
+    stapled.write_bytes(ticket(cdhash((app / "Contents/MacOS/Demo").read_bytes())))
+    assert (verdict(app).status, verdict(app).parts[0].notarised, verdict(app).all_flaws) == ("valid", True, ())
+    for other in (b"ticket", ticket(bytes(20))):
+        stapled.write_bytes(other)
+        found = verdict(app)
+        assert (found.status, found.parts[0].notarised, codes(found)) == ("valid", False, {"ticket"})
 
 
 def test_the_first_version_of_rules_is_understood(tmp_path: Path) -> None:
