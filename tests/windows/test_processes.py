@@ -3,6 +3,7 @@
 import ctypes
 import hashlib
 import os
+import subprocess
 import sys
 import time
 from collections.abc import Callable
@@ -195,6 +196,31 @@ def test_the_environment_of_a_child(host: Host, child: Start) -> None:
     told = {variable.name: variable.value for variable in found.environment or ()}
     assert (told["HOSTSCOPE_MARK"], told["LONG"]) == ("\u00e9=5", "x" * 30_000)
     assert found.gaps == ()
+
+
+def test_a_32_bit_program_is_read_from_its_own_block(host: Host, tmp_path: Path) -> None:
+    """Its directory after a change of it stands in its 32-bit block: the 64-bit one is not what it uses."""
+    shell, below = Path(os.environ["SYSTEMROOT"]) / "SysWOW64" / "cmd.exe", tmp_path / "below"
+    if not shell.exists():
+        pytest.skip("no 32-bit programs run here: SysWOW64 is empty (Wine without wine32)")
+    below.mkdir()
+    command = [str(shell), "/q", "/k", "rem", "two words"]
+    marked = {**os.environ, "HOSTSCOPE_MARK": "32"}
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, cwd=tmp_path, env=marked) as one:
+        assert one.stdin and one.stdout
+        one.stdin.write(b"cd below & echo re^ady\r\n")  # a line at a time: Wine's shell forgets what came with one
+        one.stdin.flush()
+        assert any(b"ready" in line for line in one.stdout)
+        row = everything(host)[0][one.pid]
+        found = host.processes.detail(row.key, frozenset({"environment", "modules", "threads"}))
+        one.stdin.write(b"exit\r\n")
+    assert row.windows is not None and (row.windows.architecture, row.windows.wow64) == ("x86", True)
+    assert row.argv == tuple(command)
+    assert row.cwd is not None and Path(row.cwd).samefile(below)
+    assert ("HOSTSCOPE_MARK", "32") in {(one.name, one.value) for one in found.environment or ()}
+    modules = {module.name.lower(): module.base for module in found.modules or ()}
+    assert {"cmd.exe", "kernel32.dll"} <= modules.keys() and modules["kernel32.dll"] < 1 << 32
+    assert found.threads
 
 
 # What it holds ------------------------------------------------------------------------------------------------------

@@ -131,13 +131,15 @@ def _by_pages(process: int, span: Span, into: bytearray) -> int:
 
 
 def _find(process: int) -> tuple[int, Layout]:
+    """Windows tells where the 32-bit block is; Wine only that there is one, a page above the other."""
     narrow = ULONG_PTR()
     ntdll.query_process(process, ntdll.ProcessWow64Information, narrow)
-    if narrow.value:
+    if narrow.value > 1:
         return narrow.value, NARROW
     basic = ntdll.PROCESS_BASIC_INFORMATION()
     ntdll.query_process(process, ntdll.ProcessBasicInformation, basic)
-    return basic.PebBaseAddress or 0, WIDE
+    address = basic.PebBaseAddress or 0
+    return (address + _PIECE, NARROW) if narrow.value and address else (address, WIDE)
 
 
 class Program(Protocol):

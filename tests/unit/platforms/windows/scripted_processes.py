@@ -38,6 +38,8 @@ class Answers:
     environment: str = "A=1\0PATH=C:\\x\0"
     narrow: bool = False
     """A 32-bit process."""
+    coy: bool = False
+    """Its kernel says no more than that it is one, as Wine does."""
     emulated: int = 0
     computer: int = process.IMAGE_FILE_MACHINE_AMD64
     code: int = process.IMAGE_FILE_MACHINE_AMD64
@@ -246,9 +248,9 @@ class Computer:
         program, answers = self._held(handle)
         found = into._obj
         if kind == ntdll.ProcessWow64Information:
-            found.value = PEB_AT if answers.narrow else 0
+            found.value = (1 if answers.coy else PEB_AT) if answers.narrow else 0
         elif kind == ntdll.ProcessBasicInformation:
-            found.PebBaseAddress = PEB_AT
+            found.PebBaseAddress = PEB_AT - (0x1000 if answers.coy else 0)
         elif kind == ntdll.ProcessVmCounters:
             for name, value in program.memory.items():
                 setattr(found, name, value)

@@ -242,6 +242,13 @@ def test_before_windows_8_1_command_lines_come_from_memory(computer: Computer, n
     assert computer.calls["NtQueryInformationProcess"] == 1 + 2 * (1 if narrow else 2)
 
 
+def test_a_32_bit_block_is_found_where_the_kernel_only_says_that_there_is_one(computer: Computer) -> None:
+    computer.lacks.add("NtQueryInformationProcess:60")
+    computer.answers[100] = Answers(command_line="x.exe y", narrow=True, coy=True)
+    row = sweep(ProcessRequest(fields=frozenset({"argv", "cwd"})))[0][100]
+    assert (row.argv, row.cwd) == (("x.exe", "y"), "C:\\Windows")
+
+
 def test_a_long_command_line_takes_a_second_call(computer: Computer) -> None:
     computer.answers[100] = Answers(command_line="x " + "y" * 30_000)
     row = sweep(ProcessRequest(fields=frozenset({"argv"})))[0][100]
