@@ -72,6 +72,10 @@ class Map:
             raise ValueError(f"{self.name}: a value has {self.stride_bytes} bytes, not {len(value)}")
         bpf.map_update(self.fd, self._checked(key), value, flags)
 
+    def push(self, value: bytes) -> None:
+        """Puts an element at the end of a queue. Raises `OSError` (E2BIG) when it is full."""
+        self.update(b"", value)
+
     def delete(self, key: bytes) -> bool:
         """Removes one element; whether it was there."""
         try:

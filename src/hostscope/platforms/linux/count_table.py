@@ -7,6 +7,7 @@ import struct
 import time
 from collections.abc import Callable
 from operator import itemgetter
+from typing import TypeVar
 
 from hostscope.platforms.linux.bpf_maps import Map
 
@@ -18,11 +19,62 @@ _CROWDED, _ROOMY = 0.5, 0.25
 _COUNTERS, _TICK = struct.Struct("=4Q"), struct.Struct("=Q")
 
 Drop = Callable[[bytes, bytes], None]
+Element = TypeVar("Element")
 
 
 def tick_ns() -> int:
     """Length of a tick of the kernel's timer."""
     return round(time.clock_getres(CLOCK_MONOTONIC_COARSE) * 1e9)
+
+
+def crowded(count: int, entries: int) -> bool:
+    """Whether a table should be made room in."""
+    return count > entries * _CROWDED
+
+
+def long_idle(used: list[tuple[int, Element]], entries: int) -> list[Element]:
+    """What to take out of a table: the ones idle for longest, until it is roomy, but none that was in use lately.
+
+    Args:
+        used: the tick of each element's last use.
+        entries: how many elements the table has room for.
+    """
+    used = sorted(used, key=itemgetter(0))
+    surplus = max(0, len(used) - int(entries * _ROOMY))
+    idle_since = used[-1][0] - IDLE_S * 1_000_000_000 // tick_ns() if used else 0
+    return [element for last, element in used[:surplus] if last < idle_since]
+
+
+def joined(before: bytes | None, now: bytes) -> bytes:
+    """The later value, with the counters of both."""
+    if before is None:
+        return now
+    sums = (
+        first + second for first, second in zip(_COUNTERS.unpack_from(before), _COUNTERS.unpack_from(now), strict=True)
+    )
+    return _COUNTERS.pack(*sums) + now[_COUNTERS.size :]
+
+
+class TakenOut:
+    """What was taken out of a table, up to as much as that holds."""
+
+    def __init__(self, most: int, drop: Drop) -> None:
+        """`drop` is told key and value of what finds no room here either."""
+        self._most, self._drop = most, drop
+        self._kept: dict[bytes, bytes] = {}
+
+    def keep(self, key: bytes, value: bytes) -> None:
+        """Adds what was taken out."""
+        self._kept[key] = joined(self._kept.pop(key, None), value)
+        if len(self._kept) > self._most:
+            oldest = next(iter(self._kept))
+            self._drop(oldest, self._kept.pop(oldest))
+
+    def add_to(self, found: dict[bytes, bytes]) -> None:
+        """Puts everything back to what is still in the table."""
+        for key, value in self._kept.items():
+            now = found.get(key)
+            found[key] = value if now is None else joined(value, now)
 
 
 class CountTable:
@@ -35,9 +87,8 @@ class CountTable:
             last_offset: where in a value the tick of its last use stands.
             drop: told key and value of what finds no room here either.
         """
-        self._table, self._last_offset, self._drop = table, last_offset, drop
-        self._idle_ticks = IDLE_S * 1_000_000_000 // tick_ns()
-        self._kept: dict[bytes, bytes] = {}
+        self._table, self._last_offset = table, last_offset
+        self._taken_out = TakenOut(table.entries, drop)
 
     def read(self) -> dict[bytes, bytes]:
         """Values by key. Cost: a system call for each MiB, 0.3 µs an element."""
@@ -46,14 +97,9 @@ class CountTable:
         for number, keys, values in self._table.pieces():
             for n in range(number):
                 found[keys[n * key_bytes : (n + 1) * key_bytes]] = values[n * value_bytes : (n + 1) * value_bytes]
-        if len(found) > self._table.entries * _CROWDED:
+        if crowded(len(found), self._table.entries):
             self._make_room(found)
-        return self._with_kept(found) if self._kept else found
-
-    def _with_kept(self, found: dict[bytes, bytes]) -> dict[bytes, bytes]:
-        for key, value in self._kept.items():
-            now = found.get(key)
-            found[key] = value if now is None else _joined(value, now)
+        self._taken_out.add_to(found)
         return found
 
     def _make_room(self, found: dict[bytes, bytes]) -> None:
@@ -61,29 +107,9 @@ class CountTable:
 
         What is counted in the microsecond between the last look and the removal is not seen.
         """
-        offset = self._last_offset
-        ticks = sorted(((_TICK.unpack_from(value, offset)[0], key) for key, value in found.items()), key=itemgetter(0))
-        surplus = len(ticks) - int(self._table.entries * _ROOMY)
-        idle_since = ticks[-1][0] - self._idle_ticks
-        for last, key in ticks[:surplus]:
-            if last >= idle_since:
-                return
+        used = [(_TICK.unpack_from(value, self._last_offset)[0], key) for key, value in found.items()]
+        for key in long_idle(used, self._table.entries):
             value = self._table.lookup(key)
             if value is not None and self._table.delete(key):
-                self._keep(key, value)
+                self._taken_out.keep(key, value)
                 del found[key]
-
-    def _keep(self, key: bytes, value: bytes) -> None:
-        before = self._kept.pop(key, None)
-        self._kept[key] = value if before is None else _joined(before, value)
-        if len(self._kept) > self._table.entries:
-            oldest = next(iter(self._kept))
-            self._drop(oldest, self._kept.pop(oldest))
-
-
-def _joined(before: bytes, now: bytes) -> bytes:
-    """The later value, with the counters of both."""
-    sums = (
-        first + second for first, second in zip(_COUNTERS.unpack_from(before), _COUNTERS.unpack_from(now), strict=True)
-    )
-    return _COUNTERS.pack(*sums) + now[_COUNTERS.size :]

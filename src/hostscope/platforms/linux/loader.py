@@ -127,6 +127,15 @@ class Programs:
             self._open.callback(self._rings[name].close)
         return self._rings[name]
 
+    def memory(self, name: str) -> mmap.mmap:
+        """The values of a map that can be mapped, one after the other: no system call to read or write them."""
+        if name not in self._memory:
+            made = self.map(name)
+            length = -(-made.entries * made.value_bytes // mmap.PAGESIZE) * mmap.PAGESIZE
+            self._memory[name] = self._try(name, lambda: mmap.mmap(made.fd, length))
+            self._open.callback(self._memory[name].close)
+        return self._memory[name]
+
     def variable(self, name: str) -> Variable:
         """A global variable that is no constant, to read and to write.
 
@@ -136,7 +145,7 @@ class Programs:
         section, offset, size = self._image.variables[name]
         if self._data[section].constant:
             raise KeyError(f"{name} is a constant")
-        return Variable(self._shared(section), offset, size)
+        return Variable(self.memory(section), offset, size)
 
     def close(self) -> None:
         """Detaches and unloads all of it. What readers still hold of it fails from then on."""
@@ -195,14 +204,6 @@ class Programs:
         if data.constant:
             bpf.map_freeze(fd)
         return Map(fd, data.name, ARRAY, 4, size, 1)
-
-    def _shared(self, section: str) -> mmap.mmap:
-        if section not in self._memory:
-            made = self.map(section)
-            length = -(-made.value_bytes // mmap.PAGESIZE) * mmap.PAGESIZE
-            self._memory[section] = self._try(section, lambda: mmap.mmap(made.fd, length))
-            self._open.callback(self._memory[section].close)
-        return self._memory[section]
 
     def _keep(self, fd: int) -> int:
         self._open.callback(os.close, fd)

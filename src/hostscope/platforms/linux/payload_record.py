@@ -1,8 +1,10 @@
-"""What bpf/traffic.bpf.c keeps of each pair of a process and a socket: bytes of its map to flows. Pure."""
+"""What bpf/traffic.bpf.c keeps of each pair of a process and a socket: bytes of its maps to flows. Pure."""
 
 import struct
 from socket import AF_INET, AF_INET6, inet_ntop
 from typing import NamedTuple
+
+from msgspec.structs import replace
 
 from hostscope.model.socket import Endpoint
 from hostscope.model.text import decode
@@ -10,7 +12,9 @@ from hostscope.model.traffic import Counts, Flow
 from hostscope.platforms.linux.clock import TICK_NS, Boot
 from hostscope.platforms.posix_accounts import Accounts
 
-KEY, USAGE = struct.Struct("=QQII"), struct.Struct("=7Q16sHxx16sHxxIIHHHH16s")
+KEY, COUNTS = struct.Struct("=QQII"), struct.Struct("=5Q")
+USAGE = struct.Struct("=7Q16sHxx16sHxxIIHHHH16s")
+"""Counts, and then the description."""
 KERNEL, INBOUND, OUTBOUND = 1, 2, 4
 _RAW, _MAPPED = 3, b"\0" * 10 + b"\xff\xff"
 PROTOCOLS = {
@@ -22,7 +26,7 @@ _WITH_PORTS = frozenset({6, 17, 33, 132, 136, 262})
 
 
 class Usage(NamedTuple):
-    """One element of the map, as numbers."""
+    """Counts and description of a pair, as numbers."""
 
     sent: int
     received: int
@@ -65,9 +69,10 @@ def counts_of(usage: Usage) -> Counts:
 
 
 def flow_of(key: bytes, value: bytes, boot: Boot, accounts: Accounts, tick_ns: int) -> Flow:
-    """The flow that an element tells of.
+    """The flow that a pair is.
 
     Args:
+        value: counts and description.
         tick_ns: length of a tick of the kernel's timer, in which last uses are counted.
     """
     cookie, start_ns, pid, _ = KEY.unpack(key)
@@ -89,6 +94,13 @@ def flow_of(key: bytes, value: bytes, boot: Boot, accounts: Accounts, tick_ns: i
         first_at_ns=first_at_ns,
         last_at_ns=first_at_ns + (usage.last_tick - usage.first_tick) * tick_ns,
     )
+
+
+def flow_again(flow: Flow, before: bytes, counts: bytes, tick_ns: int) -> Flow:
+    """The same flow with other counts; `before` are those that it was made of."""
+    *numbers, last_tick = COUNTS.unpack(counts)
+    passed_ns = (last_tick - COUNTS.unpack(before)[-1]) * tick_ns
+    return replace(flow, payload=Counts(*numbers), last_at_ns=(flow.last_at_ns or 0) + passed_ns)
 
 
 def _end(address: bytes, port: int, usage: Usage) -> Endpoint:

@@ -10,7 +10,7 @@ from hostscope.errors import Denied, HostError, Unsupported, UsageError
 from hostscope.model.socket import Socket, SocketRequest
 from hostscope.model.traffic import Reading, TrafficRequest
 from hostscope.platforms.base import Meter, Privileges, Sockets
-from hostscope.platforms.linux import iterator, net_namespaces
+from hostscope.platforms.linux import iterator, net_namespaces, pair_table
 from hostscope.platforms.linux.clock import Boot
 from hostscope.platforms.linux.connects import EFFECT, Connections, WithConnections
 from hostscope.platforms.linux.interface_counts import read_links
@@ -88,7 +88,7 @@ class Traffic:
             raise Unsupported(obstacle)
         found = load_image("traffic")
         with ExitStack() as failed:
-            programs = failed.enter_context(Programs(found.image, entries={"usages": request.max_flows}))
+            programs = failed.enter_context(Programs(found.image, entries=pair_table.sizes(request.max_flows)))
             with self._raised(LOAD_PROGRAMS, "count what processes send and receive"):
                 meter = PayloadMeter(programs, self._boot, request.interfaces)
             stack.push(failed.pop_all())

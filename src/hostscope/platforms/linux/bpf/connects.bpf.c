@@ -15,7 +15,7 @@ struct inet_sock { u16 inet_sport; };
 #pragma clang attribute pop
 
 /* hostscope/platforms/linux/connects.py reads it: keep the two alike. */
-struct connection { struct key key; struct usage usage; };
+struct connection { struct key key; struct counts counts; struct description description; };
 
 struct {
 	MAP_UINT(type, MAP_LRU_HASH);
@@ -27,10 +27,10 @@ struct {
 INLINE void update(struct connection *c, struct sock *sk) {
 	u16 port = 0;
 
-	read_ends(&c->usage, &sk->__sk_common);
+	read_ends(&c->description, &sk->__sk_common);
 	READ(&port, &((struct inet_sock *)sk)->inet_sport); /* skc_num is 0 again when the socket is closed */
-	c->usage.local.port = (port >> 8) | (port << 8);
-	c->usage.last = bpf_jiffies64();
+	c->description.local.port = (port >> 8) | (port << 8);
+	c->counts.last = bpf_jiffies64();
 }
 
 static __attribute__((noinline)) int begin(struct sock *sk, u64 cookie) {
@@ -40,7 +40,7 @@ static __attribute__((noinline)) int begin(struct sock *sk, u64 cookie) {
 	c.key.cookie = cookie;
 	c.key.start = leader->start_boottime;
 	c.key.pid = leader->tgid;
-	describe(&c.usage, sk, leader);
+	describe(&c.description, sk, leader);
 	update(&c, sk);
 	bpf_map_update_elem(&connections, &cookie, &c, ANY);
 	return 0;

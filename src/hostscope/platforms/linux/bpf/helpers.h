@@ -2,7 +2,7 @@
  * brackets the first kernel that has them), and the context of programs that see packets. Include core.h first. */
 enum {
 	MAP_HASH = 1, MAP_PERCPU_HASH = 5, MAP_LRU_HASH = 9, MAP_LRU_PERCPU_HASH = 10,
-	MAP_SK_STORAGE = 24, MAP_RING = 27, MAP_TASK_STORAGE = 29,
+	MAP_QUEUE = 22, MAP_SK_STORAGE = 24, MAP_RING = 27, MAP_TASK_STORAGE = 29,
 };
 enum { F_NO_PREALLOC = 1, F_MMAPABLE = 1 << 10 };
 enum { ANY = 0, ONLY_NEW = 1, ONLY_KNOWN = 2 };
@@ -20,6 +20,8 @@ static long (*bpf_skb_load_bytes)(const void *skb, u32 offset, void *to, u32 siz
 static u64 (*bpf_get_socket_cookie)(void *context) = (void *)46;
 static long (*bpf_skb_load_bytes_relative)(const void *skb, u32 offset, void *to, u32 size, u32 from) = (void *)68;
 static u64 (*bpf_get_current_cgroup_id)(void) = (void *)80;
+static long (*bpf_map_push_elem)(void *map, const void *value, u64 flags) = (void *)87;
+static long (*bpf_map_pop_elem)(void *map, void *value) = (void *)88;
 static void *(*bpf_sk_storage_get)(void *map, void *sock, void *value, u64 flags) = (void *)107;
 static long (*bpf_probe_read_user)(void *to, u32 size, const void *from) = (void *)112;                   /* 5.5 */
 static long (*bpf_probe_read_user_str)(void *to, u32 size, const void *from) = (void *)114;               /* 5.5 */

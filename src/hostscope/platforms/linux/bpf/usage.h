@@ -37,16 +37,16 @@ struct key {
 	u32 pid, peer; /* peer: remote address and port folded together */
 };
 struct end { u8 address[16]; u16 port, zero; };
-/* hostscope/platforms/linux/payload_record.py reads it: keep the two alike. */
-struct usage {
-	u64 sent, received, sends, receives, last; /* last: timer ticks, which cost less to read than a clock */
-	u64 first, first_tick;                     /* the same moment, the first in ns since boot */
+/* hostscope/platforms/linux/payload_record.py reads these: keep them alike. */
+struct counts { u64 sent, received, sends, receives, last; }; /* last: timer ticks, cheaper to read than a clock */
+struct description {
+	u64 first, first_tick; /* the same moment, the first in ns since boot */
 	struct end local, remote;
 	u32 uid, net_ns;
 	u16 family, protocol, type, flags;
 	char name[16];
 };
-_Static_assert(sizeof(struct usage) == 128, "payload_record.py knows this layout");
+_Static_assert(sizeof(struct counts) == 40 && sizeof(struct description) == 88, "payload_record.py knows these layouts");
 
 INLINE u32 fold(struct sock_common *c) {
 	u32 port = c->skc_dport;
@@ -57,36 +57,36 @@ INLINE u32 fold(struct sock_common *c) {
 	       c->skc_v6_daddr.in6_u.u6_addr32[2] * 961 ^ c->skc_v6_daddr.in6_u.u6_addr32[3] * 29791 ^ port * 0x9e3779b1;
 }
 
-INLINE void read_ends(struct usage *u, struct sock_common *c) {
+INLINE void read_ends(struct description *d, struct sock_common *c) {
 	u16 port = c->skc_dport;
 
-	u->local.port = c->skc_num;
-	u->remote.port = (port >> 8) | (port << 8);
-	if (u->family == INET) {
-		*(u32 *)u->local.address = c->skc_rcv_saddr;
-		*(u32 *)u->remote.address = c->skc_daddr;
+	d->local.port = c->skc_num;
+	d->remote.port = (port >> 8) | (port << 8);
+	if (d->family == INET) {
+		*(u32 *)d->local.address = c->skc_rcv_saddr;
+		*(u32 *)d->remote.address = c->skc_daddr;
 	} else {
-		READ(&u->local.address, &c->skc_v6_rcv_saddr.in6_u.u6_addr8);
-		READ(&u->remote.address, &c->skc_v6_daddr.in6_u.u6_addr8);
+		READ(&d->local.address, &c->skc_v6_rcv_saddr.in6_u.u6_addr8);
+		READ(&d->remote.address, &c->skc_v6_daddr.in6_u.u6_addr8);
 	}
 }
 
 /* What is known of a process and a socket when the process first uses it. */
-INLINE void describe(struct usage *usage, struct sock *sk, struct task_struct *leader) {
+INLINE void describe(struct description *d, struct sock *sk, struct task_struct *leader) {
 	u64 kernel = 0;
 
-	usage->first = bpf_ktime_get_boot_ns();
-	usage->last = usage->first_tick = bpf_jiffies64();
-	usage->family = sk->__sk_common.skc_family;
-	usage->protocol = sk->sk_protocol;
-	usage->type = sk->sk_type;
-	usage->uid = sk->sk_uid.val;
-	usage->net_ns = sk->__sk_common.skc_net.net->ns.inum;
+	d->first = bpf_ktime_get_boot_ns();
+	d->first_tick = bpf_jiffies64();
+	d->family = sk->__sk_common.skc_family;
+	d->protocol = sk->sk_protocol;
+	d->type = sk->sk_type;
+	d->uid = sk->sk_uid.val;
+	d->net_ns = sk->__sk_common.skc_net.net->ns.inum;
 	READ_BIT_FIELD(&kernel, (struct sock___kernel *)sk, sk_kern_sock);
-	usage->flags = (kernel || leader->flags & KERNEL_THREAD) ? KERNEL : 0;
+	d->flags = (kernel || leader->flags & KERNEL_THREAD) ? KERNEL : 0;
 	/* What was accepted still has the limit of the listener that it was cloned from. */
-	if (usage->type == STREAM)
-		usage->flags |= sk->sk_max_ack_backlog ? INBOUND : OUTBOUND;
-	read_ends(usage, &sk->__sk_common);
-	READ(&usage->name, &leader->comm);
+	if (d->type == STREAM)
+		d->flags |= sk->sk_max_ack_backlog ? INBOUND : OUTBOUND;
+	read_ends(d, &sk->__sk_common);
+	READ(&d->name, &leader->comm);
 }

@@ -69,9 +69,10 @@ def map_lookup(fd: int, key: bytes, value_bytes: int) -> bytes:
 
 
 def map_update(fd: int, key: bytes, value: bytes, flags: int = 0) -> None:
-    """Sets one element."""
+    """Sets one element; a queue's, which have no keys, is put at its end."""
     key_copy, value_copy = _copy(key), _copy(value)
-    attr = struct.pack("=IIQQQ", fd, 0, ctypes.addressof(key_copy), ctypes.addressof(value_copy), flags)
+    key_at = ctypes.addressof(key_copy) if key else 0
+    attr = struct.pack("=IIQQQ", fd, 0, key_at, ctypes.addressof(value_copy), flags)
     _bpf(MAP_UPDATE_ELEM, attr)
 
 
