@@ -56,6 +56,39 @@ def test_pages_of_one_that_has_ended() -> None:
         child.wait()
 
 
+def test_scattered_pages_are_read_in_one_call() -> None:
+    pages = 600
+    held = mmap.mmap(-1, pages * PAGE_BYTES, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+    for number in range(pages):
+        held[number * PAGE_BYTES : (number + 1) * PAGE_BYTES] = number.to_bytes(2, "big") * (PAGE_BYTES // 2)
+    start = ctypes.addressof(ctypes.c_char.from_buffer(held))
+    wanted = [n for n in range(pages) if n % 3 == 1]
+    ranges = [(start + n * PAGE_BYTES, start + (n + 1) * PAGE_BYTES) for n in wanted]
+    into = memoryview(bytearray(len(wanted) * PAGE_BYTES))
+    host = open_host()
+    with host.memory.open(host.processes.read(os.getpid(), ProcessRequest()).key) as space:
+        assert space.gather(ranges, into)
+        assert bytes(into) == b"".join(n.to_bytes(2, "big") * (PAGE_BYTES // 2) for n in wanted)
+        nothing = (0, PAGE_BYTES)  # nobody may map that
+        assert not space.gather([*ranges[:5], nothing, *ranges[5:-1]], into)
+        assert not space.gather(ranges * 6, into[: len(into) // 2]), "more ranges than one call takes"
+
+
+def test_scattered_pages_of_one_that_has_ended() -> None:
+    with subprocess.Popen(["sleep", "60"]) as child:
+        host = open_host()
+        key = host.processes.read(child.pid, ProcessRequest()).key
+        stack = next(one for one in host.memory.regions(key, False) if one.path == "[stack]")
+        ends = [(stack.end - PAGE_BYTES, stack.end), (stack.end - 2 * PAGE_BYTES, stack.end - PAGE_BYTES)]
+        with host.memory.open(key) as space:
+            assert space.gather(ends, memoryview(bytearray(2 * PAGE_BYTES)))
+            child.kill()
+            child.wait()
+            assert not space.gather(ends, memoryview(bytearray(2 * PAGE_BYTES)))
+            with pytest.raises(Gone):
+                space.read(ends[0][0], memoryview(bytearray(PAGE_BYTES)))
+
+
 def joined_without(ranges: list[tuple[int, int]], zero: tuple[int, int]) -> list[tuple[int, int]]:
     """The ranges, the page at the beginning left out."""
     return [(max(first, zero[1]), last) for first, last in ranges if last > zero[1]]

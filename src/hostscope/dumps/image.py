@@ -11,7 +11,7 @@ from msgspec import Struct
 from hostscope.dumps.layout import Layout
 from hostscope.dumps.output import NewFile, unwritable
 from hostscope.dumps.patience import Steps
-from hostscope.dumps.pieces import PiecePlan, batch
+from hostscope.dumps.pieces import PiecePlan, Range, batch
 from hostscope.dumps.reading import Crew, ReadPiece, Write
 from hostscope.errors import Error, Incomplete, Unavailable
 
@@ -123,7 +123,16 @@ def _padded(layout: Layout) -> bytes:
 
 def _writer(file: NewFile, shift: int) -> Write:
     """Writes bytes of an address at the address plus `shift`."""
-    return lambda content, address: file.write_at(content, address + shift)
+
+    def write(runs: Sequence[Range], content: memoryview) -> None:
+        at = 0
+        with file.turn:
+            for start, end in runs:
+                behind = at + end - start
+                file.write_at(content[at:behind], start + shift)
+                at = behind
+
+    return write
 
 
 def _shift(layout: Layout, starts: Sequence[int], plan: PiecePlan) -> int:
@@ -157,10 +166,13 @@ class _Frame:
         self._at = start
         self._parts: list[bytes] = []
 
-    def write(self, content: memoryview, address: int) -> None:
-        self._fill(address)
-        self._parts.append(self._to.compress(content))
-        self._at = address + len(content)
+    def write(self, runs: Sequence[Range], content: memoryview) -> None:
+        at = 0
+        for start, end in runs:
+            self._fill(start)
+            self._parts.append(self._to.compress(content[at : at + end - start]))
+            at += end - start
+            self._at = end
 
     def finish(self, end: int) -> bytes:
         self._fill(end)

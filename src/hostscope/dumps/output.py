@@ -2,6 +2,7 @@
 
 import errno
 import os
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from functools import partial
@@ -33,6 +34,8 @@ class NewFile:
         directory, name = os.path.split(path)
         self.fd = -1
         self.path = path
+        self.turn = threading.Lock()
+        """For threads that write: file systems take one write to a file at a time, and who waits inside them spins."""
         self._directory = directory or "."
         self._beside = os.path.join(directory, f".{name[:64]}.{token_hex(4)}")
         self._nameless = False

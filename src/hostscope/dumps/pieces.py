@@ -9,6 +9,8 @@ from hostscope.model.gap import Reason
 
 PIECE_BYTES = 8 << 20
 """Of one piece, without holes; and of one batch of small ones."""
+MOST_GATHERED = 256
+"""Runs that are read in one call: systems have a limit (UIO_MAXIOV is 1,024), and each costs its lines of Python."""
 Range = tuple[int, int]
 
 
@@ -37,8 +39,10 @@ class Budget:
 
     def take(self, start: int, end: int, runs: Iterable[Range]) -> tuple[list[Range], list[Unread]]:
         """The runs that fit, and what is cut off of the region ``[start, end)``."""
-        fits: list[Range] = []
         region = self._of_region
+        if self._left is None and region is None:
+            return list(runs), []
+        fits: list[Range] = []
         for first, last in runs:
             limits = [(left, why) for left, why in ((region, _OF_REGION), (self._left, _OF_DUMP)) if left is not None]
             left, why = min(limits, default=(last - first, ""))
@@ -80,6 +84,21 @@ def cut(index: int, start: int, end: int, runs: Iterable[Range]) -> Iterator[Pie
             size += last - first
     if held or start < end:
         yield PiecePlan(index, start, end, tuple(held))
+
+
+def gathered(runs: Iterable[Range], size_bytes: int) -> Iterator[tuple[Range, ...]]:
+    """Runs in groups of up to `size_bytes` that are read in one call; longer ones stand alone."""
+    group: list[Range] = []
+    size = 0
+    for run in runs:
+        length = run[1] - run[0]
+        if group and (size + length > size_bytes or len(group) == MOST_GATHERED):
+            yield tuple(group)
+            group, size = [], 0
+        group.append(run)
+        size += length
+    if group:
+        yield tuple(group)
 
 
 def batch(pieces: Iterable[PiecePlan]) -> Iterator[tuple[PiecePlan, ...]]:

@@ -3,7 +3,7 @@
 import hashlib
 import mmap
 import threading
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from time import monotonic
@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from msgspec import Struct
 
 from hostscope.dumps.patience import PATIENCE_S, STALLED, Hands, open_hands
-from hostscope.dumps.pieces import PiecePlan
+from hostscope.dumps.pieces import PiecePlan, Range, gathered
 from hostscope.errors import Incomplete
 from hostscope.model.dump import Piece, Unread
 from hostscope.model.gap import Reason
@@ -28,8 +28,8 @@ MOST_STALLS = 8
 NO_PAGE = "the kernel gave no page (a guard, or past a file's end)"
 NO_ANSWER = f"no answer in {PATIENCE_S:.0f} s: its pages come from somebody else (userfaultfd, a file server)"
 NOT_ASKED = "not asked for: what was asked for before of this region, or of several others, got no answer"
-Write = Callable[[memoryview, int], None]
-"""Bytes and their address, ascending within a piece."""
+Write = Callable[[Sequence[Range], memoryview], None]
+"""Where bytes come from, ascending within a piece; and the bytes of all these ranges, one behind the other."""
 
 
 class ReadPiece(Struct, frozen=True, gc=False):
@@ -91,54 +91,68 @@ class Crew:
             Incomplete: `stop` was set.
             OSError: from `write`.
         """
-        digest = hashlib.sha256() if self._hashing else None
-        unread: list[Unread] = []
-        ranges: list[tuple[int, int]] = []
-
-        def keep(address: int, content: memoryview) -> None:
-            write(content, address)
-            if digest:
-                digest.update(content)
-            extend(ranges, address, address + len(content))
-
-        for start, end in plan.runs:
-            yield from self._run(space, plan.region, (start, end), keep, unread)
-        done = sum(end - start for start, end in ranges)
-        piece = Piece(plan.start, plan.end, done, tuple(ranges), digest.hexdigest() if digest else None)
+        kept, unread = _Kept(write, self._hashing), list[Unread]()
+        for group in gathered(plan.runs, self._rate.step_bytes):
+            whole = len(group) > 1 and (yield from self._group(space, plan.region, group, kept, unread))
+            for run in () if whole else group:
+                yield from self._run(space, plan.region, run, kept, unread)
+        piece = Piece(plan.start, plan.end, kept.size_bytes, tuple(kept.ranges), kept.digest())
         return ReadPiece(plan, piece, tuple(unread))
 
+    def _group(
+        self, space: "AddressSpace", region: int, group: Sequence[Range], kept: "_Kept", unread: list[Unread]
+    ) -> Generator[Callable[[], bool], Any, bool]:
+        """Reads many short runs in one call; whether nothing is left to be said of them."""
+        if self._give_up(space, region):
+            return False
+        size = sum(end - start for start, end in group)
+        self._rate.wait(size, self.stop)
+        buffer = self._buffer()
+        whole = yield partial(space.gather, group, buffer[:size])
+        if whole is STALLED:
+            self._stalled(space, region)
+            for start, end in group:
+                note_unread(unread, start, end, NO_ANSWER)
+            return True
+        if whole:
+            kept.add(group, buffer[:size])
+        self._buffers.append(buffer)
+        return bool(whole)
+
     def _run(
-        self,
-        space: "AddressSpace",
-        region: int,
-        run: tuple[int, int],
-        keep: Callable[[int, memoryview], None],
-        unread: list[Unread],
+        self, space: "AddressSpace", region: int, run: Range, kept: "_Kept", unread: list[Unread]
     ) -> Generator[Callable[[], int], Any, None]:
         buffer, step = self._buffer(), self._rate.step_bytes
         start, end = run
         while start < end:
-            if self.stop.is_set():
-                raise Incomplete("interrupted")
-            stalls = self._stalls.get(space, set())
-            if region in stalls or len(stalls) >= MOST_STALLS:
+            if self._give_up(space, region):
                 note_unread(unread, start, end, NOT_ASKED)
                 break
             size = min(step, end - start)
             self._rate.wait(size, self.stop)
             count = yield partial(space.read, start, buffer[:size])
             if count is STALLED:  # the buffer stays with the thread that waits
-                self._stalls.setdefault(space, set()).add(region)
+                self._stalled(space, region)
                 note_unread(unread, start, end, NO_ANSWER)
                 return
             if count:
-                keep(start, buffer[:count])
+                kept.add(((start, start + count),), buffer[:count])
                 start += count
             if count < size:
                 after = min(start - start % PAGE_BYTES + PAGE_BYTES, end)
                 note_unread(unread, start, after, NO_PAGE)
                 start = after
         self._buffers.append(buffer)
+
+    def _give_up(self, space: "AddressSpace", region: int) -> bool:
+        """Whether a region is not to be asked for any more. Raises Incomplete when all is to end."""
+        if self.stop.is_set():
+            raise Incomplete("interrupted")
+        stalls = self._stalls.get(space, ())
+        return region in stalls or len(stalls) >= MOST_STALLS
+
+    def _stalled(self, space: "AddressSpace", region: int) -> None:
+        self._stalls.setdefault(space, set()).add(region)
 
     def _buffer(self) -> memoryview:
         try:
@@ -147,7 +161,30 @@ class Crew:
             return memoryview(mmap.mmap(-1, BUFFER_BYTES))
 
 
-def extend(ranges: list[tuple[int, int]], start: int, end: int) -> None:
+class _Kept:
+    """What was read of a piece, handed on as it came."""
+
+    def __init__(self, write: Write, hashing: bool) -> None:
+        self.ranges: list[Range] = []
+        self.size_bytes = 0
+        self._write = write
+        self._digest = hashlib.sha256() if hashing else None
+
+    def add(self, runs: Sequence[Range], content: memoryview) -> None:
+        """Runs that stand one behind the other in `content`. Raises OSError."""
+        self._write(runs, content)
+        for start, end in runs:
+            extend(self.ranges, start, end)
+        if self._digest:
+            self._digest.update(content)
+        self.size_bytes += len(content)
+
+    def digest(self) -> str | None:
+        """Of all that was added."""
+        return self._digest.hexdigest() if self._digest else None
+
+
+def extend(ranges: list[Range], start: int, end: int) -> None:
     """Adds a range after the others, as a part of the last one where it can be."""
     if ranges and ranges[-1][1] == start:
         start = ranges.pop()[0]

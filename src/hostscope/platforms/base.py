@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, BinaryIO, Protocol
@@ -256,6 +256,16 @@ class AddressSpace(Protocol):
 
     def read_bytes(self, address: int, size: int) -> bytes:
         """The same as bytes of their own, without copying them once more. Raises as `read`."""
+
+    def gather(self, ranges: Sequence[tuple[int, int]], into: memoryview) -> bool:
+        """Reads all of several ranges, one behind the other in `into`, in one call.
+
+        Returns:
+            False where that could not be, whatever is in `into`: each range is to be read on its own.
+
+        Raises:
+            Gone: the process ended, or runs another program now.
+        """
 
     def resident(self, region: Region) -> Iterator[tuple[int, int]]:
         """The ranges that hold pages, ascending: what was never touched reads as zeros and is left out.

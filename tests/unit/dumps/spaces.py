@@ -1,6 +1,6 @@
 """An address space in memory, scripted by a test."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 from hostscope.errors import Gone
@@ -28,6 +28,7 @@ class FakeSpace:
     auxiliary_vector: bytes = b""
     method: str = "fake"
     reads: int = 0
+    gathers: int = 0
 
     def read(self, address: int, into: memoryview) -> int:
         self.reads += 1
@@ -47,6 +48,15 @@ class FakeSpace:
     def read_bytes(self, address: int, size: int) -> bytes:
         into = bytearray(size)
         return bytes(into[: self.read(address, memoryview(into))])
+
+    def gather(self, ranges: Sequence[tuple[int, int]], into: memoryview) -> bool:
+        self.gathers += 1
+        at = 0
+        for start, end in ranges:
+            if self.read(start, into[at : at + end - start]) < end - start:
+                return False
+            at += end - start
+        return True
 
     def resident(self, region: Region) -> Iterator[tuple[int, int]]:
         start = None

@@ -3,6 +3,7 @@
 import errno
 import os
 from contextlib import suppress
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ from hostscope.dumps.image import Written, write_plain, write_zstd
 from hostscope.dumps.layout import core_layout, raw_layout
 from hostscope.dumps.manifest import dumped_regions
 from hostscope.dumps.output import NewFile, check_free, new_file
-from hostscope.dumps.pieces import PIECE_BYTES, Budget, PiecePlan, batch, cut
+from hostscope.dumps.pieces import MOST_GATHERED, PIECE_BYTES, Budget, PiecePlan, batch, cut, gathered
 from hostscope.dumps.reading import open_crew
 from hostscope.dumps.selection import Chosen
 from hostscope.errors import Gone, Unavailable, UsageError
@@ -203,3 +204,43 @@ def test_more_regions_than_a_header_can_count(tmp_path: Path) -> None:
         assert len(core.regions) == 66_000
         assert len(core.read(regions[-1].start, PAGE)) == PAGE
         assert core.read(regions[0].start, PAGE) == b""
+
+
+SCATTERED = (region(0, 64),)
+"""Every second page of it was never touched."""
+HOLES = set(range(1, 64, 2))
+
+
+@pytest.mark.parametrize("packed", [False, True])
+def test_many_short_runs_are_read_in_one_call_and_stand_where_they_belong(tmp_path: Path, packed: bool) -> None:
+    held = FakeSpace({n: page(n) for n in range(64) if n not in HOLES}, HOLES)
+    written = write(tmp_path / "core", held, packed, SCATTERED)
+    assert held.gathers == 1
+    (piece,) = written.pieces
+    assert piece.piece.ranges == tuple((n * PAGE, (n + 1) * PAGE) for n in range(0, 64, 2))
+    assert piece.piece.sha256 == sha256(b"".join(page(n) for n in range(0, 64, 2))).hexdigest()
+    with open_core(str(tmp_path / "core")) as core:
+        expected = [bytes(PAGE) if n in HOLES else page(n) for n in range(64)]
+        assert core.read(0, 64 * PAGE) == b"".join(expected)
+
+
+def test_a_page_that_cannot_be_read_costs_its_neighbours_nothing(tmp_path: Path) -> None:
+    held = FakeSpace({n: page(n) for n in range(64) if n not in HOLES | {20}}, HOLES)
+    (piece,) = write(tmp_path / "core", held, regions=SCATTERED).pieces
+    assert [(one.start, one.end) for one in piece.unread] == [(20 * PAGE, 21 * PAGE)]
+    assert piece.piece.read_bytes == 31 * PAGE
+    with open_core(str(tmp_path / "core")) as core:
+        assert core.read(18 * PAGE, PAGE) == page(18)
+        assert core.read(22 * PAGE, PAGE) == page(22)
+
+
+@given(st.lists(st.integers(1, 9), max_size=600), st.integers(1, 20))
+def test_gathered_runs_are_all_runs_in_groups_that_fit(lengths: list[int], most: int) -> None:
+    runs, at = [], 0
+    for length in lengths:
+        runs.append((at, at + length))
+        at += length + 1
+    groups = list(gathered(runs, most))
+    assert [run for group in groups for run in group] == runs
+    assert all(len(group) <= MOST_GATHERED for group in groups)
+    assert all(len(group) == 1 or sum(end - start for start, end in group) <= most for group in groups)

@@ -1,6 +1,6 @@
 """The memory of one process, by a right to its task."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from itertools import groupby
 
 from hostscope.errors import Unsupported
@@ -72,6 +72,10 @@ class AddressSpace:
         into = bytearray(size)
         count = self.read(address, memoryview(into))
         return bytes(into) if count == size else bytes(into[:count])
+
+    def gather(self, ranges: Sequence[tuple[int, int]], into: memoryview) -> bool:
+        """Never: the system reads one range in one call."""
+        return False
 
     def resident(self, region: Region) -> Iterator[tuple[int, int]]:
         """The ranges that hold pages, ascending. What is mapped of files is given whole: its pages are in the file.

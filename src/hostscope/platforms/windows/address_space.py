@@ -1,6 +1,6 @@
 """The memory of one process, through one handle of it."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from hostscope.errors import Denied, Gone, NativeError
 from hostscope.model.memory import Region
@@ -59,6 +59,10 @@ class AddressSpace:
         """The same as bytes of their own. Raises and costs as `read`."""
         into = bytearray(size)
         return bytes(memoryview(into)[: self.read(address, memoryview(into))])
+
+    def gather(self, ranges: Sequence[tuple[int, int]], into: memoryview) -> bool:
+        """Never: the system reads one range in one call."""
+        return False
 
     def resident(self, region: Region) -> Iterator[tuple[int, int]]:
         """What can be read of a region: all of it, or of files from a server only what is in memory.
