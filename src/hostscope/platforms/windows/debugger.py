@@ -26,6 +26,7 @@ from hostscope.platforms.windows.identity import DEBUG, hold
 from hostscope.platforms.windows.native import debug, handles, machine_kind
 from hostscope.platforms.windows.native import process as native
 from hostscope.platforms.windows.native.debug import DEBUG_EVENT
+from hostscope.platforms.windows.uninterrupted import uninterrupted
 
 METHOD = "debugger"
 METHODS = (METHOD, "regions")
@@ -93,7 +94,8 @@ def _events(
         for happening in debugger.calls(stop):
             yield numbering.event(happening)
     finally:
-        debugger.release()
+        with uninterrupted():
+            debugger.release()
         _tell(debugger, tally)
     if missing := sorted({function.name for function in functions} - debugger.found - debugger.blocked):
         tally.note(f"not found in the process: {', '.join(missing)}")

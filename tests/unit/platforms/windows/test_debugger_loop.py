@@ -1,11 +1,13 @@
 """The debugger's loop on scripted events: whose exceptions are whose, and what becomes of who was not invited."""
 
+import signal
 import threading
 
 import pytest
 
 from hostscope.model.key import ProcessKey
 from hostscope.model.syscall import TraceRequest
+from hostscope.platforms.tally import Tally
 from hostscope.platforms.windows import debugger
 from hostscope.platforms.windows.clock import Boot
 from hostscope.platforms.windows.debugger import _Debugger
@@ -114,3 +116,19 @@ def test_files_of_events_are_closed_and_nothing_else(monkeypatch: pytest.MonkeyP
     unnamed = event(debug.LOAD_DLL_DEBUG_EVENT, ROOT)
     Script(monkeypatch).run(begin, load, unnamed, thread, children=False)
     assert closed == [41, 44, 45]
+
+
+def test_a_second_interrupt_waits_until_the_process_is_let_go(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Breakpoints that it left behind would end the process at its next call."""
+    found, key = Script(monkeypatch), ProcessKey("boot", 0, ROOT, 1)
+    found.events = [event(BEGIN, ROOT)]
+    monkeypatch.setattr(debugger, "_attach", lambda boot, privileges, key, made: made.expect(key))
+    request, stop, tally = TraceRequest((key,), ("all",), method="debugger"), threading.Event(), Tally()
+    events = debugger._events(Boot("boot", 0), None, request, choose(["all"]), stop, tally)  # type: ignore[arg-type]
+    next(events)
+    stop.set()
+    before = signal.getsignal(signal.SIGINT)
+    monkeypatch.setattr(debug, "next_event", lambda timeout_ms: signal.raise_signal(signal.SIGINT))
+    with pytest.raises(KeyboardInterrupt):
+        next(events)
+    assert found.detached == [ROOT] and signal.getsignal(signal.SIGINT) is before
