@@ -71,6 +71,30 @@ def test_traffic_of_captured_packets_has_its_process(devices: Devices, curl: Dar
         assert (flow.name, flow.wire, flow.interface) == ("curl", Counts(54, 0, 1, 0), "en0")
 
 
+def test_traffic_of_captured_packets_has_the_process_that_pktap_names(
+    devices: Devices, tap: list[Any], links: Darwin
+) -> None:
+    """Nobody holds the socket any more, and it was in no listing."""
+    for protocol in ("tcp", "udp"):
+        links.value(f"net.inet.{protocol}.pcblist_n", pcblist())
+    links.add(100, comm=b"curl")
+    with watch(open_host(), TrafficRequest(method="capture", interfaces=("en0",))) as watching:
+        devices.give(
+            bpf_packet(pktap_v1(1, 100, b"curl", b"en0", 2) + _frame(), int(time.time()), 1),
+            bpf_packet(pktap_v1(1, 100, b"curl", b"en5", 2) + _frame(), int(time.time()), 2),
+            to="pktap7",
+        )
+        look = watching.look()
+        deadline = time.monotonic() + 10
+        while not look.flows and time.monotonic() < deadline:
+            look = watching.look()
+        (flow,) = look.flows
+        assert (flow.name, flow.wire, flow.interface) == ("curl", Counts(54, 0, 1, 0), "en0")
+        assert flow.key is not None and flow.key.pid == 100
+        assert look.ledger is not None and look.ledger.interfaces == ("en0",)
+    assert ("destroyed", "pktap7") in tap
+
+
 def test_a_file_of_packets_names_the_processes_that_pktap_named(
     kernel: Kernel,
     devices: Devices,

@@ -41,7 +41,6 @@ from tests.unit.platforms.macos.network_bytes import (
     ntstat_update,
     pcb,
     pcblist,
-    pktap_v1,
     route_message,
     unix_part,
 )
@@ -384,10 +383,14 @@ class Devices:
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.asked: list[tuple[str, Any]] = []
         self.writers: list[int] = []
+        self.bound: dict[int, str] = {}
         self.link, self.counted = 1, (7, 2)
+        self.links: dict[str, int] = {}
+        """Of interfaces whose packets begin in another way than `link`."""
         for name, answer in (("open_device", self._open), ("set_number", self._set),
-                             ("get_number", lambda fd, request: self.link),
-                             ("bind", lambda fd, name: self.asked.append(("bind", name))),
+                             ("get_number", lambda fd, request: self.links.get(self.bound[fd], self.link)),
+                             ("bind", self._bind),
+                             ("create_interface", raising(errnos.EINVAL)),
                              ("set_filter", lambda fd, program: self.asked.append(("filter", program))),
                              ("promiscuous", lambda fd: self.asked.append(("promiscuous", None))),
                              ("counts", lambda fd: self.counted)):  # fmt: skip
@@ -399,12 +402,18 @@ class Devices:
         self.writers.append(writer)
         return reader
 
+    def _bind(self, fd: int, name: str) -> None:
+        self.bound[fd] = name
+        self.asked.append(("bind", name))
+
     def _set(self, fd: int, request: int, number: int) -> int:
         self.asked.append((hex(request), number))
         return min(number, 65_536)
 
-    def give(self, *packets: bytes) -> None:
-        os.write(self.writers[-1], b"".join(packets))
+    def give(self, *packets: bytes, to: str | None = None) -> None:
+        """To the device of that interface, or to the last one."""
+        place = [*self.bound.values()].index(to) if to else -1
+        os.write(self.writers[place], b"".join(packets))
 
     def close(self) -> None:
         for writer in self.writers:
@@ -462,7 +471,7 @@ def tap(devices: Devices, monkeypatch: pytest.MonkeyPatch) -> list[Any]:
     monkeypatch.setattr(bpf, "destroy_interface", lambda fd, name: life.append(("destroyed", name)))
     monkeypatch.setattr(pktap, "want_headers", lambda fd: life.append(("wanted", None)))
     monkeypatch.setattr(pktap, "show_every_interface", lambda fd, name: life.append(("shown", name)))
-    devices.link = pktap.DLT_PKTAP
+    devices.links["pktap7"] = pktap.DLT_PKTAP
     return life
 
 
@@ -470,56 +479,6 @@ def test_what_another_program_taps_is_not_captured_twice(devices: Devices, links
     links.numbers(WHERE, LINKS + link_message(b"pktap0", 9, 0xFE, 0x41))
     with capture().open(CaptureRequest(), Tally()) as source:
         assert [one.name for one in source.interfaces] == ["lo0", "en0"]
-
-
-def test_pktap_is_made_and_taken_away(devices: Devices, tap: list[Any]) -> None:
-    with capture().open(CaptureRequest(interfaces=("pktap",)), Tally()) as source:
-        assert [(one.name, one.link) for one in source.interfaces] == [
-            ("pktap7", 258), ("lo0", 0), ("en0", 1), ("en5", 1),
-        ]  # fmt: skip
-    names = [name for name, _ in tap]
-    assert [names.index(one) for one in ("made", "shown", "wanted", "bind", "destroyed")] == sorted(
-        names.index(one) for one in ("made", "shown", "wanted", "bind", "destroyed")
-    )
-    assert ("filter", ((6, 0, 0, 262_144 + 192),)) in tap
-
-
-def test_packets_of_pktap_have_interface_direction_and_process(darwin: Darwin, devices: Devices, tap: Any) -> None:
-    darwin.add(5, comm=b"curl")
-    darwin.add(6, comm=b"nsurlsessiond")
-    with capture().open(CaptureRequest(interfaces=("pktap",), snap_bytes=5), Tally()) as source:
-        devices.give(
-            bpf_packet(pktap_v1(1, 5, b"curl", b"en0", 2) + b"frame, cut", 1, 1),
-            bpf_packet(pktap_v1(1, 6, b"nsurlsessiond", b"en0", 1, effective=5) + b"frame", 1, 2),
-            bpf_packet(pktap_v1(0, 77, b"gone", b"lo0", 1) + b"looped", 1, 3),
-            bpf_packet(pktap_v1(1, 5, b"other", b"en0", 2) + b"reused", 1, 4),
-            bpf_packet(pktap_v1(1, 5, b"curl", b"en9", 2) + b"later", 1, 5),
-        )
-        ours, looped, reused = taken(source, threading.Event())
-        counted = {one.interface: (one.received, one.dropped) for one in source.counts()}
-    assert [bytes(ours.data[at : at + size]) for at, size in zip(ours.offsets, ours.captured, strict=True)] == [
-        b"frame", b"frame",
-    ]  # fmt: skip
-    assert (ours.lengths.tolist(), ours.flags.tolist(), ours.link, ours.lost) == ([10, 5], [2, 1], 1, 2)
-    assert [owner and owner.key.pid for owner in ours.owners] == [5, 5]
-    assert [source.interfaces[batch.interface[0]].name for batch in (ours, looped, reused)] == ["en0", "lo0", "en0"]
-    assert (looped.owners, reused.owners) == ((None,), (None,))
-    assert counted == {"pktap7": (3, 3), "lo0": (1, 0), "en0": (3, 0), "en5": (0, 0)}
-
-
-def test_a_filter_before_pktap_is_refused(devices: Devices, tap: list[Any]) -> None:
-    with (
-        pytest.raises(UsageError, match="pktap"),
-        capture().open(CaptureRequest(interfaces=("pktap",), bpf="tcp"), Tally()),
-    ):
-        pass
-    assert tap[-1] == ("destroyed", "pktap7")
-
-
-def test_a_kernel_without_headers_of_pktap(devices: Devices, tap: list[Any]) -> None:
-    devices.link = bpf.DLT_RAW
-    with pytest.raises(Unsupported), capture().open(CaptureRequest(interfaces=("pktap",)), Tally()):
-        pass
 
 
 def test_an_interface_that_goes_away_ends_the_capture(devices: Devices, monkeypatch: pytest.MonkeyPatch) -> None:

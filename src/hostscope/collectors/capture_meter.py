@@ -1,7 +1,7 @@
 """Traffic of captured packets: where the kernel cannot count for us, but packets may be seen."""
 
 import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from time import monotonic, monotonic_ns, time_ns
 from typing import TYPE_CHECKING
@@ -12,7 +12,7 @@ from hostscope.collectors.interface_totals import LOOPBACK, InterfaceTotals, add
 from hostscope.errors import Error, Unsupported
 from hostscope.model.capture import CaptureRequest
 from hostscope.model.interface import Interface
-from hostscope.model.socket import Endpoint, SocketRequest
+from hostscope.model.socket import Endpoint, SocketOwner, SocketRequest
 from hostscope.model.traffic import Counts, Flow, Ledger, Reading, TrafficRequest
 from hostscope.platforms.base import Host, Meter, PacketSource
 from hostscope.platforms.socket_index import GONE, KERNEL, Ends, Holder, HostSockets
@@ -38,8 +38,8 @@ DELIVERY_S = 0.1
 LINK_HEADER_BYTES = 14
 WITH_SOCKETS = frozenset({"tcp", "udp", "udplite", "sctp", "dccp", "quic"})
 MISSES = (
-    "packets as interfaces count them, link headers included; processes of sockets that live shorter than "
-    f"{LOOK_S} s may be missed, and other network namespaces are not seen"
+    "packets as interfaces count them, link headers included; where packets do not say whose they are, processes of "
+    f"sockets that live shorter than {LOOK_S} s may be missed; other network namespaces are not seen"
 )
 
 
@@ -52,7 +52,9 @@ def open_capture_meter(host: Host, request: TrafficRequest, tally: Tally) -> Ite
         Denied, Unsupported
     """
     totals = InterfaceTotals(host, request.interfaces)
-    capture = CaptureRequest(interfaces=request.interfaces, snap_bytes=SNAP_BYTES, ring_bytes=RING_BYTES)
+    capture = CaptureRequest(
+        interfaces=request.interfaces, snap_bytes=SNAP_BYTES, ring_bytes=RING_BYTES, owners=True
+    )  # fmt: skip
     with host.capture.open(capture, tally) as source:
         try:
             from hostscope.collectors.packet_flows import PacketFlows
@@ -78,6 +80,7 @@ class CaptureMeter:
         self._index, self._listed_s, self._pause_s = HostSockets(), 0.0, LOOK_S
         self._cut_ns: int | None = None
         self._held: list[PacketBatch] = []
+        self._told: dict[int, SocketOwner | None] = {}
         self._failed: BaseException | None = None
         self._began_ns = monotonic_ns()
         self.notes: list[str] = []
@@ -105,11 +108,12 @@ class CaptureMeter:
         now = self._cut()
         with self._lock:
             wired = [(flow, self._flows.domain_of(flow)) for flow in self._flows.flows()]
+            told = self._told = {wire.flow_id: self._told.get(wire.flow_id) for wire, _ in wired}
             apart, evicted = self._flows.apart(), self._flows.evicted()
             self._resume()
         self._list_sockets(at_once=True)
         with self._looking:
-            judge = _Judge(self._index, self._source, now)
+            judge = _Judge(self._index, self._source, now, told)
             flows = tuple(flow for wire, domain in wired for flow in judge.flows(wire, domain))
         lost = self._lost(wired)
         merged = self._merged(now, [wire for wire, _ in wired], apart.total_packets + evicted.total_packets)
@@ -130,18 +134,25 @@ class CaptureMeter:
 
     def _resume(self) -> None:
         for batch in self._held:
-            self._flows.feed(batch)
+            self._count(batch)
         self._cut_ns = None
         self._held.clear()
 
     def _feed(self, batch: "PacketBatch") -> None:
         if self._cut_ns is None:
-            self._flows.feed(batch)
+            self._count(batch)
             return
         count = int(batch.at_ns.searchsorted(self._cut_ns, side="right"))
-        self._flows.feed(batch.part(0, count))
+        self._count(batch.part(0, count))
         if count < len(batch):
             self._held.append(_copied(batch.part(count, len(batch))))
+
+    def _count(self, batch: "PacketBatch") -> None:
+        """Feeds the flows, and keeps what packets say themselves of who is at this host's end."""
+        flows = self._flows.feed(batch)
+        for flow, owner in zip(flows.tolist(), batch.owners or (), strict=False):
+            if flow and owner is not None:
+                self._told[flow] = owner
 
     def _run(self) -> None:
         try:
@@ -194,7 +205,7 @@ class CaptureMeter:
         return interface is not None and interface.kind == LOOPBACK
 
     def _ledger(self, now: dict[str, Interface], parts: dict[str, Counts]) -> Ledger:
-        names = {interface.name for interface in self._source.interfaces}
+        names = {interface.name for interface in self._source.interfaces} & self._totals.names
         counted = {name: counts for name, counts in self._totals.counted(now).items() if name in names}
         return balance(counted.keys(), counted.values(), parts, estimated=False)
 
@@ -223,10 +234,16 @@ def _packets(wire: "WireFlow") -> int:
 
 
 class _Judge:
-    """Whose flows are, by the sockets that were listed."""
+    """Whose flows are: by what packets say themselves, else by the sockets that were listed."""
 
-    def __init__(self, index: HostSockets, source: PacketSource, now: dict[str, Interface]) -> None:
-        self._index, self._source, self._interfaces = index, source, now
+    def __init__(
+        self,
+        index: HostSockets,
+        source: PacketSource,
+        now: dict[str, Interface],
+        told: Mapping[int, SocketOwner | None],
+    ) -> None:
+        self._index, self._source, self._interfaces, self._told = index, source, now, told
         self._addresses = addresses_of(now)
         self._net_ns = next((interface.net_ns for interface in now.values()), None)
 
@@ -253,7 +270,8 @@ class _Judge:
         from hostscope.collectors.packet_flows import protocol_of
 
         protocol = protocol_of(wire)
-        verdict = self._judge(("udp" if protocol == "quic" else protocol, local.address, local.port, *_plain(remote)))
+        ends = ("udp" if protocol == "quic" else protocol, local.address, local.port, *_plain(remote))
+        verdict = self._judge(ends, self._told.get(wire.flow_id))
         holder = verdict if isinstance(verdict, Holder) else None
         named = domain if direction == "outbound" else None
         return Flow(
@@ -276,10 +294,12 @@ class _Judge:
             domain_source=named[1] if named else None,
         )
 
-    def _judge(self, ends: Ends) -> Holder | str:
+    def _judge(self, ends: Ends, told: SocketOwner | None) -> Holder | str:
         if not self._is_local(ends[1]):
             return FORWARDED
         found = self._index.index(self._net_ns).find(ends)
+        if told is not None and (found is None or found.key is None or not found.key.same(told.key)):
+            return Holder(told.key, told.name, None, None, None, ends[1])
         if found is None:
             return GONE if ends[0] in WITH_SOCKETS else KERNEL
         return found.unknown or (found if found.key else GONE)

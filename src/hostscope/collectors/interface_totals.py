@@ -23,15 +23,24 @@ class InterfaceTotals:
         self._host, self._names = host, names
         self._before = self.read()
         if missing := [name for name in names if name not in self._before]:
-            raise UsageError(f"there is no interface {missing[0]!r}")
+            known = sorted(self._read(()))
+            raise UsageError(f"there is no interface {missing[0]!r}", f"interfaces: {', '.join(known)}")
+
+    @property
+    def names(self) -> frozenset[str]:
+        """Of the interfaces at the beginning."""
+        return frozenset(self._before)
 
     def read(self) -> dict[str, Interface]:
         """The interfaces by name: ours come first, so of equal names the first one is."""
+        return self._read(self._names)
+
+    def _read(self, names: tuple[str, ...]) -> dict[str, Interface]:
         found: dict[str, Interface] = {}
         ours: int | None = None
         for number, interface in enumerate(self._host.interfaces.interfaces(Tally())):
             ours = interface.net_ns if number == 0 else ours
-            if interface.net_ns == ours and (not self._names or interface.name in self._names):
+            if interface.net_ns == ours and (not names or interface.name in names):
                 found[interface.name] = interface
         return found
 

@@ -38,6 +38,8 @@ class CaptureRequest(Struct, frozen=True):
     promiscuous: bool = False
     namespace: str | None = None
     """Of this network namespace's interfaces: a pid, or a name; ours when None."""
+    owners: bool = False
+    """Prefer a way that says itself whose each packet is (macOS: PKTAP)."""
 
 
 class CaptureOutput(Struct, frozen=True):

@@ -7,16 +7,16 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING
 
-from hostscope.errors import NativeError, Unsupported, UsageError
+from hostscope.errors import Error, NativeError, Unsupported, UsageError
 from hostscope.model.capture import CaptureCounts, CaptureRequest
 from hostscope.platforms.base import PacketSource, Privileges
-from hostscope.platforms.macos.interfaces import UP, read_links
+from hostscope.platforms.macos.interfaces import LOOPBACK, UP, read_links
 from hostscope.platforms.macos.native import bpf, errnos, pktap
 from hostscope.platforms.macos.owners import Owners
 from hostscope.platforms.macos.packet_channels import HEADER_BYTES, Channel, TapChannel
 from hostscope.platforms.macos.packet_device import PacketDevice, Program, Result, accept_all, tried
 from hostscope.platforms.macos.packet_owners import PacketOwners
-from hostscope.platforms.macos.raised import raised
+from hostscope.platforms.macos.raised import keep_root, raised
 from hostscope.platforms.tally import Tally
 
 if TYPE_CHECKING:
@@ -41,36 +41,71 @@ class Capture:
     def open(self, request: CaptureRequest, tally: Tally) -> Iterator[PacketSource]:
         """Starts to capture: one device for each interface; ``pktap`` makes one of the kernel's own for the time.
 
+        With `CaptureRequest.owners` such a one stands for all interfaces but loopback, where the kernel has it.
+
         Needs: /dev/bpf* may be opened (root, or a group that ChmodBPF made). Memory: two buffers for each device, in
         the kernel.
         Source: bpf(4); PKTAP (private).
 
         Raises:
-            UsageError: an interface does not exist or is down, libpcap rejects the filter, or there is one for PKTAP.
+            UsageError: an interface does not exist or is down, or libpcap rejects the filter.
             Denied, Unavailable, Unsupported
         """
         if request.namespace is not None:
             raise Unsupported("macOS has no network namespaces", "leave --namespace out")
         with ExitStack() as stack:
             with raised(self._privileges, f"capture packets of {', '.join(request.interfaces) or 'all interfaces'}"):
-                channels = [self._opened(name, request, stack, tally) for name in _wanted(request)]
+                channels = self._channels(request, stack, tally)
                 for channel in channels:
                     channel.device.begin(_program(request, channel), request.promiscuous)
             tally.method = "bpf"
             tally.effects += _effects(request, [channel.device for channel in channels])
             yield PacketDevices(tuple(channels), tally)
 
+    def _channels(self, request: CaptureRequest, stack: ExitStack, tally: Tally) -> list[Channel | TapChannel]:
+        names = _wanted(request)
+        tap = self._tap_of(names, request, stack, tally) if request.owners and PKTAP not in names else None
+        told = frozenset(one.name for one in tap.interfaces) if tap else frozenset()
+        found = [self._opened(name, request, stack, tally) for name in names if name not in told]
+        return [*found, tap] if tap else found
+
+    def _tap_of(
+        self, names: tuple[str, ...], request: CaptureRequest, stack: ExitStack, tally: Tally
+    ) -> TapChannel | None:
+        """One for these interfaces but loopback, whose packets would come twice: as they leave, and as they arrive."""
+        loops = frozenset(link.name for link in read_links() if link.flags & LOOPBACK)
+        only = frozenset(names) - loops
+        if not only:
+            return None
+        with ExitStack() as opened:
+            try:
+                channel = self._tapped(request, opened, tally, only)
+            except Error as failed:
+                tally.note(f"packets do not say whose they are (PKTAP): {failed.message}")
+                return None
+            stack.enter_context(opened.pop_all())
+        tally.note("packets say whose they are (PKTAP), but those of loopback")
+        return channel
+
     def _opened(self, name: str, request: CaptureRequest, stack: ExitStack, tally: Tally) -> Channel | TapChannel:
-        tap = name == PKTAP
-        if tap:
-            name = stack.enter_context(_tap(tally))
-            tally.effects.append(f"interface {name} was made, and goes away with the capture")
-        each = request.ring_bytes // max(1, len(request.interfaces) or 4) // 2
-        device = PacketDevice(name, min(each, 4 << 20), tap)
+        if name == PKTAP:
+            return self._tapped(request, stack, tally)
+        device = PacketDevice(name, _buffer_bytes(request))
         stack.callback(device.close)
-        if tap:
-            return TapChannel(device, PacketOwners(self._owners), min(request.snap_bytes, MOST_SNAP_BYTES))
         return Channel(device, filtered=bool(request.bpf))
+
+    def _tapped(
+        self, request: CaptureRequest, stack: ExitStack, tally: Tally, only: frozenset[str] | None = None
+    ) -> TapChannel:
+        name = stack.enter_context(_tap(self._privileges, tally))
+        device = PacketDevice(name, _buffer_bytes(request), tap=True)
+        stack.callback(device.close)
+        tally.effects.append(f"interface {name} was made, and goes away with the capture")
+        keep_root(self._privileges, f"interface {name} is taken away in the end")
+        channel = TapChannel(device, PacketOwners(self._owners), min(request.snap_bytes, MOST_SNAP_BYTES), only)
+        if request.bpf:
+            channel.choose(request.bpf, tally)
+        return channel
 
 
 class PacketDevices:
@@ -161,9 +196,14 @@ def _wanted(request: CaptureRequest) -> tuple[str, ...]:
     return wanted
 
 
+def _buffer_bytes(request: CaptureRequest) -> int:
+    """Of a device, of which the kernel has two."""
+    return min(request.ring_bytes // max(1, len(request.interfaces) or 4) // 2, 4 << 20)
+
+
 @contextmanager
-def _tap(tally: Tally) -> Iterator[str]:
-    """An interface that shows the packets of all others; who has given root up since cannot take it away."""
+def _tap(privileges: Privileges | None, tally: Tally) -> Iterator[str]:
+    """An interface that shows the packets of all others; who has no root any more cannot take it away."""
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as ask:
         name = tried(PKTAP, lambda: bpf.create_interface(ask.fileno(), PKTAP))
         try:
@@ -171,19 +211,19 @@ def _tap(tally: Tally) -> Iterator[str]:
             yield name
         finally:
             try:
-                bpf.destroy_interface(ask.fileno(), name)
+                with raised(privileges, f"take interface {name} away"):
+                    bpf.destroy_interface(ask.fileno(), name)
             except OSError as failed:
                 tally.note(f"interface {name} stays ({errnos.text(failed.errno or 0)}): ifconfig {name} destroy")
 
 
 def _program(request: CaptureRequest, channel: Channel | TapChannel) -> Program:
-    """libpcap knows no filters of packets behind PKTAP's headers."""
+    """For the kernel; packets behind PKTAP's headers come to us whole, to be chosen there."""
     snap = min(request.snap_bytes, MOST_SNAP_BYTES)
-    tap = isinstance(channel, TapChannel)
+    if isinstance(channel, TapChannel):
+        return accept_all(HEADER_BYTES + (MOST_SNAP_BYTES if request.bpf else snap))
     if not request.bpf:
-        return accept_all(snap + HEADER_BYTES if tap else snap)
-    if tap:
-        raise UsageError("no filter can be put before pktap", "capture interfaces by their names, or filter the file")
+        return accept_all(snap)
     from hostscope.platforms.macos.native import pcap
 
     return pcap.compile_filter(request.bpf, channel.device.link, snap)

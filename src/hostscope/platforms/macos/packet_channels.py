@@ -7,11 +7,13 @@ from typing import TYPE_CHECKING, NamedTuple
 from hostscope.model.capture import CaptureCounts, CaptureInterface
 from hostscope.platforms.macos.interfaces import read_links
 from hostscope.platforms.macos.native import bpf
+from hostscope.platforms.macos.packet_choice import Choice
 from hostscope.platforms.macos.packet_device import PacketDevice
 from hostscope.platforms.macos.packet_owners import PacketOwners
 from hostscope.platforms.macos.parse_bpf import batch_of
 from hostscope.platforms.macos.parse_pktap import Origin, parse_pktap
 from hostscope.platforms.macos.parse_routes import ListedLink
+from hostscope.platforms.tally import Tally
 
 if TYPE_CHECKING:  # its module brings NumPy along
     from hostscope.wire.batch import PacketBatch
@@ -63,41 +65,69 @@ class TapChannel:
     Its first interface is PKTAP's own: it has no packets, but the drops, which the kernel counts for all together.
     """
 
-    def __init__(self, device: PacketDevice, owners: PacketOwners, snap_bytes: int) -> None:
-        self.device, self._owners, self._snap_bytes = device, owners, snap_bytes
-        links = [link for link in read_links() if link.kind != "pktap"]
+    def __init__(
+        self, device: PacketDevice, owners: PacketOwners, snap_bytes: int, only: frozenset[str] | None = None
+    ) -> None:
+        """Nothing is asked of the device yet.
+
+        Args:
+            only: names of the interfaces whose packets are wanted; all of them without it.
+        """
+        self.device, self._owners, self._snap_bytes, self._only = device, owners, snap_bytes, only
+        links = [link for link in read_links() if link.kind != "pktap" and (only is None or link.name in only)]
         index = next((link.number for link in read_links() if link.name == device.name), 0)
         own = CaptureInterface(index, device.name, LINKTYPE_PKTAP)
         self.interfaces = (own, *(_interface(link) for link in links))
+        self._links = tuple((link.name, _shown(link)) for link in links)
         self._places = {(one.name, one.link): place for place, one in enumerate(self.interfaces) if place}
         self._given = [0] * len(self.interfaces)
-        self._strange = 0
+        self._strange = self._owed = 0
+        self._choice: Choice | None = None
+
+    def choose(self, expression: str, tally: Tally) -> None:
+        """Gives only packets that fit the expression from now on.
+
+        Raises:
+            UsageError, Unavailable, Unsupported
+        """
+        self._choice = Choice(expression, self._links, self._snap_bytes, tally)
 
     def batches(self, raw: bytes, place: int, lost: int) -> "Iterator[PacketBatch]":
         """The packets of one read, in order, each batch of one interface.
 
-        A packet of an interface that came up after the capture began is counted among the drops.
+        A packet of an interface that came up after the capture of all of them began is counted among the drops.
 
         Raises:
             NativeError: the kernel does not list processes.
         """
         whole = batch_of(raw, place, LINKTYPE_PKTAP, lost)
+        self._owed += lost
         rows = [one for row in range(len(whole)) if (one := self._row(whole, row)) is not None]
-        self._strange += len(whole) - len(rows)
         for at, group in groupby(rows, key=lambda one: one.place):
             same = list(group)
             self._given[at] += len(same)
+            lost, self._owed = self._owed, 0
             yield self._batch(whole, same, place + at, lost)
-            lost = 0
 
     def _row(self, whole: "PacketBatch", row: int) -> _Row | None:
+        """None for a packet that nobody asked for, and for one that is not understood, which is counted."""
         begin = int(whole.offsets[row])
         head = whole.data[begin : begin + min(int(whole.captured[row]), HEADER_BYTES)].tobytes()
         origin = parse_pktap(head)
-        if origin is None:
+        if origin and self._only is not None and origin.interface not in self._only:
             return None
-        place = self._places.get((origin.interface, LINK_TYPES.get(origin.link, origin.link)))
-        return None if place is None else _Row(row, place, origin)
+        place = self._places.get((origin.interface, LINK_TYPES.get(origin.link, origin.link))) if origin else None
+        if origin is None or place is None:
+            self._strange += 1
+            return None
+        return _Row(row, place, origin) if self._fits(whole, row, origin) else None
+
+    def _fits(self, whole: "PacketBatch", row: int, origin: Origin) -> bool:
+        if self._choice is None:
+            return True
+        head = origin.header_bytes
+        begin = whole.data.ctypes.data + int(whole.offsets[row]) + head
+        return self._choice.fits(origin.link, begin, int(whole.captured[row]) - head, int(whole.lengths[row]) - head)
 
     def _batch(self, whole: "PacketBatch", rows: list[_Row], place: int, lost: int) -> "PacketBatch":
         import numpy as np
@@ -119,14 +149,22 @@ class TapChannel:
         )
 
     def counts(self) -> tuple[CaptureCounts, ...]:
-        """Of each interface: what it gave; for the first one what is left of the kernel's own counts."""
+        """Of each interface: what it gave; for the first one what is left of the kernel's own counts.
+
+        The kernel counts all packets, those that were not asked for too: where there are such ones, nothing is left.
+        """
         received, dropped = self.device.counts()
         lost = dropped + self._strange
-        own = CaptureCounts(self.device.name, max(lost, received - sum(self._given)), lost)
+        left = received - sum(self._given) if self._only is None and self._choice is None else lost
+        own = CaptureCounts(self.device.name, max(lost, left), lost)
         links = zip(self.interfaces[1:], self._given[1:], strict=True)
         return (own, *(CaptureCounts(interface.name, given, 0) for interface, given in links))
 
 
+def _shown(link: ListedLink) -> int:
+    return _SHOWN.get(link.kind, bpf.DLT_RAW)
+
+
 def _interface(link: ListedLink) -> CaptureInterface:
-    shown = _SHOWN.get(link.kind, bpf.DLT_RAW)
+    shown = _shown(link)
     return CaptureInterface(link.number, link.name, LINK_TYPES.get(shown, shown))

@@ -91,6 +91,7 @@ class Privileges:
         self._uses = 0
         self._lowered = False
         self._live: str | None = None
+        self._kept: str | None = None
         self._notes: dict[str, None] = {}
 
     @property
@@ -178,6 +179,10 @@ class Privileges:
         self._live = command
         self.lower_all()
 
+    def keep(self, why: str) -> None:
+        """Root is needed again when the live command ends: `settle` will not give it up for good."""
+        self._kept = why
+
     def settle(self, method: str | None = None) -> None:
         """What the live command reads from is open: root is given up for good, unless its look-ups go on needing it."""
         if self._live is None or LIVE[self._live] or not self.available((ROOT,)):
@@ -186,6 +191,9 @@ class Privileges:
         why = f"{self._live} has opened what it reads from"
         if invoker is None:
             self._notes["root stays in effect: root himself started this, and there is nobody to become"] = None
+            return
+        if self._kept is not None:
+            self._notes[f"root is out of effect, and not given up for good: {self._kept}"] = None
             return
         with self._lock:
             try:

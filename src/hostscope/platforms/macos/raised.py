@@ -3,6 +3,7 @@
 from contextlib import AbstractContextManager, nullcontext
 
 from hostscope.platforms.base import Privileges
+from hostscope.platforms.macos import privileges as own
 
 ROOT = ("root",)
 
@@ -10,3 +11,9 @@ ROOT = ("root",)
 def raised(privileges: Privileges | None, why: str) -> AbstractContextManager[None]:
     """Raises root for the block, written to the audit trail; nothing happens without privileges to raise."""
     return privileges.using(ROOT, why) if privileges else nullcontext()
+
+
+def keep_root(privileges: Privileges | None, why: str) -> None:
+    """A live command does not give root up for good, because its end needs it; in effect it is in blocks only."""
+    if isinstance(privileges, own.Privileges):
+        privileges.keep(why)

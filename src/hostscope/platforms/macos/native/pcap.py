@@ -1,15 +1,16 @@
-"""The system's libpcap, asked for one thing: what a filter expression means, as a program for the kernel.
+"""The system's libpcap: what a filter expression means, as a program for the kernel, and whether a packet fits it.
 
 The library reads the expression; we never do. Names in it (``host example.org``) are resolved by the library.
 Source: pcap(3), pcap/pcap.h.
 """
 
 import ctypes
-from ctypes import c_char_p, c_int32, c_uint32, c_void_p
+from collections.abc import Sequence
+from ctypes import c_char, c_char_p, c_int32, c_int64, c_uint32, c_void_p
 
 from hostscope.errors import Unavailable, UsageError
 from hostscope.model.text import decode
-from hostscope.platforms.macos.native.bpf import bpf_program
+from hostscope.platforms.macos.native.bpf import bpf_insn, bpf_program
 from hostscope.platforms.macos.native.library import Library
 
 _PATH = "/usr/lib/libpcap.A.dylib"
@@ -23,10 +24,47 @@ SIGNATURES = {
     "pcap_compile": (c_int32, (c_void_p, c_void_p, c_char_p, c_int32, c_uint32)),
     "pcap_geterr": (c_char_p, (c_void_p,)),
     "pcap_freecode": (None, (c_void_p,)),
+    "pcap_offline_filter": (c_int32, (c_void_p, c_void_p, c_void_p)),
     "pcap_close": (None, (c_void_p,)),
 }
-NOT_IN_HEADERS = dict.fromkeys(SIGNATURES, _WHERE)
+
+
+class pcap_pkthdr(ctypes.Structure):
+    """What stands beside a packet: Apple's libpcap has room for a comment at the end."""
+
+    _fields_ = (
+        ("tv_sec", c_int64),
+        ("tv_usec", c_int64),
+        ("caplen", c_uint32),
+        ("len", c_uint32),
+        ("comment", c_char * 256),
+    )
+
+
+NOT_IN_HEADERS = dict.fromkeys((*SIGNATURES, "pcap_pkthdr"), _WHERE)
 pcap = Library(_PATH, SIGNATURES)
+
+
+class Filter:
+    """A program that libpcap runs over packets in our memory. Not for several threads."""
+
+    def __init__(self, program: Sequence[tuple[int, int, int, int]]) -> None:
+        self._instructions = (bpf_insn * len(program))(*(bpf_insn(*one) for one in program))
+        self._program = bpf_program(len(program), self._instructions)
+        self._header = pcap_pkthdr()
+        self._asked = ctypes.byref(self._program), ctypes.byref(self._header)
+
+    def passes(self, address: int, captured: int, length: int) -> bool:
+        """Whether the program lets a packet through.
+
+        Args:
+            address: of its first byte.
+
+        Raises:
+            Unsupported: libpcap has no such function.
+        """
+        self._header.caplen, self._header.len = captured, length
+        return bool(pcap.pcap_offline_filter(*self._asked, address) != 0)
 
 
 def compile_filter(expression: str, link: int, snap_bytes: int) -> tuple[tuple[int, int, int, int], ...]:
