@@ -27,7 +27,7 @@ from hostscope.session.local import LocalSession
 if TYPE_CHECKING:
     from hostscope.collectors.reverse_names import ReverseNames
 
-METHODS = ("accounting", "wire", "etw", "capture", "polling")
+METHODS = ("accounting", "wire", "etw", "ntstat", "capture", "polling")
 HIGHEST_FIRST = ("traffic", "connections")
 DEFAULT_INTERVAL_S = 1.0
 
@@ -40,7 +40,9 @@ Methods, best first; the coverage says which one it was, and what it cannot see:
   accounting  payload, counted in the kernel (Linux 6.3; CAP_BPF, CAP_PERFMON); short-lived processes included
   wire        packets, counted in the kernel; the ledger balances with the interfaces (besides CAP_NET_RAW)
   etw         payload, by the kernel's events (Windows; an administrator); short-lived processes included
-  capture     packets, copied to us and attributed by the sockets there are (CAP_NET_RAW; an administrator)
+  ntstat      payload, counted in the kernel for each connection (macOS; root); what nettop shows
+  capture     packets, copied to us and attributed by the sockets there are, on macOS by the kernel's own word for
+              each packet (PKTAP) (CAP_NET_RAW; an administrator; root)
   polling     payload of TCP connections as the kernel tells everyone (no privilege)
 
 \b
@@ -65,7 +67,9 @@ class Wish:
 @options(*ROWS, "interval", "duration", *COMMON)
 @click.option("--method", type=click.Choice(METHODS), help="How to measure; the best one there is by default.")
 @click.option("--connections", is_flag=True, help="A row for each connection instead of each process.")
-@click.option("--interface", "interfaces", multiple=True, metavar="NAME", help="Only this interface; may be repeated.")
+@click.option(
+    "--interface", "interfaces", multiple=True, metavar="NAME", help="Only packets of this interface; may be repeated."
+)
 @click.option("--ledger", is_flag=True, help="Show how the parts add up to what the interfaces counted.")
 @click.option(
     "--dns/--no-dns",

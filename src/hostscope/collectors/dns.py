@@ -3,7 +3,7 @@
 import queue
 import threading
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import closing, suppress
+from contextlib import closing, nullcontext, suppress
 from functools import partial
 from itertools import chain
 from time import time_ns
@@ -28,6 +28,7 @@ from hostscope.wire.scores import ScoreBoard
 from hostscope.wire.stubs import StubLinks
 
 if TYPE_CHECKING:
+    from hostscope.wire.capture_file import Raised
     from hostscope.wire.dns_packets import DnsPackets
 
 Named = TypeVar("Named", Resolver, ResolverScore)
@@ -216,17 +217,17 @@ class Askers:
         return found if isinstance(found, SocketOwner) else None
 
 
-def read(path: str, request: DnsRequest, board: ScoreBoard) -> Answer[DnsQuery]:
-    """The same from a capture file, with the processes that its comments name, if any.
+def read(path: str, request: DnsRequest, board: ScoreBoard, raised: "Raised" = nullcontext) -> Answer[DnsQuery]:
+    """The same from a capture file, with the processes that its comments name, if any. `raised`: see `open_capture`.
 
     Raises:
         UsageError: no such file, or not a capture file. Denied: it may not be read. With the first row.
     """
     tally = Tally()
-    return Answer(_read(path, request, board, tally), tally.coverage)
+    return Answer(_read(path, request, board, tally, raised), tally.coverage)
 
 
-def _read(path: str, request: DnsRequest, board: ScoreBoard, tally: Tally) -> Iterator[DnsQuery]:
+def _read(path: str, request: DnsRequest, board: ScoreBoard, tally: Tally, raised: "Raised") -> Iterator[DnsQuery]:
     from hostscope.collectors.file_askers import FROM_COMMENTS, FileAskers
     from hostscope.wire.capture_file import open_capture
     from hostscope.wire.dns_packets import DnsPackets
@@ -234,7 +235,7 @@ def _read(path: str, request: DnsRequest, board: ScoreBoard, tally: Tally) -> It
     packets, askers = DnsPackets(request.ports, request.multicast), FileAskers()
     matching = Matching(request, board, tally, askers)
     tally.method = "file"
-    with open_capture(path) as capture:
+    with open_capture(path, raised) as capture:
         for batch in capture.batches():
             for packet in packets.feed(batch, partial(capture.comments, batch)):
                 askers.hear(packet)

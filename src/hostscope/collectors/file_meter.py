@@ -1,6 +1,7 @@
 """Traffic of a capture file: flows, with processes where the file names them."""
 
 from collections.abc import Iterator, Mapping
+from contextlib import nullcontext
 from time import monotonic_ns, time_ns
 from typing import TYPE_CHECKING
 
@@ -12,6 +13,7 @@ from hostscope.platforms.tally import Tally
 if TYPE_CHECKING:
     from hostscope.collectors.file_owners import FileOwners, Said
     from hostscope.collectors.packet_flows import PacketFlows
+    from hostscope.wire.capture_file import Raised
     from hostscope.wire.flow_records import WireFlow
 
 FROM_COMMENTS = (
@@ -22,10 +24,10 @@ UNRECORDED = "unrecorded"
 """Why there is no process: the file does not say."""
 
 
-def read_file(path: str, tally: Tally, max_flows: int, names: bool) -> Reading:
+def read_file(path: str, tally: Tally, max_flows: int, names: bool, raised: "Raised" = nullcontext) -> Reading:
     """All flows of a pcap or pcapng file.
 
-    The initiator counts as the local end, or the end whose process the file names.
+    The initiator counts as the local end, or the end whose process the file names. `raised`: see `open_capture`.
 
     Raises:
         UsageError: no such file, or no capture file.
@@ -38,7 +40,7 @@ def read_file(path: str, tally: Tally, max_flows: int, names: bool) -> Reading:
     except ImportError as missing:  # NumPy
         raise Unsupported(f"packets cannot be decoded: {missing}") from missing
     began_ns, flows, owners = monotonic_ns(), PacketFlows(max_flows, names), FileOwners(max_flows)
-    with open_capture(path) as file:
+    with open_capture(path, raised) as file:
         for batch in file.batches():
             owners.learn(file, batch, flows.feed(batch))
         if file.ending is not None:

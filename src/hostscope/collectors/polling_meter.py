@@ -1,12 +1,12 @@
 """Traffic without any privilege: what the kernel tells everyone about TCP connections, read again and again."""
 
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from time import perf_counter_ns, time_ns
 from typing import NamedTuple
 
 from hostscope.collectors.interface_totals import InterfaceTotals
-from hostscope.errors import Error, Unsupported
+from hostscope.errors import Error, Unsupported, UsageError
 from hostscope.model.socket import Endpoint, Socket, SocketRequest
 from hostscope.model.traffic import Counts, Flow, Ledger, Reading, TrafficRequest
 from hostscope.platforms.base import Host, Meter
@@ -36,6 +36,7 @@ def open_polling_meter(host: Host, request: TrafficRequest, tally: Tally) -> Ite
     """Looks once now; later looks tell what was added.
 
     Raises:
+        UsageError: there is no such interface.
         Unsupported: there are connections, and the system measures none of them.
     """
     meter = PollingMeter(host, request)
@@ -59,9 +60,13 @@ class PollingMeter:
         self.measured = self.unmeasured = 0
         """Connections at the last look, by whether the system told what passed over them."""
         self.why: str | None = None
-        self._totals: InterfaceTotals | None = None
-        with suppress(Error):  # then there is no ledger
+        self._totals: InterfaceTotals | None
+        try:
             self._totals = InterfaceTotals(host, request.interfaces)
+        except UsageError:
+            raise
+        except Error:  # then there is no ledger
+            self._totals = None
         self._began_ns = perf_counter_ns()
         self._look(first=True)
 

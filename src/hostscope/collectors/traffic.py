@@ -1,14 +1,14 @@
 """Traffic by process: what a meter counted, made rows."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from time import monotonic, perf_counter_ns, sleep
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from msgspec.structs import replace
 
 from hostscope.collectors.flow_targets import Chosen, choose
-from hostscope.collectors.meters import open_meter
+from hostscope.collectors.meters import OF_PACKETS, open_meter
 from hostscope.collectors.people import People
 from hostscope.collectors.windows import Histories
 from hostscope.model.answer import Answer
@@ -18,6 +18,9 @@ from hostscope.model.request import ProcessRequest
 from hostscope.model.traffic import Counts, Flow, Ledger, ProcessTraffic, Reading, TrafficRequest
 from hostscope.platforms.base import Host, Meter
 from hostscope.platforms.tally import Tally
+
+if TYPE_CHECKING:
+    from hostscope.wire.capture_file import Raised
 
 
 class Written(NamedTuple):
@@ -32,7 +35,7 @@ COLLECT_S = 1.0
 OBSERVE_S, POLL_S = 1.0, 0.2
 MOST_NAMED = 64
 """Remote addresses and domains that a row names."""
-WIRE_METHODS = frozenset({"wire", "capture", "file"})
+WIRE_METHODS = OF_PACKETS | {"file"}
 
 
 class Look(NamedTuple):
@@ -138,8 +141,10 @@ def watch(
 
 
 @contextmanager
-def watch_file(host: Host, path: str, request: TrafficRequest, targets: tuple[str, ...] = ()) -> Iterator[TrafficWatch]:
-    """The same for a capture file.
+def watch_file(
+    host: Host, path: str, request: TrafficRequest, targets: tuple[str, ...] = (), raised: "Raised" = nullcontext
+) -> Iterator[TrafficWatch]:
+    """The same for a capture file. `raised`: see `hostscope.wire.capture_file.open_capture`.
 
     Raises:
         UsageError: no such file, or no capture file. Denied, Unsupported
@@ -147,7 +152,7 @@ def watch_file(host: Host, path: str, request: TrafficRequest, targets: tuple[st
     from hostscope.collectors.file_meter import FileMeter, read_file
 
     tally = Tally()
-    reading = read_file(path, tally, request.max_flows, request.names is not False)
+    reading = read_file(path, tally, request.max_flows, request.names is not False, raised)
     yield TrafficWatch(host, FileMeter(reading), tally, choose(host, targets) if targets else None)
 
 

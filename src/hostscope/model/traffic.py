@@ -155,7 +155,7 @@ class TrafficRequest(Struct, frozen=True):
     """``accounting`` (payload) and ``wire`` (packets), both counted in the kernel; on Windows ``etw`` (payload, by the
     kernel's events); ``capture`` and ``polling``."""
     interfaces: tuple[str, ...] = ()
-    """Of the ledger and of capture; all when empty."""
+    """All when empty. Of the ledger, and of flows where packets are counted: those methods come first then."""
     max_flows: int = 131_072
     names: bool | None = None
     """Learn names of remote ends: from all packets that the method sees, and where it sees none from DNS answers, which

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from functools import partial
 from typing import TYPE_CHECKING
@@ -19,6 +19,8 @@ if TYPE_CHECKING:  # what a verb needs is imported when it is called
     from hostscope.platforms.base import Host
     from hostscope.session.exits import Exit
     from hostscope.wire.scores import ScoreBoard
+
+READ_FILES = ("dac_read_search",)
 
 
 class NetworkVerbs:
@@ -100,7 +102,7 @@ class NetworkVerbs:
         from hostscope.model.traffic import TrafficRequest
 
         if file is not None:
-            return watch_file(self._host, file, request or TrafficRequest(), targets)
+            return watch_file(self._host, file, request or TrafficRequest(), targets, self._reading(file))
         return watch(self._host, request or TrafficRequest(), targets=targets)
 
     def resolvers(self, resolve: bool = False) -> Answer[Resolver]:
@@ -133,7 +135,7 @@ class NetworkVerbs:
         return dns.observe(self._host, request, stop, board)
 
     def dns_file(self, path: str, request: DnsRequest, board: ScoreBoard) -> Answer[DnsQuery]:
-        """The same from a capture file, which knows no processes.
+        """The same from a capture file, with the processes that its comments name, if any.
 
         Raises:
             UsageError: no such file, or not a capture file; with the first row.
@@ -141,4 +143,8 @@ class NetworkVerbs:
         """
         from hostscope.collectors import dns
 
-        return dns.read(path, request, board)
+        return dns.read(path, request, board, self._reading(path))
+
+    def _reading(self, path: str) -> Callable[[], AbstractContextManager[None]]:
+        """Brings the right to read files in spite of their permissions into effect, if we have it."""
+        return partial(self._host.privileges.using, READ_FILES, f"read {path}")

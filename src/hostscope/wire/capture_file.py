@@ -2,8 +2,8 @@
 
 import gzip
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from typing import BinaryIO, Protocol, cast
 
@@ -14,6 +14,7 @@ from hostscope.wire.file_record import Ending, FileInterface
 from hostscope.wire.pcap import MAGICS, PcapFile
 from hostscope.wire.pcapng import MAGIC, PcapngFile
 
+Raised = Callable[[], AbstractContextManager[None]]
 _GZIP, _ZSTD = b"\x1f\x8b", b"\x28\xb5\x2f\xfd"
 
 
@@ -38,15 +39,18 @@ class CaptureFile(Protocol):
 
 
 @contextmanager
-def open_capture(path: str | Path) -> Iterator[CaptureFile]:
+def open_capture(path: str | Path, raised: Raised = nullcontext) -> Iterator[CaptureFile]:
     """A pcap or pcapng file, also compressed by gzip.
+
+    Args:
+        raised: brings the right to read files in spite of their permissions into effect, if there is any.
 
     Raises:
         UsageError: no such file, or not a capture file.
         Denied: it may not be read.
         Unsupported: it is compressed in another way.
     """
-    with _open(path) as file:
+    with _open(path, raised) as file:
         yield read_capture(file, str(path))
 
 
@@ -75,12 +79,21 @@ def _peek(file: BinaryIO) -> bytes:
     return bytes(peek(4)[:4]) if peek else b""
 
 
-def _open(path: str | Path) -> BinaryIO:
+def _open(path: str | Path, raised: Raised) -> BinaryIO:
     try:
-        return cast(BinaryIO, open(path, "rb"))
+        return _open_as_permitted(path, raised)
     except PermissionError as error:
         if os.path.isdir(path):  # Windows refuses to open one
             raise UsageError(f"{path}: is a directory") from None
         raise Denied(f"{path}: {error.strerror}") from None
     except OSError as error:
         raise UsageError(f"{path}: {error.strerror}") from None
+
+
+def _open_as_permitted(path: str | Path, raised: Raised) -> BinaryIO:
+    """Without a privilege where that will do."""
+    try:
+        return cast(BinaryIO, open(path, "rb"))
+    except PermissionError:
+        with raised():
+            return cast(BinaryIO, open(path, "rb"))

@@ -1,14 +1,18 @@
 """Readings to rows."""
 
 import threading
+from contextlib import AbstractContextManager
 
 import pytest
 
 from hostscope.collectors import flow_targets, traffic
+from hostscope.collectors.meters import OF_ALL_INTERFACES
+from hostscope.collectors.polling_meter import open_polling_meter
 from hostscope.collectors.traffic import group, owner_of, process_row, watch, with_names
 from hostscope.errors import Denied, Gone, Unsupported, UsageError
 from hostscope.model.socket import Endpoint
 from hostscope.model.traffic import Counts, Flow, Reading, TrafficRequest
+from hostscope.platforms.base import Meter
 from hostscope.platforms.tally import Tally
 from tests.fake import Answers, host, process
 
@@ -113,6 +117,31 @@ def test_each_worse_method_is_tried_and_the_best_ones_reason_told(monkeypatch: p
         raise AssertionError
     with pytest.raises(Unsupported), watch(box, TrafficRequest(method="capture")):
         raise AssertionError
+
+
+def test_packets_come_first_where_interfaces_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Payload is not told by interface; where nothing counts packets the coverage says what that means."""
+    box, tally, asked = host(SSH), Tally(), list[str | None]()
+    open_ = box.traffic.open
+
+    def opened(request: TrafficRequest, tally: Tally) -> AbstractContextManager[Meter]:
+        asked.append(request.method)
+        if request.method == "wire":
+            raise UsageError("there is no method 'wire'")
+        return open_(request, tally)
+
+    monkeypatch.setattr(box.traffic, "open", opened)
+    with watch(box, TrafficRequest(interfaces=("lo",)), tally):
+        pass
+    assert asked == ["wire", None] and OF_ALL_INTERFACES in tally.coverage().notes
+    with watch(box, TrafficRequest(interfaces=("lo",), method="fake"), Tally()), watch(box, TrafficRequest(), Tally()):
+        assert asked == ["wire", None, "fake", None]
+
+
+def test_an_unknown_interface_is_refused_by_every_method() -> None:
+    for method in ("polling", None):
+        with pytest.raises(UsageError, match="no interface 'nosuch0'"):
+            open_polling_meter(host(SSH), TrafficRequest(method=method, interfaces=("nosuch0",)), Tally()).__enter__()
 
 
 def test_an_interruption_ends_the_wait() -> None:

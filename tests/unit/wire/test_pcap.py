@@ -4,6 +4,8 @@ import gzip
 import io
 import random
 import struct
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -105,6 +107,28 @@ def test_a_file_that_may_not_be_read(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("builtins.open", refuse)
     with pytest.raises(Denied), open_capture("some.pcap"):
         pass
+
+
+def test_a_file_of_somebody_else_is_opened_with_the_right_to(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    path, may, asked = tmp_path / "some.pcap", [False], []
+    path.write_bytes(pcap(THREE))
+    really = open
+
+    @contextmanager
+    def raised() -> Iterator[None]:
+        asked.append("raised")
+        may[0] = True
+        yield
+        may[0] = False
+
+    def guarded(name: str, mode: str) -> object:
+        if not may[0]:
+            raise PermissionError(13, "Permission denied")
+        return really(name, mode)
+
+    monkeypatch.setattr("hostscope.wire.capture_file.open", guarded, raising=False)
+    with open_capture(path, raised) as file:
+        assert len(packets_of(file)) == 3 and asked == ["raised"] and not may[0]
 
 
 def test_small_pieces_give_the_same_packets() -> None:
