@@ -10,6 +10,7 @@ from hostscope.collectors.meters import OF_ALL_INTERFACES
 from hostscope.collectors.polling_meter import open_polling_meter
 from hostscope.collectors.traffic import group, owner_of, process_row, watch, with_names
 from hostscope.errors import Denied, Gone, Unsupported, UsageError
+from hostscope.model.interface import Interface
 from hostscope.model.socket import Endpoint
 from hostscope.model.traffic import Counts, Flow, Reading, TrafficRequest
 from hostscope.platforms.base import Meter
@@ -121,7 +122,8 @@ def test_each_worse_method_is_tried_and_the_best_ones_reason_told(monkeypatch: p
 
 def test_packets_come_first_where_interfaces_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
     """Payload is not told by interface; where nothing counts packets the coverage says what that means."""
-    box, tally, asked = host(SSH), Tally(), list[str | None]()
+    loopback = Interface("lo", 1, "loopback", (), "up", net_ns=1)
+    box, tally, asked = host(SSH, answers=Answers(interfaces=[[loopback]])), Tally(), list[str | None]()
     open_ = box.traffic.open
 
     def opened(request: TrafficRequest, tally: Tally) -> AbstractContextManager[Meter]:
