@@ -1,5 +1,6 @@
 """A host in memory, scripted by a test: the same Protocols, answers from lists."""
 
+import os
 import threading
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
@@ -161,6 +162,11 @@ class FakeFiles(_Parts):
     def matches(self, key: ProcessKey, exe: Executable, owner: FileOwner) -> bool | None:
         digest = _given(self.answers.digests.get(exe.path, Digest("00" * 32, 10)))
         return None if owner.digest is None else bool(digest.sha256.startswith(owner.digest))
+
+    def changed_at_ns(self, file: BinaryIO) -> int:
+        if hasattr(os.stat_result, "st_file_attributes"):  # Windows: when it was made
+            raise Unsupported("no time of changes")
+        return os.fstat(file.fileno()).st_ctime_ns
 
     def seals(self, file: BinaryIO) -> tuple[Seal, ...]:
         return _given(self.answers.seals)  # type: ignore[no-any-return]

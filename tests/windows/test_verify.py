@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from hostscope import open_session
+from hostscope.collectors import signatures
 from hostscope.collectors.signatures import VerifyRequest
 from hostscope.model.request import ProcessRequest
 from hostscope.model.signature import Signature
@@ -32,6 +33,25 @@ def test_the_interpreter_is_signed() -> None:
     found = one(signed(HOME / "python.exe"))
     assert (found.format, found.status, found.method, found.confidence) == ("pe", "valid", "authenticode", "high")
     assert found.signer == "Python Software Foundation"
+
+
+def test_a_verdict_is_remembered_until_the_file_changes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Setting the times back that programs can set does not bring it back."""
+    monkeypatch.setattr(signatures, "SETTLED_NS", -(10**12))
+    path = tmp_path / "python3.dll"
+    raw = bytearray(signed(HOME / "python3.dll").read_bytes())
+    path.write_bytes(raw)
+    known, before = signatures.Signatures(open_host()), path.stat()
+    assert not known.remembers(str(path))
+    assert known.of_path(str(path)).status == "valid"
+    assert known.remembers(str(path))
+    raw[0x600] ^= 1
+    path.write_bytes(raw)
+    os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+    after = path.stat()
+    assert (after.st_ino, after.st_size, after.st_mtime_ns) == (before.st_ino, before.st_size, before.st_mtime_ns)
+    assert not known.remembers(str(path))
+    assert known.of_path(str(path)).status == "invalid"
 
 
 def test_nested_signatures_of_the_runtime() -> None:

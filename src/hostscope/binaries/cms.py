@@ -271,6 +271,15 @@ def _token(message: Message) -> Any | None:
         raise Broken("timestamp", f"the time stamp cannot be parsed: {said(failed)}") from failed
 
 
+class _Certificates(core.SequenceOf):  # type: ignore[misc]
+    _child_spec = core.Any
+
+
+def listed_certificates(raw: bytes) -> tuple[x509.Certificate, ...]:
+    """Those of a SEQUENCE of certificates. Raises `ValueError`."""
+    return tuple(x509.load_der_x509_certificate(one.dump()) for one in _Certificates.load(raw, strict=True))
+
+
 def octets(value: Any) -> bytes:
     """What an attribute's value of any type holds as an octet string."""
     return bytes(core.OctetString.load(value.dump()).native)

@@ -9,7 +9,6 @@ from collections.abc import Collection
 from datetime import UTC, datetime
 from struct import Struct as Layout
 
-from asn1crypto import parser
 from cryptography import x509
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes
@@ -17,6 +16,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from msgspec import Struct
 
 from hostscope.binaries.certificates import CODE_SIGNING, Broken, build_chain
+from hostscope.binaries.cms import listed_certificates
 from hostscope.binaries.content import unpack_from
 from hostscope.binaries.trust import Trust
 from hostscope.model.signature import Flaw
@@ -57,7 +57,9 @@ def parse_ticket(raw: bytes) -> Ticket:
     if end >= len(raw):
         raise ValueError("it is cut short")
     cdhashes, at = _list(raw[list_at:end])
-    certificates = _certificates(raw[HEADER.size : list_at])
+    certificates = listed_certificates(raw[HEADER.size : list_at])
+    if not 0 < len(certificates) <= MOST_CERTIFICATES:
+        raise ValueError("it has too many certificates, or none")
     return Ticket(certificates, cdhashes, at, raw[:end], raw[end:])
 
 
@@ -70,22 +72,6 @@ def _list(raw: bytes) -> tuple[frozenset[bytes], datetime]:
         raise ValueError("its list is of another length than it says")
     found = frozenset(raw[at + 1 : at + stride] for at in range(LIST.size, len(raw), stride))
     return found, datetime.fromtimestamp(seconds, UTC)
-
-
-def _certificates(raw: bytes) -> tuple[x509.Certificate, ...]:
-    """The values in a SEQUENCE."""
-    _, _, _, head, body, _ = parser.parse(raw, strict=True)
-    if head[:1] != b"\x30":
-        raise ValueError("its certificates cannot be read")
-    found: list[x509.Certificate] = []
-    while body and len(found) < MOST_CERTIFICATES:
-        _, _, _, head, content, trailer = parser.parse(body)
-        size = len(head) + len(content) + len(trailer)
-        found.append(x509.load_der_x509_certificate(body[:size]))
-        body = body[size:]
-    if not found or body:
-        raise ValueError("its certificates cannot be read")
-    return tuple(found)
 
 
 def judge_ticket(raw: bytes, cdhash: bytes, trust: Trust) -> tuple[Flaw, ...]:

@@ -74,11 +74,17 @@ def _text(path: str) -> str:
 
 
 def _certificates(path: str) -> bytes:
+    from hostscope.binaries.certificates import load_roots
+
     try:
         with open(path, "rb") as file:
-            return file.read(MOST_ROOT_BYTES)
+            raw = file.read(MOST_ROOT_BYTES)
+        load_roots(raw)
     except OSError as failed:
         raise UsageError(f"cannot read {path}: {failed.strerror}") from None
+    except ValueError:
+        raise UsageError(f"{path} is no certificate", "give one or several, in PEM or DER") from None
+    return raw
 
 
 def _noticed(answer: Answer[Signature], found: list[Signature]) -> Answer[Signature]:

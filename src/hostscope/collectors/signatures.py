@@ -31,10 +31,9 @@ from hostscope.platforms.tally import Tally
 
 SETTLED_NS = 2_000_000_000
 """A file that changed less than this ago is not remembered, as for digests: a second change may not show."""
-_HAS_CHANGE_TIME = not hasattr(os.stat_result, "st_file_attributes")
-"""Where files have attributes (Windows), st_ctime is when they were made: a change that sets the time of its writing
-back would not show."""
 MOST_REMEMBERED = 4096
+_Place = tuple[State, int | None, str, bool]
+"""A file's state, when it changed, the path it was asked by, and whether that is a path of this host."""
 RECORDING = "replay"
 MOST_CATALOG_BYTES = 64 << 20
 READ_BYTES = 1 << 20
@@ -118,13 +117,25 @@ def read_trust(request: VerifyRequest) -> Trust:
     try:
         roots = tuple(root for raw in request.roots for root in load_roots(raw))
     except ValueError as failed:
-        raise UsageError(f"a root is no certificate: {failed}", "give a PEM or DER file") from failed
+        raise UsageError("a root is no certificate", "give one or several, in PEM or DER") from failed
     return Trust(roots, None if request.at_ns is None else datetime.fromtimestamp(request.at_ns / 1e9, UTC))
 
 
 def read_catalogs(request: VerifyRequest) -> dict[str, bytes]:
-    """Catalogues by path. Raises `UsageError`, `Denied`."""
-    return {path: _read(path) for path in request.catalogs}
+    """Catalogues by path. Raises `UsageError` for what is none, `Denied`."""
+    found = {path: _read(path) for path in request.catalogs}
+    for path, raw in found.items():
+        _check(path, raw)
+    return found
+
+
+def _check(path: str, raw: bytes) -> None:
+    from hostscope.binaries.authenticode import check_catalog
+
+    try:
+        check_catalog(raw)
+    except ValueError as failed:
+        raise UsageError(f"{path} is no catalogue", "give one of Windows' .cat files") from failed
 
 
 def _read(path: str) -> bytes:
@@ -137,14 +148,15 @@ def _read(path: str) -> bytes:
 class Signatures:
     """Judges files, and remembers each verdict while the file stays as it is. Not for use by several threads.
 
-    Verdicts are kept in memory only: they depend on whom we trust and on the day, and a stored one could be forged.
+    Verdicts are kept in memory, and for one answer: they depend on whom we trust and on the day, a stored one could be
+    forged, and on Windows so can the time of a change, by who may write a file's attributes.
     """
 
     def __init__(self, host: Host, trust: Trust | None = None, catalogs: Mapping[str, bytes] | None = None) -> None:
         self._host = host
         self._trust = trust or Trust()
         self._catalogs = catalogs or {}
-        self._known: dict[tuple[State, str, bool], Signature] = {}
+        self._known: dict[_Place, Signature] = {}
         start()  # before a sweep raises privileges, which threads would inherit
 
     def of_path(self, path: str) -> Signature:
@@ -193,19 +205,29 @@ class Signatures:
     def remembers(self, path: str) -> bool:
         """Whether the file as it is now would be answered from memory."""
         with open_content(path) as content:
-            return (content.state, path, True) in self._known
+            return (content.state, self._changed_at(content), path, True) in self._known
 
     def _judged(self, content: FileContent, path: str, host_path: bool) -> Signature:
-        place = (content.state, path, host_path)
+        changed_at = self._changed_at(content)
+        place = (content.state, changed_at, path, host_path)
         if place in self._known:
             return self._known[place]
         verdict = self._judge(content, path, host_path)
         content.check()
-        if _HAS_CHANGE_TIME and time.time_ns() - content.state[4] >= SETTLED_NS:
+        stayed = changed_at is not None and changed_at == self._changed_at(content)
+        if stayed and time.time_ns() - (changed_at or 0) >= SETTLED_NS:
             if len(self._known) >= MOST_REMEMBERED:
                 self._known.pop(next(iter(self._known)))
             self._known[place] = verdict
         return verdict
+
+    def _changed_at(self, content: FileContent) -> int | None:
+        """None: nothing would show that the file was changed and its times set back, so it is judged each time."""
+        try:
+            with open(content.fd, "rb", closefd=False) as file:
+                return self._host.files.changed_at_ns(file)
+        except Error:
+            return None
 
     def _judge(self, content: FileContent, path: str, host_path: bool) -> Signature:
         beside = beside_program(path) if host_path else None

@@ -104,6 +104,13 @@ class Files(Protocol):
             Denied, Unavailable
         """
 
+    def changed_at_ns(self, file: BinaryIO) -> int:
+        """When an open file last changed, its times included: setting those back does not set this back.
+
+        Raises:
+            Unavailable, Unsupported
+        """
+
     def catalogs(self, file: BinaryIO) -> tuple[str, ...]:
         """Paths of the catalogues, installed on this host, that list an open file; none where there are no such.
 

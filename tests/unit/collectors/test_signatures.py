@@ -21,6 +21,7 @@ from hostscope.model.signature import Seal
 from hostscope.platforms.base import Host
 from tests.fake import Answers, host, process
 from tests.unit.binaries.macho_builder import Recipe, build
+from tests.unit.binaries.pe_builder import image
 from tests.unit.binaries.pki import pki
 
 SCRIPT = b"#!/bin/sh\necho\n"
@@ -232,6 +233,22 @@ def test_a_pipe_is_not_waited_for(tmp_path: Path) -> None:
 def test_a_root_that_is_no_certificate_is_refused(file: Path) -> None:
     with pytest.raises(UsageError, match="no certificate"):
         verify(of(file), [str(file)], VerifyRequest(roots=(b"nonsense",)))
+
+
+def test_a_file_that_is_no_catalogue_is_refused(file: Path, tmp_path: Path) -> None:
+    (tmp_path / "x.cat").write_bytes(image())
+    with pytest.raises(UsageError, match=r"x\.cat is no catalogue"):
+        verify(of(file), [str(file)], VerifyRequest(catalogs=(str(tmp_path / "x.cat"),)))
+
+
+def test_where_changes_do_not_show_nothing_is_remembered(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    settled(monkeypatch)
+    look = of(file)
+    monkeypatch.setattr(type(look.files), "changed_at_ns", lambda *_: (_ for _ in ()).throw(Unavailable("FAT")))
+    counting, one = Counting(monkeypatch), Signatures(look)
+    one.of_path(str(file))
+    one.of_path(str(file))
+    assert counting.times == 2 and not one.remembers(str(file))
 
 
 def test_the_moment_can_be_given(tmp_path: Path) -> None:

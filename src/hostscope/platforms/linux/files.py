@@ -86,6 +86,13 @@ class Files:
         """IMA's and EVM's attributes, and fs-verity's digest. See `hostscope.platforms.linux.seals`."""
         return read_seals(file.fileno())
 
+    def changed_at_ns(self, file: BinaryIO) -> int:
+        """Of the inode (st_ctime), which only setting the system's clock can forge."""
+        try:
+            return os.fstat(file.fileno()).st_ctime_ns
+        except OSError as failed:
+            raise Unavailable(f"the file cannot be looked at: {failed.strerror}") from failed
+
     def catalogs(self, file: BinaryIO) -> tuple[str, ...]:
         """None: Linux has no catalogues."""
         return ()

@@ -75,6 +75,13 @@ class Files:
         """None: macOS keeps signatures in the files themselves."""
         return ()
 
+    def changed_at_ns(self, file: BinaryIO) -> int:
+        """Of the inode (st_ctime), which only setting the system's clock can forge."""
+        try:
+            return os.fstat(file.fileno()).st_ctime_ns
+        except OSError as failed:
+            raise Unavailable(f"the file cannot be looked at: {failed.strerror}") from failed
+
     def catalogs(self, file: BinaryIO) -> tuple[str, ...]:
         """None: macOS has no catalogues."""
         return ()

@@ -37,6 +37,14 @@ class Files:
         """
         raise not_recorded("the content of executables")
 
+    def changed_at_ns(self, file: BinaryIO) -> int:
+        """Files are not in a recording.
+
+        Raises:
+            Unsupported: always.
+        """
+        raise not_recorded("the content of executables")
+
     def catalogs(self, file: BinaryIO) -> tuple[str, ...]:
         """Files are not in a recording.
 

@@ -12,7 +12,9 @@ from hostscope.model.process import Digest, Executable
 from hostscope.model.signature import Seal
 from hostscope.platforms import base
 from hostscope.platforms.windows import translate
+from hostscope.platforms.windows.clock import filetime_ns
 from hostscope.platforms.windows.native import wintrust
+from hostscope.platforms.windows.native.file_times import change_time_of
 
 PIECE_BYTES = 1 << 20
 MAX_REMEMBERED = 4096
@@ -52,6 +54,23 @@ class Files:
     def seals(self, file: BinaryIO) -> tuple[Seal, ...]:
         """None: Windows keeps signatures in the files themselves, or in catalogues."""
         return ()
+
+    def changed_at_ns(self, file: BinaryIO) -> int:
+        """The file system's own time of change, which no function of the Windows API sets.
+
+        NtSetInformationFile does, for whoever may write a file's attributes: so it is good within one answer, and not
+        for keeping what was found. File systems without it (FAT) have nothing.
+
+        Raises:
+            Unsupported: the file system keeps none. NativeError, Denied
+        """
+        try:
+            changed = change_time_of(file.fileno())
+        except OSError as failed:
+            raise translate.error(getattr(failed, "call", "the file"), failed) from failed
+        if changed <= 0:
+            raise Unsupported("the file system keeps no time of changes")
+        return filetime_ns(changed)
 
     def catalogs(self, file: BinaryIO) -> tuple[str, ...]:
         """Windows' own files mostly have no signature in them: catalogues list their digests, by either algorithm.

@@ -15,7 +15,7 @@ from hostscope.model.key import ProcessKey
 from hostscope.model.package import FileOwner
 from hostscope.model.process import Digest, Executable
 from hostscope.platforms.windows.files import Files
-from hostscope.platforms.windows.native import wintrust
+from hostscope.platforms.windows.native import file_times, wintrust
 from hostscope.platforms.windows.native.library import set_last_error
 from hostscope.platforms.windows.packages import Packages
 from tests.unit.platforms.windows.scripted import script
@@ -200,3 +200,37 @@ def test_windows_has_no_database_of_files() -> None:
         Packages().owner("C:\\x.exe")
     owner = FileOwner("p", "1", "m", "sha256", "00")
     assert files(None).matches(KEY, EXE, owner) is None
+
+
+CHANGED = 132_223_104_000_000_000
+"""2020-01-01 as FILETIME."""
+
+
+class Times:
+    """What the file system says of a file."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, changed: int, refused: int = 0) -> None:
+        self.changed, self.refused = changed, refused
+        script(monkeypatch, file_times.kernel32, GetFileInformationByHandleEx=self.answer)
+        monkeypatch.setattr(file_times, "handle_of", lambda fd: fd)
+
+    def answer(self, file: int, kind: int, into: Any, size: int) -> int:
+        assert (kind, size) == (file_times.FileBasicInfo, ctypes.sizeof(file_times.FILE_BASIC_INFO))
+        if self.refused:
+            set_last_error(self.refused)
+            return 0
+        into._obj.CreationTime, into._obj.LastWriteTime, into._obj.ChangeTime = 1, 2, self.changed
+        return 1
+
+
+def test_the_time_of_a_change_is_the_file_systems(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    (tmp_path / "x").write_bytes(b"x")
+    with (tmp_path / "x").open("rb") as file:
+        Times(monkeypatch, CHANGED)
+        assert files(None).changed_at_ns(file) == 1_577_836_800 * 10**9
+        Times(monkeypatch, 0)  # FAT
+        with pytest.raises(Unsupported, match="keeps no time"):
+            files(None).changed_at_ns(file)
+        Times(monkeypatch, CHANGED, refused=5)
+        with pytest.raises(Denied):
+            files(None).changed_at_ns(file)
