@@ -41,10 +41,17 @@ OURS = [
     process("System", key=ProcessKey("boot", 0, 4, 1), ppid=0, exe=None, kernel=True),
     process("Registry", ppid=4, exe=None, kernel=True),
 ]
+MARKED = ("csrss.exe", "smss.exe", "wininit.exe", "services.exe")
+OTHER_SESSIONS = {"wininit.exe": 1, "services.exe": 2, "lsass.exe": 1, "winlogon.exe": 0, "dwm.exe": 0}
 ELSEWHERE = Executable("C:\\Users\\alice\\lsass.exe")
 OTHERS = [
     *(replace(each, owner=ALICE) for each in OURS if each.exe),
     *(replace(each, exe=Executable(f"{ROOT}\\Temp\\{each.name}")) for each in OURS if each.exe),
+    *(
+        replace(each, session=Session(OTHER_SESSIONS[each.name], None, None))
+        for each in OURS
+        if each.name in OTHER_SESSIONS
+    ),
     process("lsass.exe", exe=ELSEWHERE),
     process("Registry", exe=Executable("C:\\x\\Registry"), owner=ALICE),
     process("System", exe=Executable("C:\\x\\System"), owner=ALICE),
@@ -65,13 +72,28 @@ def refused(found: Process, monkeypatch: pytest.MonkeyPatch, kernel: Kernel) -> 
 @pytest.mark.parametrize("found", OURS, ids=lambda each: each.name)
 def test_the_systems_own_are_refused(found: Process, monkeypatch: pytest.MonkeyPatch) -> None:
     kernel = Kernel(monkeypatch)
-    kernel.critical = found.name in ("csrss.exe", "smss.exe", "wininit.exe", "services.exe")
+    kernel.critical = found.name in MARKED
     assert refused(found, monkeypatch, kernel) == ("kernel-thread" if found.kernel else "critical-service")
 
 
-@pytest.mark.parametrize("found", OTHERS, ids=lambda each: f"{each.name} {each.exe.path} {each.owner.id}")
-def test_what_looks_like_them_is_not(found: Process, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert refused(found, monkeypatch, Kernel(monkeypatch)) is None
+@pytest.mark.parametrize(
+    "found", OTHERS, ids=lambda each: f"{each.name} {each.exe.path} {each.owner.id} {each.session.session}"
+)
+@pytest.mark.parametrize("told", [True, False], ids=["unmarked", "marks unreadable"])
+def test_what_looks_like_them_is_not(found: Process, told: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One of path, user and session is another's, which is enough where nobody tells the marks, too."""
+    kernel = Kernel(monkeypatch)
+    if not told:
+        kernel.refusals["IsProcessCritical"] = 5
+    assert refused(found, monkeypatch, kernel) is None
+
+
+@pytest.mark.parametrize("found", [each for each in OURS if each.name in MARKED], ids=lambda each: each.name)
+def test_the_mark_decides_for_those_that_always_have_it(found: Process, monkeypatch: pytest.MonkeyPatch) -> None:
+    kernel = Kernel(monkeypatch)
+    assert refused(found, monkeypatch, kernel) is None, "known to lack it: something else, started there as SYSTEM"
+    kernel.refusals["IsProcessCritical"] = 5
+    assert refused(found, monkeypatch, kernel) == "critical-service", "what could not be read speaks neither way"
 
 
 def test_marks_are_read_when_it_is_judged(monkeypatch: pytest.MonkeyPatch) -> None:
