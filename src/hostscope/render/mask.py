@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 MASK = "***"
 
 
-def _may_hold_secret(text: str) -> bool:
+def may_hold_secret(text: str) -> bool:
     """Whether the slow look is worth it: every secret that is recognised contains one of these, or stands behind a
     bare ``Basic``, ``Digest`` or ``Negotiate``, which alone are words like others.
 
@@ -116,7 +116,7 @@ def _mask_userinfo(found: re.Match[str]) -> str:
 
 def mask_text(text: str) -> str:
     """Free text with the secrets in it masked."""
-    return _mask_all(text) if _may_hold_secret(text) else text
+    return _mask_all(text) if may_hold_secret(text) else text
 
 
 def _mask_all(text: str) -> str:
@@ -140,7 +140,7 @@ def mask_argv(argv: tuple[str, ...]) -> tuple[str, ...]:
     """Arguments with secrets masked; the same tuple when there are none."""
     if not argv:
         return argv
-    if _may_hold_secret("\n".join(argv)) or argv[0].rpartition("/")[2] in _SHORT_FLAGS:
+    if may_hold_secret("\n".join(argv)) or argv[0].rpartition("/")[2] in _SHORT_FLAGS:
         return _mask_arguments(argv)
     return argv
 

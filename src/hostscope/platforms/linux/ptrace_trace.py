@@ -35,6 +35,7 @@ from hostscope.platforms.linux.native import ptrace
 from hostscope.platforms.linux.parse import parse_stat, parse_tgid
 from hostscope.platforms.linux.parse_detail import numbers
 from hostscope.platforms.linux.privileges import Privileges
+from hostscope.platforms.linux.ptrace_peek import Peek
 from hostscope.platforms.linux.ptrace_stop import TRACE_OTHERS
 from hostscope.platforms.linux.read import PATH_ONLY, list_at, read_file, read_text
 from hostscope.platforms.linux.syscall_arguments import Decoder
@@ -54,7 +55,6 @@ _CALL_STATUS = _CALL_STOP << 8 | 0x7F
 _STOPPING = frozenset({signal.SIGSTOP, signal.SIGTSTP, signal.SIGTTIN, signal.SIGTTOU})
 _BORN = frozenset({ptrace.EVENT_FORK, ptrace.EVENT_VFORK, ptrace.EVENT_CLONE})
 _WAIT = ptrace.WAIT_ALL | ptrace.WAIT_OUR_THREAD
-_PATH_BYTES = 4096
 _EXEC_BIT = 4
 _PATIENCE_S = 2.0
 YAMA = "/proc/sys/kernel/yama/ptrace_scope"
@@ -87,6 +87,7 @@ class PtraceTrace:
         self._protecting = {n for n in self._wanted if name[n] in PROTECTING}
         self._paths = {n: syscall_names.paths(name[n], machine) for n in self._wanted}
         self._decoder, self._info = Decoder(machine), ptrace.CallInfo()
+        self._peek = Peek()
         self._threads: dict[int, _Thread] = {}
         self._strangers: set[int] = set()
         """Started by a traced process, and not to be traced."""
@@ -180,10 +181,10 @@ class PtraceTrace:
     def _entered(self, thread: _Thread, number: int, arguments: tuple[int, ...]) -> Call:
         texts: tuple[bytes, ...] = ()
         if places := self._paths[number]:
-            texts = tuple(_read_path(thread.pid, arguments[place]) for place in places)
+            texts = tuple(self._peek.path(thread.pid, arguments[place]) for place in places)
         writable = False
         if number in self._protecting and arguments[2] & _EXEC_BIT:
-            writable = _is_writable(thread.pid, arguments[0])
+            writable = self._peek.is_writable(thread.pid, arguments[0])
         return Call(number, None, arguments, texts, was_writable=writable)
 
     def _returned(self, thread: _Thread, call: Call, result: int) -> Call:
@@ -195,6 +196,7 @@ class PtraceTrace:
         if not os.WIFSTOPPED(status):
             thread = self._threads.pop(tid, None)
             if thread is not None and thread.pid == tid:
+                self._peek.forget(tid)
                 self._statuses[tid] = status
             return
         number, event = os.WSTOPSIG(status), status >> 16
@@ -206,6 +208,9 @@ class PtraceTrace:
                 ptrace.detach(tid, 0)
             elif event == ptrace.PTRACE_EVENT_STOP and number in _STOPPING:
                 ptrace.listen(tid)
+            elif event == ptrace.EVENT_EXEC:
+                self._peek.forget(self._threads[tid].pid)
+                ptrace.go_on(tid, 0)
             elif event in _BORN:
                 self._expect(ptrace.event_message(tid), self._threads[tid])
                 ptrace.go_on(tid, 0)
@@ -259,6 +264,7 @@ class PtraceTrace:
             else:
                 waiting.discard(tid)
                 self._let_go(tid, status)
+        self._peek.close()
         self._threads.clear()  # one that sleeps uninterruptibly is let go of by the kernel, when this thread ends
 
     def _let_go(self, tid: int, status: int) -> None:
@@ -380,34 +386,6 @@ def _process_of(tid: int) -> int | None:
         return parse_tgid(read_file(f"/proc/{tid}/status"))
     except (OSError, ValueError):
         return None
-
-
-def _read_path(pid: int, address: int) -> bytes:
-    """A path in the memory of a stopped process; empty when it cannot be read."""
-    try:
-        fd = os.open(f"/proc/{pid}/mem", os.O_RDONLY | os.O_CLOEXEC)
-    except OSError:
-        return b""
-    try:
-        return os.pread(fd, _PATH_BYTES, address).split(b"\0", 1)[0]
-    except (OSError, OverflowError):
-        return b""
-    finally:
-        os.close(fd)
-
-
-def _is_writable(pid: int, address: int) -> bool:
-    """Whether the region at an address can be written now."""
-    try:
-        lines = read_file(f"/proc/{pid}/maps", 1 << 24).splitlines()
-    except OSError:
-        return False
-    for line in lines:
-        span, _, rest = line.partition(b" ")
-        start, _, end = span.partition(b"-")
-        if int(start, 16) <= address < int(end, 16):
-            return rest[1:2] == b"w"
-    return False
 
 
 def refusal(pid: int) -> Denied:
