@@ -1,6 +1,7 @@
 """What a column of a table is."""
 
 from collections.abc import Callable
+from operator import attrgetter
 from typing import Any, Generic, Literal, TypeVar
 
 from msgspec import Struct
@@ -81,3 +82,18 @@ def gap_of(gaps: tuple[Gap, ...], path: str) -> Gap | None:
 def covers(field: str, path: str) -> bool:
     """Whether `field` is `path` or contains it."""
     return path == field or path.startswith(field + ".")
+
+
+def value_at(path: str) -> Callable[[Any], Any]:
+    """Reads a field, or one of a field that may be None."""
+    part, _, name = path.rpartition(".")
+    get: Callable[[Any], Any] = attrgetter(name)
+    if not part:
+        return get
+    whole: Callable[[Any], Any] = attrgetter(part)
+
+    def read(record: Any) -> Any:
+        found = whole(record)
+        return None if found is None else get(found)
+
+    return read

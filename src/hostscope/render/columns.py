@@ -5,6 +5,7 @@ from time import time_ns
 from hostscope.model.gap import Reason
 from hostscope.model.process import Process
 from hostscope.render.column import Column, Value, covers
+from hostscope.render.macos_columns import MACOS_COLUMNS
 from hostscope.render.windows_columns import WINDOWS_COLUMNS
 
 
@@ -236,6 +237,7 @@ COLUMNS: tuple[Column[Process], ...] = (
     Column("inner_pid", "INNER PID", "int", "linux.inner_pid", "namespaces", "pid in its own PID namespace",
            lambda p: p.linux.inner_pid if p.linux else None),
     *WINDOWS_COLUMNS,
+    *MACOS_COLUMNS,
     # What is missing
     Column("gaps", "GAPS", "list", "gaps", None, "fields that could not be read, and why", _gaps),
 )  # fmt: skip
@@ -278,7 +280,7 @@ _GROUPS: dict[str, str] = {
     "windows.service_group": "cgroup", "windows": "security",
     "macos.architecture": "exe", "macos.translated": "exe", "macos.bundle": "exe", "macos.guest": "exe",
     "macos.footprint_bytes": "memory", "macos.energy_nj": "activity", "macos.coalition": "cgroup",
-    "macos.launchd_job": "cgroup", "macos": "security",
+    "macos.launchd_job": "cgroup", "macos.launchd_job_method": "cgroup", "macos": "security",
 }  # fmt: skip
 
 

@@ -42,7 +42,8 @@ def _macos(security: HostSecurity) -> Iterable[Fact]:
     for label, value in (("SIP allows", security.sip_allows), ("SIP blocks", security.sip_blocks)):
         yield label, None if value is None else ", ".join(value) or "nothing"
     if security.sip_paths:
-        yield "SIP guards", f"{len(security.sip_paths)} paths, {len(security.sip_open_paths or ())} left open below them"
+        left_open = len(security.sip_open_paths or ())
+        yield "SIP guards", f"{len(security.sip_paths)} paths, {left_open} left open below them"
 
 
 def _defender(defender: Defender) -> str:

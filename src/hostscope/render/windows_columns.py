@@ -1,12 +1,10 @@
 """Columns of what is particular to Windows' processes."""
 
 from collections.abc import Callable
-from operator import attrgetter
-from typing import Any
 
 from hostscope.model.process import Process
 from hostscope.model.windows import Job, WindowsContext
-from hostscope.render.column import Column, Kind, Value
+from hostscope.render.column import Column, Kind, Value, value_at
 
 
 def _column(
@@ -19,24 +17,9 @@ def _column(
     get: Callable[[WindowsContext], Value] | None = None,
 ) -> Column[Process]:
     """One whose value stands in `Process.windows`, at `path` unless `get` makes it from what is there."""
-    read = get or _at(path)
+    read = get or value_at(path)
     place = f"windows.{path}"
     return Column(name, title, kind, place, field, f"Windows: {doc}", lambda p: read(p.windows) if p.windows else None)
-
-
-def _at(path: str) -> Callable[[WindowsContext], Value]:
-    """Of a path of two names the first may be None."""
-    part, _, name = path.rpartition(".")
-    get: Callable[[Any], Any] = attrgetter(name)
-    if not part:
-        return get
-    whole: Callable[[WindowsContext], Any] = attrgetter(part)
-
-    def read(windows: WindowsContext) -> Value:
-        found = whole(windows)
-        return None if found is None else get(found)
-
-    return read
 
 
 def _privileges(windows: WindowsContext) -> Value:

@@ -5,6 +5,7 @@ from msgspec.structs import fields
 
 from hostscope.errors import UsageError
 from hostscope.model.gap import Gap, Reason
+from hostscope.model.macos import CodeSigning, Entitlement, Fact, MacosContext
 from hostscope.model.process import Executable, Process, Session
 from hostscope.model.request import FIELDS
 from hostscope.model.windows import Charges, Job, Mitigation, Token, TokenPrivilege, WindowsContext
@@ -54,6 +55,23 @@ def test_every_field_of_the_record_belongs_to_a_group() -> None:
 def test_fields_of_one_system_are_collected_with_the_group_that_fills_them() -> None:
     for group, names in GROUPS.items():
         assert {name: group_of(name) for name in names} == dict.fromkeys(names, group)
+
+
+def test_columns_of_macos() -> None:
+    macos = MacosContext(
+        CodeSigning(("valid", "hardened-runtime"), "ab12", "TEAM", "com.example"), (Entitlement("box", "true"),),
+        sandboxed=True, translated=False, bundle=None, sip_protected=Fact("restricted", "kernel"), debuggable=False,
+        footprint_bytes=2048, launchd_job="job",
+    )  # fmt: skip
+    row = Process(key(7), None, "bare", macos=macos)
+    cells = {column.name: column.cell()(row) for column in COLUMNS}
+    assert [cells[name] for name in ("team", "signing_id", "csflags", "entitlements", "sandboxed", "rosetta")] == [
+        "TEAM", "com.example", "valid,hardened-runtime", "box", "yes", "no",
+    ]  # fmt: skip
+    assert [cells[name] for name in ("sip", "debuggable", "daemon", "footprint", "launchd_job", "bundle", "arch")] == [
+        "restricted", "no", "-", "2.0K", "job", "-", "-",
+    ]  # fmt: skip
+    assert parse_filter('team == "X" or footprint > 1', PROCESSES).fields >= {"security", "memory"}
 
 
 def test_columns_of_windows() -> None:

@@ -80,7 +80,7 @@ def _memory(root: bool, trail: AuditTrail) -> Found:
     try:
         mach.release(mach.task_port(os.getppid(), to_read=False))
     except (mach.KernFailure, Unsupported) as failed:
-        return Found(False, f"task_for_pid: {failed}", SUDO if not root else SIGN)
+        return Found(False, str(failed), SUDO if not root else SIGN)
     return Found(True, "task_for_pid gives the task port of other processes")
 
 
@@ -133,6 +133,6 @@ _TESTS: tuple[tuple[str, tuple[str, ...], str, Test], ...] = (
     ("memory", ("root",), "no memory of other processes: regions by libproc only", _memory),
     ("debugger_entitlement", (), "task ports of other users' programs need root", _debugger),
     ("protected_memory", (), "no memory of the system's own and of hardened programs", _protected),
-    ("events", ("root",), "events by polling, and kqueue for chosen processes", _events),
+    ("events", ("root",), "kqueue instead: exits, forks, new programs without arguments; no other kinds", _events),
     ("acts", (), "no act is possible: what is done must be written down first", _acts),
 )  # fmt: skip
