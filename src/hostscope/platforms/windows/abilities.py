@@ -47,8 +47,8 @@ PROTECTED_LIMIT = (
     "tokens, never memory, handles or arguments: only a driver, or a process protected as strongly, is let further"
 )
 CAPTURE_LIMIT = (
-    "one for IPv4 and one for IPv6 on each interface; no loopback, no link layer, headers of IPv6 are made up; the "
-    "firewall must let the traffic in; packets that find no room are not counted"
+    "one for IPv4 and one for IPv6 on each interface; no loopback, no link layer, headers of IPv6 are made up, on some "
+    "versions no outgoing IPv6; the firewall must let the traffic in; packets that find no room are not counted"
 )
 
 

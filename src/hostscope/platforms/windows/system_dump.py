@@ -21,7 +21,9 @@ KIND = (
     | dbghelp.MiniDumpWithHandleData
     | dbghelp.MiniDumpWithFullMemoryInfo
     | dbghelp.MiniDumpWithThreadInfo
+    | dbghelp.MiniDumpIgnoreInaccessibleMemory
 )
+"""Without the last, one page that cannot be read (ERROR_PARTIAL_COPY) is the end of the whole dump."""
 
 
 def write(boot: Boot, privileges: Privileges, key: ProcessKey, fd: int) -> None:

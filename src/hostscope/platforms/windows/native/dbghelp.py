@@ -7,6 +7,7 @@ MiniDumpWithFullMemory = 0x00000002
 MiniDumpWithHandleData = 0x00000004
 MiniDumpWithFullMemoryInfo = 0x00000800
 MiniDumpWithThreadInfo = 0x00001000
+MiniDumpIgnoreInaccessibleMemory = 0x00020000
 
 SIGNATURES = {"MiniDumpWriteDump": (BOOL, (HANDLE, DWORD, HANDLE, INT, PVOID, PVOID, PVOID))}
 dbghelp = Library("dbghelp", SIGNATURES)
