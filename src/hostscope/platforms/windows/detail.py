@@ -113,6 +113,8 @@ class _Reader:
                     found.append(_module(modules.describe_module(process, base_address)))
                 except OSError as unloaded:
                     failed = unloaded
+        if failed and not found:
+            raise failed
         if failed:
             self._gaps.append(Gap("modules", Reason.TRUNCATED, f"one or more could not be described: {failed}"))
         return tuple(found)

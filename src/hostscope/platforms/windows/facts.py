@@ -169,7 +169,10 @@ class AskedFacts:
         return None
 
     def handles(self, gaps: list[Gap]) -> int | None:
-        return value_of(attempt("open_files", lambda: native.handle_count(self._handle())), gaps)
+        found = value_of(attempt("open_files", lambda: native.handle_count(self._handle())), gaps)
+        if found is None:
+            gaps.append(Gap("windows.handles", gaps[-1].reason, gaps[-1].detail))
+        return found
 
     def session(self, gaps: list[Gap]) -> int | None:
         return value_of(attempt("session", native.session_of, self._pid), gaps)

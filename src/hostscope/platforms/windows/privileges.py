@@ -20,7 +20,6 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
 from hostscope.audit import AuditTrail, default_path, this_process
-from hostscope.errors import Denied
 from hostscope.model.host import Ability
 from hostscope.platforms.windows.native import token as native
 from hostscope.platforms.windows.parse_token import parse_privileges, privilege_state
@@ -70,8 +69,8 @@ class Privileges:
             except OSError as failed:
                 self._notes[f"privileges could not be lowered: {failed.strerror}"] = None
                 return
-            surplus = [name for name, state in states.items() if state == "enabled" and name not in KEPT | self._raised]
-            _switch(surplus, enabled=False)
+            kept = KEPT | self._raised
+            self._disable(tuple(name for name, state in states.items() if state == "enabled" and name not in kept))
 
     def limit_to(self, command: str, writes: bool = False) -> None:
         """The program runs this live command and nothing else: what it never needs is given up, for good.
@@ -105,19 +104,20 @@ class Privileges:
         """Enables the named privileges for the block and disables them again; both steps go to the audit trail.
 
         Names that are not assigned are left out: what they would have shown becomes gaps. The trail names them, as it
-        does those that were enabled before. With nothing assigned, nothing happens.
+        does those that were enabled before. With nothing assigned, nothing happens. When Windows refuses to enable an
+        assigned one the block runs without: the trail and `notes` say so.
 
         Raises:
             KeyError: a name is no privilege's.
-            Denied: Windows refused to enable an assigned one.
         """
         if unknown := [name for name in names if name not in NAMES]:
             raise KeyError(unknown[0])
-        usable = self.available(names)
-        if not usable:
+        usable = self._usable(names)
+        raised = self._raise(usable, why) if usable else None
+        if raised is None:
             yield
             return
-        before, missing = self._raise(usable, why)
+        before, missing = raised
         try:
             outcome = _outcome(usable, names, missing)
             self._record("privilege.raise", usable, why, before, (*before, *missing), outcome)
@@ -125,41 +125,73 @@ class Privileges:
         finally:
             self._lower(usable, why)
 
-    def _raise(self, usable: tuple[str, ...], why: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
-        """What was enabled before, and what was not; an interrupt may come as soon as this returns."""
+    def _usable(self, names: tuple[str, ...]) -> tuple[str, ...]:
+        try:
+            return self.available(names)
+        except OSError as failed:
+            self._notes[f"our own privileges could not be read: {failed.strerror}"] = None
+            return ()
+
+    def _raise(self, usable: tuple[str, ...], why: str) -> tuple[tuple[str, ...], tuple[str, ...]] | None:
+        """What was enabled before, and what was not; None when Windows refuses.
+
+        An interrupt may come as soon as this returns.
+        """
         with self._lock:
-            before = self.held()
-            missing = tuple(name for name in usable if name not in before)
+            before: tuple[str, ...] = ()
+            missing: tuple[str, ...] = ()
             try:
+                before = self.held()
+                missing = tuple(name for name in usable if name not in before)
                 _switch(missing, enabled=True)
             except OSError as failed:
+                self._disable(missing[:-1])  # the last one is not enabled
                 self._record("privilege.raise", usable, why, before, before, f"failed: {failed.strerror}")
-                raise Denied(f"cannot enable {' '.join(usable)}: {failed.strerror}") from failed
+                self._notes[f"{' '.join(usable)} could not be enabled: {failed.strerror}"] = None
+                return None
             self._uses.update(usable)
             self._raised.update(missing)
             return before, missing
 
     def _lower(self, usable: tuple[str, ...], why: str) -> None:
         with self._lock:
-            before = self.held()
+            before = self._held_if_told()
             self._uses.subtract(usable)
             dropped = tuple(name for name in usable if self._uses[name] <= 0 and name in self._raised)
             self._raised.difference_update(dropped)
-            _switch(dropped, enabled=False)
-        after = tuple(name for name in before if name not in dropped)
-        self._record("privilege.lower", usable, why, before, after, "done" if dropped else "done: still used")
+            refused = self._disable(dropped)
+        after = before if refused else tuple(name for name in before if name not in dropped)
+        outcome = f"failed: {refused}" if refused else "done" if dropped else "done: still used"
+        self._record("privilege.lower", usable, why, before, after, outcome)
+
+    def _held_if_told(self) -> tuple[str, ...]:
+        try:
+            return self.held()
+        except OSError:
+            return ()
+
+    def _disable(self, names: tuple[str, ...]) -> str | None:
+        """What stood in the way, which is told as well; None when they are disabled."""
+        try:
+            _switch(names, enabled=False)
+        except OSError as failed:
+            self._notes[f"{' '.join(names)} could not be disabled: {failed.strerror}"] = None
+            return failed.strerror
+        return None
 
     def _give_up(self, needed: tuple[str, ...], why: str) -> None:
         with self._lock:
-            states = read_states()
-            lost = tuple(
-                name
-                for name, state in states.items()
-                if state != "removed" and name not in KEPT | self._raised and name not in needed
-            )
-            if not lost:
-                return
+            states: Mapping[str, str] = {}
+            lost: tuple[str, ...] = ()
             try:
+                states = read_states()
+                lost = tuple(
+                    name
+                    for name, state in states.items()
+                    if state != "removed" and name not in KEPT | self._raised and name not in needed
+                )
+                if not lost:
+                    return
                 _remove(lost)
             except OSError as failed:
                 self._record("privilege.drop", lost, why, tuple(states), tuple(states), f"failed: {failed.strerror}")
@@ -205,7 +237,7 @@ def _name(low: int, high: int) -> str:
 _names: dict[tuple[int, int], str] = {}
 
 
-def _switch(names: tuple[str, ...] | list[str], enabled: bool) -> None:
+def _switch(names: tuple[str, ...], enabled: bool) -> None:
     if names:
         with native.opened_own(native.TOKEN_QUERY | native.TOKEN_ADJUST_PRIVILEGES) as token:
             for name in names:

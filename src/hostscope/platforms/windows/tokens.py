@@ -47,6 +47,11 @@ FIELDS = {
     native.TokenCapabilities: "windows.token.app_capabilities",
     LINKED: "windows.token.linked",
 }
+DERIVED = {
+    native.TokenUser: "windows.token.user_name",
+    native.TokenStatistics: "windows.token.logon_type",
+}
+"""Fields that follow from the answer of a class besides its own."""
 LOGON_TYPES = {
     0: "system", 2: "interactive", 3: "network", 4: "batch", 5: "service", 6: "proxy", 7: "unlock",
     8: "network-cleartext", 9: "new-credentials", 10: "remote-interactive", 11: "cached-interactive",
@@ -165,6 +170,12 @@ class _Building:
     def _keep(self, gap: Gap) -> None:
         self._gaps[gap.field] = gap
 
+    def _follow(self, kind: int, field: str) -> None:
+        """What follows from an answer that was refused is as unknown."""
+        refused = self._gaps.get(FIELDS[kind])
+        if refused is not None:
+            self._keep(Gap(field, refused.reason, refused.detail))
+
     def _owner(self) -> Account | None:
         return self._user("owner")
 
@@ -181,6 +192,8 @@ class _Building:
 
     def _token(self) -> Token:
         user, session = self._user("windows.token.user_sid"), self._session()
+        for told, field in DERIVED.items():
+            self._follow(told, field)
         return Token(
             user_sid=user.id if user else None,
             user_name=user.name if user else None,
@@ -260,8 +273,11 @@ def ask(token: int, kinds: Iterable[int]) -> dict[int, Any]:
     if _number(answers.get(native.TokenIsAppContainer)):
         for kind in CONTAINER_CLASSES:
             answers[kind] = _asked(token, kind)
-    elevation = _number(answers.get(native.TokenElevationType))
-    if elevation is not None:
+    told = answers.get(native.TokenElevationType)
+    elevation = _number(told)
+    if isinstance(told, Gap):
+        answers[LINKED] = told
+    elif elevation is not None:
         split = elevation in (2, 3)
         answers[LINKED] = attempt(FIELDS[LINKED], native.has_linked, token) if split else False
     return answers

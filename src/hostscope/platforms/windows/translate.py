@@ -37,6 +37,8 @@ LACKING = frozenset(
     }
 )
 """This Windows does not have the call or class of information."""
+FACILITY_WIN32 = 0x8007
+"""Begins the HRESULTs that are error codes of Windows'."""
 
 DEBUG_HINT = "needs an administrator with SeDebugPrivilege"
 
@@ -69,4 +71,6 @@ def gap(field: str, failed: OSError) -> Gap:
 def _code(failed: OSError) -> int:
     # `winerror` exists on Windows only; errno there is the C library's poorer guess.
     code = getattr(failed, "winerror", None)
-    return code if isinstance(code, int) else failed.errno or 0
+    if not isinstance(code, int):
+        return failed.errno or 0
+    return code & 0xFFFF if code >> 16 == FACILITY_WIN32 else code

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from hostscope.audit import AuditTrail
-from hostscope.errors import Denied
 from hostscope.platforms.windows import live, privilege_names
+from hostscope.platforms.windows.native import token as native
 from hostscope.platforms.windows.privileges import Privileges
 from tests.unit.platforms.windows.scripted_security import DEFAULT, DISABLED, ENABLED, NUMBERS, Kernel
 
@@ -104,11 +104,39 @@ def test_without_anything_assigned_nothing_happens(kernel: Kernel, trail: AuditT
     assert not trail.path.exists()
 
 
-def test_a_refusal_is_recorded_and_raised(kernel: Kernel, trail: AuditTrail) -> None:
+def test_a_refusal_is_recorded_and_told_and_looking_goes_on(kernel: Kernel, trail: AuditTrail) -> None:
     kernel.refusals["AdjustTokenPrivileges"] = 5
-    with pytest.raises(Denied, match=DEBUG), Privileges(trail).using((DEBUG,), "use"):
-        pass
+    privileges, entered = Privileges(trail), False
+    with privileges.using((DEBUG,), "use"):
+        entered = True
+        assert enabled(kernel) == []
+    assert entered and len(recorded(trail)) == 1
     assert recorded(trail)[0]["outcome"].startswith("failed: AdjustTokenPrivileges failed with error 5")
+    assert f"{DEBUG} could not be enabled: AdjustTokenPrivileges failed with error 5" in privileges.notes
+    kernel.refusals.clear()
+    with privileges.using((DEBUG,), "use"):
+        assert enabled(kernel) == [DEBUG]
+    assert enabled(kernel) == []
+
+
+@pytest.mark.parametrize("call", ["OpenProcessToken", native.TokenPrivileges])
+def test_looking_goes_on_where_our_own_token_is_closed(kernel: Kernel, trail: AuditTrail, call: str | int) -> None:
+    privileges = Privileges(trail)
+    kernel.refusals[call] = 5
+    with privileges.using((DEBUG,), "use"):
+        assert enabled(kernel) == []
+    privileges.limit_to("watch")
+    assert "our own privileges could not be read" in privileges.notes[0]
+    assert [(one["action"], one["outcome"][:6]) for one in recorded(trail)] == [("privilege.drop", "failed")]
+
+
+def test_what_cannot_be_disabled_again_is_told(kernel: Kernel, trail: AuditTrail) -> None:
+    privileges = Privileges(trail)
+    with privileges.using((DEBUG,), "use"):
+        kernel.refusals |= {"AdjustTokenPrivileges": 5}
+    assert any(note.startswith(f"{DEBUG} could not be disabled") for note in privileges.notes)
+    lowered = recorded(trail)[-1]
+    assert lowered["outcome"].startswith("failed") and DEBUG in lowered["after"]
 
 
 def test_an_unknown_name_is_an_error(kernel: Kernel, trail: AuditTrail) -> None:

@@ -14,7 +14,7 @@ from hostscope.model.socket import Endpoint, Socket, SocketOwner
 from hostscope.platforms.windows import detail
 from hostscope.platforms.windows.detail import PARTS, Details
 from hostscope.platforms.windows.native import control, desktop, modules, thread_names, threads
-from hostscope.platforms.windows.native.library import set_last_error
+from hostscope.platforms.windows.native.library import SystemRefused, set_last_error
 from tests.unit.platforms.windows.scripted import BOOTED, Program, Thread, script
 from tests.unit.platforms.windows.scripted_processes import BOOT, DENIED, Answers, Computer, Unraised
 
@@ -142,6 +142,28 @@ def test_a_module_that_was_unloaded_meanwhile_is_left_out(computer: Computer, mo
     found = read(asked=frozenset({"modules"}))
     assert found.modules is not None and len(found.modules) == 1
     assert [(gap.field, gap.reason) for gap in found.gaps] == [("modules", Reason.TRUNCATED)]
+
+
+def test_modules_that_may_not_be_described_are_a_gap(computer: Computer, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(handle: int, base: int) -> modules.Loaded:
+        raise SystemRefused("GetModuleFileNameExW", DENIED)
+
+    monkeypatch.setattr(modules, "describe_module", refuse)
+    found = read(asked=frozenset({"modules"}))
+    assert found.modules is None
+    assert [(gap.field, gap.reason) for gap in found.gaps] == [("modules", Reason.DENIED)]
+
+
+@pytest.mark.parametrize(("result", "reason"), [(0x80070005, Reason.DENIED), (0x80004005, Reason.UNAVAILABLE)])
+def test_refusals_by_component_object_model_are_told_apart(
+    computer: Computer, monkeypatch: pytest.MonkeyPatch, result: int, reason: Reason
+) -> None:
+    def refuse(thread: int) -> str:
+        raise SystemRefused("GetThreadDescription", result)
+
+    monkeypatch.setattr(thread_names, "thread_name", refuse)
+    found = read(asked=frozenset({"threads"}))
+    assert ("threads.name", reason) in {(gap.field, gap.reason) for gap in found.gaps}
 
 
 def test_another_process_or_one_that_ended_is_refused(computer: Computer) -> None:

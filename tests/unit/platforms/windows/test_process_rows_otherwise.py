@@ -63,7 +63,7 @@ def test_toolhelp_tells_the_same_as_far_as_it_can(computer: Computer) -> None:
 
 TOOLHELP_CALLS = {
     "GetProcessIoCounters": {"io"},
-    "GetProcessHandleCount": {"open_files"},
+    "GetProcessHandleCount": {"open_files", "windows.handles"},
     "ProcessIdToSessionId": {"session"},
     "NtQueryInformationProcess:3": {"memory", "windows.memory"},
     "OpenProcess": {"key.start", "started_at_ns", "cpu", "memory", "windows.memory", "io", "open_files", "argv"},

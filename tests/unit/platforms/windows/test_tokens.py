@@ -190,6 +190,15 @@ def test_a_process_that_ended_is_gone(kernel: Kernel) -> None:
     assert {gap.reason for gap in SecurityContexts().of(PID, None, EVERYTHING).gaps} == {Reason.GONE}
 
 
+FOLLOWING = {
+    native.TokenUser: {"owner", "windows.token.user_name"},
+    native.TokenGroups: {"groups"},
+    native.TokenStatistics: {"windows.token.logon_type"},
+    native.TokenElevationType: {"windows.token.linked"},
+}
+"""What else each class tells."""
+
+
 @pytest.mark.parametrize("kind", SECURITY_CLASSES)
 def test_a_class_that_is_denied_is_a_gap_of_its_field(kernel: Kernel, kind: int) -> None:
     kernel.refusals[kind] = 5
@@ -197,7 +206,7 @@ def test_a_class_that_is_denied_is_a_gap_of_its_field(kernel: Kernel, kind: int)
     assert (FIELDS[kind], Reason.DENIED) in {(gap.field, gap.reason) for gap in found.gaps}
     assert found.token is not None and found.security is not None
     expected = {FIELDS[kind]}
-    expected |= {"owner"} if kind == native.TokenUser else {"groups"} if kind == native.TokenGroups else set()
+    expected |= FOLLOWING.get(kind, set())
     assert {gap.field for gap in found.gaps} == expected
 
 
