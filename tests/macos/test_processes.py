@@ -14,7 +14,7 @@ from hostscope.platforms.macos.native import errnos, libproc
 from hostscope.platforms.macos.privileges import Privileges
 from hostscope.platforms.macos.processes import Processes
 from hostscope.platforms.tally import Tally
-from tests.macos.scripted import ANY, PLATFORM, VALID, Darwin
+from tests.macos.scripted import ANY, PLATFORM, RESTRICT, VALID, Darwin
 
 ALL = ProcessRequest(fields=FULL)
 Sweep = Callable[..., tuple[list[Process], Tally]]
@@ -337,10 +337,17 @@ def test_detail_of_another_process_with_the_same_pid(darwin: Darwin, processes: 
         processes.detail(read_boot().key(6, 1), frozenset({"maps"}))
 
 
-def test_environment_that_the_kernel_leaves_out(darwin: Darwin, processes: Processes) -> None:
-    darwin.add(5, [b"x"], [])
-    found = processes.detail(processes.read(5, ALL).key, frozenset({"environment"}))
-    assert found.environment == () and found.gaps[0].reason is Reason.DENIED
+@pytest.mark.parametrize(
+    ("flags", "reasons"), [(VALID | RESTRICT, [Reason.DENIED]), (VALID, []), (None, [Reason.UNAVAILABLE])]
+)
+def test_an_environment_that_is_empty_and_one_that_the_kernel_leaves_out(
+    darwin: Darwin, processes: Processes, flags: int | None, reasons: list[Reason]
+) -> None:
+    darwin.add(5, argv=[b"a"], env=[], csflags=flags or 0)
+    if flags is None:
+        darwin.fail("CSOPS", errnos.EPERM)
+    found = processes.detail(processes.read(5, ProcessRequest(fields=frozenset())).key, frozenset({"environment"}))
+    assert (found.environment, [gap.reason for gap in found.gaps]) == ((), reasons)
 
 
 def test_views_show_what_hides(darwin: Darwin, processes: Processes) -> None:

@@ -16,6 +16,7 @@ from hostscope.model.socket import FAMILIES, Socket, SocketRequest
 from hostscope.platforms.macos import process_list, translate
 from hostscope.platforms.macos.native import errnos, libproc
 from hostscope.platforms.macos.parse_detail import parse_pipe, parse_region, parse_thread, parse_vnode
+from hostscope.platforms.macos.parse_signing import RESTRICTED
 from hostscope.platforms.macos.questions import Questions
 from hostscope.platforms.tally import Tally
 
@@ -128,9 +129,22 @@ def _environment(pid: int, gaps: list[Gap]) -> tuple[Variable, ...] | None:
     if not found.whole:
         gaps.append(Gap("environment", Reason.TRUNCATED, "the kernel gave fewer strings than there are"))
     elif not found.environment:
-        gaps.append(Gap("environment", Reason.DENIED, "the kernel leaves out what restricted programs were given"))
+        gaps += _left_out(pid)
     pairs = (text.partition("=") for text in found.environment)
     return tuple(Variable(name, value) for name, _, value in pairs)
+
+
+def _left_out(pid: int) -> tuple[Gap, ...]:
+    """Why an environment is empty; nothing where it really is.
+
+    Source: sysctl_procargsx of bsd/kern/kern_sysctl.c in xnu, which leaves out what restricted programs were given.
+    """
+    try:
+        restricted = Questions().flags(pid) & RESTRICTED
+    except (OSError, Unsupported):
+        return (Gap("environment", Reason.UNAVAILABLE, "empty, or left out by the kernel: its signature is not known"),)
+    why = "the kernel leaves out what restricted programs were given, for root too"
+    return (Gap("environment", Reason.DENIED, why),) if restricted else ()
 
 
 def _maps(pid: int, gaps: list[Gap]) -> tuple[MemoryMap, ...]:
