@@ -12,7 +12,7 @@ from hostscope import log
 from hostscope.collectors.errors import reason_of
 from hostscope.collectors.targets import find
 from hostscope.dumps.matching import cut_parts, file_matches, region_matches
-from hostscope.dumps.patience import STALLED, Hands, Steps, open_hands
+from hostscope.dumps.patience import STALLED, Hands, Steps, answer_of, open_hands
 from hostscope.dumps.positional import read_at
 from hostscope.dumps.reading import MOST_STALLS, NO_ANSWER, NOT_ASKED
 from hostscope.dumps.rules import Rules, compile_rules
@@ -179,7 +179,7 @@ class _Coming:
         """The part that was begun, when it is there; none when there was none, or it does not answer."""
         if coming is None:
             return []
-        content = coming[1].result()
+        content = answer_of(coming[1])
         if content is STALLED:
             self.stalled = True
             return []

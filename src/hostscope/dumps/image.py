@@ -10,7 +10,7 @@ from msgspec import Struct
 
 from hostscope.dumps.layout import Layout
 from hostscope.dumps.output import NewFile, unwritable
-from hostscope.dumps.patience import Steps
+from hostscope.dumps.patience import Steps, answer_of
 from hostscope.dumps.pieces import PiecePlan, Range, batch
 from hostscope.dumps.reading import Crew, ReadPiece, Write
 from hostscope.errors import Error, Incomplete, Unavailable
@@ -56,7 +56,8 @@ def write_plain(
         file.write_at(layout.head, 0)
         futures.extend(crew.hands.submit(job(group)) for group in batch(plans))
         while futures:
-            done += futures.popleft().result()
+            came = answer_of(futures.popleft())
+            done += came
     except (OSError, Incomplete) as failed:
         _cancel(futures)
         return Written(tuple(done), layout.size_bytes, _failure(file.path, failed))
@@ -99,7 +100,7 @@ def write_zstd(
         while len(waiting) < window and (plan := next(ordered, None)):
             waiting.append(crew.hands.submit(job(plan)))
         while waiting:
-            read, frame = waiting.popleft().result()
+            read, frame = answer_of(waiting.popleft())
             if plan := next(ordered, None):
                 waiting.append(crew.hands.submit(job(plan)))
             file.write_at(frame, end)

@@ -8,13 +8,16 @@ further. The threads are daemons: the end of the program ends them, wherever the
 import threading
 from collections.abc import Callable, Generator, Iterator
 from concurrent.futures import Future
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import partial
 from queue import SimpleQueue
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 from hostscope.errors import Incomplete
 
+Answer = TypeVar("Answer")
+
+TURN_S = 0.2
 PATIENCE_S = 5.0
 """For one read; 1 MiB from a slow disk takes less."""
 TICKS = 20
@@ -28,6 +31,18 @@ class Stalled:
 STALLED: Final = Stalled()
 Steps = Generator[Callable[[], Any], Any, Any]
 """Yields reads, gets what they return or `STALLED`, returns its result."""
+
+
+def answer_of(future: "Future[Answer]") -> Answer:
+    """What work came to, waited for in turns.
+
+    CPython notices a signal that comes while it hands its lock on, just before it waits, when that wait is over.
+    """
+    while True:
+        with suppress(TimeoutError):
+            return future.result(TURN_S)
+        if future.done():
+            return future.result()
 
 
 class _Task:
