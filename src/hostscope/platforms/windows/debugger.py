@@ -119,21 +119,18 @@ def _attach(boot: Boot, privileges: Privileges, key: ProcessKey, debugger: "_Deb
     """The key is compared through a handle that stays open while attaching, so the pid stays this process's."""
     with hold(boot, privileges, key, ACCESS, f"trace process {key.pid}"):
         try:
-            debug.attach(key.pid)
-        except OSError as failed:
+            _attached(key.pid)
+        except Denied:
             with privileges.using(DEBUG, f"trace process {key.pid}"):
-                _attach_raised(key, failed)
+                _attached(key.pid)
         debugger.expect(key)
 
 
-def _attach_raised(key: ProcessKey, refused: OSError) -> None:
-    error = translate.error("DebugActiveProcess", refused, key.pid)
-    if not isinstance(error, Denied):
-        raise error from refused
+def _attached(pid: int) -> None:
     try:
-        debug.attach(key.pid)
+        debug.attach(pid)
     except OSError as failed:
-        raise translate.error("DebugActiveProcess", failed, key.pid) from failed
+        raise translate.error("DebugActiveProcess", failed, pid) from failed
 
 
 class _Debugger:

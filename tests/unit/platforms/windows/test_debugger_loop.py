@@ -2,9 +2,12 @@
 
 import signal
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 
 import pytest
 
+from hostscope.errors import Denied, Error, Gone, NativeError
 from hostscope.model.key import ProcessKey
 from hostscope.model.syscall import TraceRequest
 from hostscope.platforms.tally import Tally
@@ -132,3 +135,46 @@ def test_a_second_interrupt_waits_until_the_process_is_let_go(monkeypatch: pytes
     with pytest.raises(KeyboardInterrupt):
         next(events)
     assert found.detached == [ROOT] and signal.getsignal(signal.SIGINT) is before
+
+
+class Rights:
+    """Privileges that are there, and what they were raised for."""
+
+    def __init__(self) -> None:
+        self.raised: list[tuple[tuple[str, ...], str]] = []
+
+    @contextmanager
+    def using(self, names: tuple[str, ...], why: str) -> Iterator[None]:
+        self.raised.append((names, why))
+        yield
+
+
+@pytest.mark.parametrize(
+    ("codes", "error", "told"),
+    [
+        ([], None, ""),
+        ([5], None, ""),
+        ([5, 5], Denied, "process 8: access denied"),
+        ([5, 87], Gone, "there is no such process"),
+        ([87], Gone, "there is no such process"),
+        ([50], NativeError, "DebugActiveProcess"),
+    ],
+)
+def test_refusals_to_attach(
+    monkeypatch: pytest.MonkeyPatch, codes: list[int], error: type[Error] | None, told: str
+) -> None:
+    """The debug privilege is raised for what is denied without it, and for nothing else."""
+    left, rights, key = list(codes), Rights(), ProcessKey("boot", 0, ROOT, 1)
+
+    def attach(pid: int) -> None:
+        if left:
+            raise SystemRefused("DebugActiveProcess", left.pop(0))
+
+    monkeypatch.setattr(debug, "attach", attach)
+    monkeypatch.setattr(debugger, "hold", lambda *_: nullcontext(77))
+    boot = Boot("boot", 0)
+    made = _Debugger(boot, TraceRequest((key,), ("all",)), choose(["all"]))
+    with pytest.raises(error, match=told) if error else nullcontext():
+        debugger._attach(boot, rights, key, made)  # type: ignore[arg-type]
+    assert (key.pid in made._expected) is (error is None)
+    assert [names for names, _ in rights.raised] == [("SeDebugPrivilege",)] * (codes[:1] == [5]), codes
