@@ -1,5 +1,6 @@
 """Dumps of real processes, opened by other people's tools."""
 
+import importlib
 import json
 import os
 import re
@@ -79,7 +80,23 @@ def test_pyelftools_reads_it(program: str, tmp_path: Path) -> None:
         ]
     assert elf["e_type"] == "ET_CORE" and elf["e_machine"] == "EM_X86_64"
     assert [one["p_vaddr"] for one in loads] == [one.region.start for one in manifest.regions]
+    assert [one["p_paddr"] for one in loads] == [one["p_vaddr"] for one in loads], "by which volatility3 goes"
     assert notes[:2] == ["NT_PRSTATUS", "NT_PRPSINFO"] and "NT_FILE" in notes
+
+
+def test_volatility3_reads_it(program: str, tmp_path: Path) -> None:
+    contexts = pytest.importorskip("volatility3.framework.contexts", reason="volatility3 is not installed")
+    layers = [importlib.import_module(f"volatility3.framework.layers.{name}") for name in ("physical", "elf")]
+    with running(program) as target:
+        dumped(target.child.pid, tmp_path / "core", policy="private")
+    context = contexts.Context()
+    context.config["base.location"] = (tmp_path / "core").as_uri()
+    context.add_layer(layers[0].FileLayer(context, "base", "base"))
+    context.config["elf.base_layer"] = "base"
+    context.add_layer(layers[1].Elf64Layer(context, "elf", "elf"))
+    layer = context.layers["elf"]
+    assert layer.read(target.secret, 18) == b"s3cret-in-the-heap"
+    assert int.from_bytes(layer.read(target.variable, 8), "little") == 0x5EEDF00DCAFE1234
 
 
 @pytest.mark.parametrize(

@@ -75,7 +75,8 @@ def _segment(region: Region, offset: int | None, end: int) -> bytes:
     flags = sum(bit for letter, bit in bits if letter in region.permissions)
     size = region.size_bytes
     place, held = (end, 0) if offset is None else (offset, size)
-    return SEGMENT.pack(PT_LOAD, flags, place, region.start, 0, held, size, PAGE_BYTES)
+    # Of "physical" addresses debuggers make nothing; volatility3's layer for ELF files goes by them alone.
+    return SEGMENT.pack(PT_LOAD, flags, place, region.start, region.start, held, size, PAGE_BYTES)
 
 
 def _paged(size: int) -> int:
