@@ -28,6 +28,12 @@ def _of_scm(name: str, kind: Kind, doc: str) -> Column[ServiceState]:
     return Column(name, title, kind, f"scm.{name}", None, f"{doc} (Windows)", lambda s: get(s.scm) if s.scm else None)
 
 
+def _user(state: ServiceState) -> str | None:
+    if state.scm:
+        return state.scm.account
+    return None if state.user is None else str(state.user)
+
+
 SERVICES = Layout(
     "services",
     SCHEMA,
@@ -41,9 +47,7 @@ SERVICES = Layout(
         Column("pid", "PID", "int", "main_pid", None, "main process", lambda s: s.main_pid),
         Column("slice", "SLICE", "text", "slice", None, "slice", lambda s: s.slice),
         Column("manager", "MANAGER", "text", "manager", None, "whose unit it is", lambda s: s.manager),
-        Column(
-            "user", "USER", "int", "user", None, "uid whose manager runs it; none for the system's", lambda s: s.user
-        ),
+        Column("user", "USER", "text", "scm.account", None, "uid whose manager runs it; Windows: its account", _user),
         Column("path", "PATH", "text", "path", None, "where it is defined", lambda s: s.path),
         Column("description", "DESCRIPTION", "text", "description", None, "description", lambda s: s.description),
         *(_of_scm(*column) for column in _SCM),

@@ -8,6 +8,7 @@ from hostscope.model.gap import Gap, Reason
 from hostscope.model.macos import CodeSigning, Entitlement, Fact, MacosContext
 from hostscope.model.process import Executable, Process, Session
 from hostscope.model.request import FIELDS
+from hostscope.model.service import ScmEntry, ServiceState
 from hostscope.model.windows import Charges, Job, Mitigation, Token, TokenPrivilege, WindowsContext
 from hostscope.platforms.replay.select import GROUPS
 from hostscope.render.column import RENDERERS, gap_of
@@ -17,6 +18,7 @@ from hostscope.render.interface_columns import INTERFACES
 from hostscope.render.layout import field_groups
 from hostscope.render.layouts import LAYOUTS
 from hostscope.render.process_layout import PROCESSES
+from hostscope.render.service_columns import SERVICES
 from hostscope.render.socket_columns import SOCKETS
 from hostscope.render.table import cells_of
 from hostscope.render.traffic_columns import FLOWS, PROCESS_TRAFFIC
@@ -138,3 +140,18 @@ def test_a_gap_covers_what_is_inside_it() -> None:
     assert gap_of(gaps, "linux") is None
     assert gap_of(gaps, "linux.namespaces_other") is None
     assert gap_of(gaps, "argv") is None
+
+
+@pytest.mark.parametrize(
+    ("service", "shown"),
+    [
+        (ServiceState("a.service", "systemd"), "-"),
+        (ServiceState("a.service", "systemd --user", user=1000), "1000"),
+        (ServiceState("Spooler", "scm", scm=ScmEntry("own-process", account="LocalSystem")), "LocalSystem"),
+        (ServiceState("http", "scm", scm=ScmEntry("kernel-driver")), "-"),
+        (ServiceState("x", "scm", scm=ScmEntry("own-process"), gaps=(Gap("scm", Reason.DENIED),)), "?"),
+    ],
+)
+def test_whose_a_service_is_stands_in_one_column(service: ServiceState, shown: str) -> None:
+    assert "user" in SERVICES.default
+    assert SERVICES.column("user").cell()(service) == shown

@@ -107,7 +107,7 @@ def _add(query: int, path: str) -> int:
     except OSError as failed:
         if getattr(failed, "winerror", None) in _UNKNOWN:
             hint = "names are English ones, such as '\\Memory\\Available Bytes'; typeperf -q lists them"
-            raise UsageError(f"there is no counter {path!r}", hint) from failed
+            raise UsageError(f"there is no counter '{path}'", hint) from failed
         raise
 
 
