@@ -11,7 +11,10 @@ from pathlib import Path
 from tests.bench.measure import HOSTSCOPE, compile_peer, show, stating_disturbance
 
 __all__ = ["HOSTSCOPE", "compile_peer", "show", "stating_disturbance"]
-AREAS = ("processes", "sockets", "wire", "traffic", "capture", "memory", "events", "syscalls", "signatures", "windows")
+AREAS = (
+    "processes", "sockets", "wire", "traffic", "capture", "memory", "events", "syscalls", "signatures", "windows",
+    "macos",
+)  # fmt: skip
 
 
 def main() -> None:

@@ -101,5 +101,7 @@ def report() -> None:
         show(f"macOS, {WATCHED:,} processes at 1 Hz", f"{share:.1%} of a core", "< 5 %", share < 0.05)
 
 
-if __name__ == "__main__":
+if __name__ == "__main__" and len(sys.argv) == 1:
+    report()
+elif __name__ == "__main__":
     print(json.dumps(measure(sys.argv[1], int(sys.argv[2]), int(sys.argv[3]))))
