@@ -21,12 +21,12 @@ PF_X = 1
 DT_NULL, DT_STRTAB, DT_STRSZ, DT_SONAME, DT_RPATH, DT_BIND_NOW, DT_RUNPATH, DT_FLAGS = 0, 5, 10, 14, 15, 24, 29, 30
 DT_FLAGS_1 = 0x6FFFFFFB
 DF_BIND_NOW, DF_1_NOW, DF_1_PIE = 0x8, 0x1, 0x08000000
-SHT_SYMTAB = 2
+SHT_SYMTAB, SHT_NOTE = 2, 7
 MOST_SEGMENTS, MOST_SECTIONS, MOST_TAGS, MOST_STRINGS = 4096, 4096, 4096, 32 << 20
 MOST_NOTE_BYTES = 1 << 16
 FORTIFIED = re.compile(rb"\0__[a-z0-9_]{2,40}_chk\0")
 STACK_CHECK = b"\0__stack_chk_fail"
-NOT_FORTIFY = frozenset({b"\0__stack_chk\0", b"\0__longjmp_chk\0"})
+NOT_FORTIFY = frozenset({b"\0__stack_chk\0"})
 
 
 class Segment(Struct, frozen=True):
@@ -189,9 +189,11 @@ def _run_path(content: Content, header: Header, tags: dict[int, int]) -> str | N
 def _build_id(content: Content, header: Header) -> str | None:
     if header.order != "<":
         return None
-    for one in header.segments:
-        if one.type == PT_NOTE:
-            for note in parse_notes(content.read(one.offset, min(one.file_bytes, MOST_NOTE_BYTES))):
-                if note.type == NT_GNU_BUILD_ID and note.owner == b"GNU":
-                    return note.data[:64].hex()
+    segments = [(one.offset, one.file_bytes) for one in header.segments if one.type == PT_NOTE]
+    # Go's linker has it in a section alone
+    sections = [(at, size) for type_, at, size, _ in _sections(content, header) if type_ == SHT_NOTE]
+    for at, size in (*segments, *sections):
+        for note in parse_notes(content.read(at, min(size, MOST_NOTE_BYTES))):
+            if note.type == NT_GNU_BUILD_ID and note.owner == b"GNU":
+                return note.data[:64].hex()
     return None

@@ -2,9 +2,11 @@
 
 import re
 import shutil
+import struct
 import subprocess
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -20,6 +22,7 @@ SOURCE = """
 #include <stdio.h>
 int main(int argc, char **argv) { char b[64]; strcpy(b, argv[0]); memcpy(b, argv[0], argc); return puts(b); }
 """
+MOST_BYTES = 30_000_000
 needs_gcc = pytest.mark.skipif(GCC is None or READELF is None, reason="gcc or readelf is not installed")
 
 
@@ -66,7 +69,14 @@ def test_each_option_shows(options: str, expected: dict[str, object], tmp_path: 
 
 
 def here() -> list[str]:
-    names = ["/bin/ls", "/usr/bin/python3", "/bin/busybox", "/usr/bin/gcc", "/lib/x86_64-linux-gnu/libc.so.6"]
+    names = [
+        "/bin/ls",
+        "/usr/bin/python3",
+        "/bin/busybox",
+        "/usr/bin/gcc",
+        "/usr/bin/iperf3",
+        "/lib/x86_64-linux-gnu/libc.so.6",
+    ]
     return [name for name in names if Path(name).exists()]
 
 
@@ -100,13 +110,59 @@ def test_names_as_pyelftools_reads_them(path: str) -> None:
     else:
         assert found.stack_protector == any(name.startswith("__stack_chk_fail") for name in names)
         checked = {name for name in names if re.fullmatch(r"__[a-z0-9_]{2,40}_chk", name)}
-        assert found.fortified == bool(checked - {"__stack_chk", "__longjmp_chk"})
+        assert found.fortified == bool(checked - {"__stack_chk"})
+
+
+@needs_gcc
+def test_a_build_id_in_a_section_alone_is_read(tmp_path: Path) -> None:
+    """As Go's linker leaves it: no segment of notes leads there."""
+    raw = bytearray(built("-Wl,--build-id=0x0123456789abcdef", tmp_path))
+    (at, size, count) = struct.unpack_from("<Q14xHH", raw, 32)
+    for number in range(count):
+        place = at + number * size
+        if struct.unpack_from("<I", raw, place) == (4,):
+            struct.pack_into("<I", raw, place, 0)
+    assert hardening(bytes(raw)).build_id == "0123456789abcdef"
+
+
+@pytest.mark.system
+def test_every_program_of_this_host_as_pyelftools_reads_it() -> None:
+    elffile = pytest.importorskip("elftools.elf.elffile")
+    seen = 0
+    for path in sorted(Path("/usr/bin").iterdir()):
+        if not path.is_file() or path.stat().st_size > MOST_BYTES:
+            continue
+        with path.open("rb") as file:
+            if file.read(4) != b"\x7fELF":
+                continue
+            told = independently(elffile.ELFFile(file))
+        found = hardening(path.read_bytes())
+        ours = {name: getattr(found, name) for name in told}
+        assert ours == told, path
+        seen += 1
+    assert seen > 20
+
+
+def independently(elf: Any) -> dict[str, object]:
+    """The flags as pyelftools' segments and tags tell them."""
+    segments = {segment.header.p_type: segment for segment in elf.iter_segments()}
+    dynamic = segments.get("PT_DYNAMIC")
+    tags = {tag.entry.d_tag: tag.entry.d_val for tag in dynamic.iter_tags()} if dynamic else {}
+    now = "DT_BIND_NOW" in tags or tags.get("DT_FLAGS", 0) & 8 or tags.get("DT_FLAGS_1", 0) & 1
+    relro = ("full" if now or not tags else "partial") if "PT_GNU_RELRO" in segments else "none"
+    moves = "PT_INTERP" in segments or bool(tags.get("DT_FLAGS_1", 0) & 0x08000000)
+    stack = segments.get("PT_GNU_STACK")
+    notes = elf.get_section_by_name(".note.gnu.build-id")
+    return {
+        "pie": {"ET_EXEC": False, "ET_DYN": True if moves else None}.get(elf.header.e_type),
+        "relro": relro,
+        "nx": None if stack is None else not stack.header.p_flags & 1,
+        "build_id": next((note["n_desc"] for note in notes.iter_notes()), None) if notes else None,
+    }
 
 
 def test_a_32_bit_big_endian_file_is_read() -> None:
     """Routers and their malware: MIPS, PowerPC."""
-    import struct
-
     header = struct.pack(
         ">4sBBBB8xHHIIIIIHHHHHH", b"\x7fELF", 1, 2, 1, 0, 2, 8, 1, 0x400000, 52, 0, 0, 52, 32, 2, 0, 0, 0
     )
