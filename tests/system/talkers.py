@@ -38,6 +38,13 @@ def said(child: "subprocess.Popen[str]") -> Any:
     return json.loads(line)
 
 
+def go_on(child: "subprocess.Popen[str]") -> None:
+    """Gives a talker the line that it waits for."""
+    assert child.stdin is not None
+    child.stdin.write("\n")
+    child.stdin.flush()
+
+
 def end(child: "subprocess.Popen[str]") -> Any:
     """Ends its input; what it told last, if anything."""
     out, _ = child.communicate(timeout=30)
@@ -240,6 +247,68 @@ def brief(count: str, size: str) -> Any:
     return {"pid": os.getpid(), "pids": pids, "sent": int(size) + 100, "received": int(count) * (int(size) + 100)}
 
 
+SO_COOKIE = 57
+"""Python has no name for it."""
+
+
+def crowd(count: str, rounds: str, wait: str = "") -> None:
+    """Many sockets in turn, each with datagrams of 10 bytes, not all as many. Tells after each round (or only after
+    the last) how many by cookie, and waits for a line."""
+    receiver = _receiver()
+    made, times = [_sender(receiver) for _ in range(int(count))], dict[int, int]()
+    for turn in range(int(rounds)):
+        for place, one in enumerate(made):
+            _send_tens(one, 1 + (turn + place) % 7, times)
+        if wait or turn == int(rounds) - 1:
+            print(json.dumps({"pid": os.getpid(), "times": times}), flush=True)
+        if wait:
+            sys.stdin.readline()
+
+
+def crowds(generations: str, count: str) -> None:
+    """The same with new sockets in each round; tells of all that there were."""
+    receiver, times = _receiver(), dict[int, int]()
+    for _ in range(int(generations)):
+        for place in range(int(count)):
+            with _sender(receiver) as one:
+                _send_tens(one, 1 + place % 7, times)
+        print(json.dumps({"pid": os.getpid(), "times": times}), flush=True)
+        sys.stdin.readline()
+
+
+def _receiver() -> socket.socket:
+    made = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    made.bind(("127.0.0.1", 0))
+    return made
+
+
+def _sender(receiver: socket.socket) -> socket.socket:
+    made = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    made.connect(receiver.getsockname())
+    return made
+
+
+def _send_tens(sender: socket.socket, number: int, times: dict[int, int]) -> None:
+    for _ in range(number):
+        sender.send(b"x" * 10)
+    cookie = int.from_bytes(sender.getsockopt(socket.SOL_SOCKET, SO_COOKIE, 8), sys.byteorder)
+    times[cookie] = times.get(cookie, 0) + number
+
+
+def inherited(size: str) -> Any:
+    """Parent and child send by the same socket, not as often."""
+    receiver = _receiver()
+    sender = _sender(receiver)
+    sender.send(b"x" * int(size))
+    pid = os.fork()
+    for _ in range(2 if pid else 5):
+        sender.send(b"x" * int(size))
+    if pid == 0:
+        os._exit(0)
+    os.waitpid(pid, 0)
+    return {"pid": os.getpid(), "child": pid}
+
+
 def serve(address: str) -> None:
     """Takes connections and datagrams on one port until its input ends, then tells how many bytes it got."""
     listener, receiver = socket.create_server((address, 0)), socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
@@ -282,7 +351,7 @@ def send(address: str, port: str, size: str, kind: str = "tcp") -> Any:
 
 TALKERS: dict[str, Callable[..., Any]] = {
     "tcp": tcp, "udp": udp, "peek": peek, "unix": unix, "sendfile": sendfile, "spliced": spliced,
-    "forked": forked, "passed": passed,
+    "forked": forked, "passed": passed, "crowd": crowd, "crowds": crowds, "inherited": inherited,
     "reuse": reuse, "brief": brief, "serve": serve, "send": send,
 }  # fmt: skip
 

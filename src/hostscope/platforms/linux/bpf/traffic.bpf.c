@@ -45,27 +45,24 @@ struct {
 	MAP_TYPE(value, u32);
 } freed SEC(".maps"); /* elements that may be used again */
 
-u32 next; /* the first element that was never used */
+u64 next; /* the first element that was never used; when there is none, beyond the end */
 u64 lost_sent, lost_received, lost_sends, lost_receives; /* of pairs that found no room */
 
-INLINE struct pair *at(u32 index) {
-	return bpf_map_lookup_elem(&pairs, &index);
-}
+/* An element that is nobody's, and its index. */
+INLINE struct pair *take(u32 *index) {
+	u64 fresh;
 
-/* The index of an element that is nobody's; false when there is none. */
-INLINE bool take(u32 *index) {
-	if (!bpf_map_pop_elem(&freed, index))
-		return true;
-	if (!at(next))
-		return false;
-	*index = __sync_fetch_and_add(&next, 1);
-	return at(*index);
+	if (bpf_map_pop_elem(&freed, index)) {
+		fresh = __sync_fetch_and_add(&next, 1);
+		if (fresh >> 32)
+			return NULL;
+		*index = fresh;
+	}
+	return bpf_map_lookup_elem(&pairs, index);
 }
 
 /* The cookie comes last: nobody takes a key that is half written for another one. */
 INLINE void publish(struct pair *pair, struct key *key) {
-	if (!pair)
-		return;
 	pair->counts.last = bpf_jiffies64();
 	pair->key.start = key->start;
 	pair->key.pid = key->pid;
@@ -73,36 +70,35 @@ INLINE void publish(struct pair *pair, struct key *key) {
 	__sync_lock_test_and_set(&pair->key.cookie, key->cookie);
 }
 
-/* Who gets the pair into the hash has begun it; who tried it at the same moment gives the element back. */
-INLINE bool begin(struct sock *sk, struct task_struct *leader, struct key *key, u32 *index) {
-	struct known new = {}, *winner;
+/* Who gets the pair into the hash has begun it; who tried it at the same moment gives the element back. Describes it
+ * before there is an element: after the branches of that, the verifier would go through it twice. */
+INLINE void begin(struct sock *sk, struct task_struct *leader, struct key *key) {
+	struct known new = {};
+	struct pair *pair;
 
-	if (!take(&new.index))
-		return false;
-	*index = new.index;
 	describe(&new.description, sk, leader);
-	if (!bpf_map_update_elem(&known, key, &new, ONLY_NEW)) {
-		publish(at(*index), key);
-		return true;
-	}
-	bpf_map_push_elem(&freed, index, 0);
-	winner = bpf_map_lookup_elem(&known, key);
-	if (winner)
-		*index = winner->index;
-	return winner;
+	pair = take(&new.index);
+	if (!pair)
+		return;
+	if (bpf_map_update_elem(&known, key, &new, ONLY_NEW))
+		bpf_map_push_elem(&freed, &new.index, 0);
+	else
+		publish(pair, key);
 }
 
 static __attribute__((noinline)) struct pair *search(struct sock *sk, struct task_struct *leader, struct key *key, u32 slot) {
 	struct known *found = bpf_map_lookup_elem(&known, key);
-	u32 index = 0, *remembered = bpf_map_lookup_elem(&recent, &slot);
+	u32 *remembered = bpf_map_lookup_elem(&recent, &slot);
 
-	if (found)
-		index = found->index;
-	else if (!begin(sk, leader, key, &index))
+	if (!found) {
+		begin(sk, leader, key);
+		found = bpf_map_lookup_elem(&known, key);
+	}
+	if (!found)
 		return NULL;
 	if (remembered)
-		*remembered = index;
-	return at(index);
+		*remembered = found->index;
+	return bpf_map_lookup_elem(&pairs, &found->index);
 }
 
 INLINE bool same(struct key *one, struct key *other) {
