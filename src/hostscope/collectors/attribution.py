@@ -52,7 +52,8 @@ DENIED_NOTE = f"packets of other users' processes carry no process: {NEEDS}"
 UNCOUNTED = "processes whose sockets close before they are listed are not known"
 FORWARDED = "forwarded"
 _COUNT_SHARE, _LIST_SHARE = 5, 8
-"""What takes long is repeated the less often: at most this part of the time is spent on it."""
+"""What takes long is repeated the less often: at most this part of the time is spent on it; on the last readings of the
+counters, which decide whether a process is known at all, at most half."""
 _RAW = "raw"
 _MOST_PEOPLE = 8192
 _MOST_TOLD = 65_536
@@ -186,6 +187,10 @@ class Owners:
                     found[place] = self._find(questions[place])
         return found
 
+    def has_counted(self, at_ns: int) -> bool:
+        """Whether the counters were read since: what they do not know of that moment they will never know."""
+        return self._counters.read_after(at_ns)
+
     def owner_of(self, protocol: str, local: Endpoint, remote: Endpoint, at_ns: int) -> SocketOwner | Gap | None:
         """Implements `hostscope.wire.queries.OwnerOf`: one process, or why there is not one to be named."""
         local, remote = plain(local), plain(remote)
@@ -298,7 +303,7 @@ class _Counters:
     def read(self, at_ns: int, last: bool) -> bool:
         """Reads them, unless that was done just now, or after what was seen at `at_ns`; whether it did."""
         began = self._clock()
-        if self._meter is None or self._read_ns > at_ns + NOTED_NS or began < (self._last_s if last else self._next_s):
+        if self._meter is None or self.read_after(at_ns) or began < (self._last_s if last else self._next_s):
             return False
         self._read_ns = time_ns()
         try:
@@ -308,9 +313,13 @@ class _Counters:
             self._meter = None
             return False
         took = self._clock() - began
-        self._last_s = self._clock() + max(LAST_S, took * (_COUNT_SHARE - 1))
-        self._next_s = self._last_s + COUNT_S - LAST_S
+        self._last_s = self._clock() + max(LAST_S, took)
+        self._next_s = self._clock() + max(COUNT_S, took * (_COUNT_SHARE - 1))
         return True
+
+    def read_after(self, at_ns: int) -> bool:
+        """Whether they were read so late that what was seen at `at_ns` is among them, or nothing counts."""
+        return self._meter is None or self._read_ns > at_ns + NOTED_NS
 
 
 class _Look(NamedTuple):

@@ -31,6 +31,8 @@ COMMAND_CHARACTERS = 200
 """Of a command line in the comment of a packet; the name block has it whole."""
 PATIENCE_S = 0.3
 """How long the packets of a new flow wait for their processes to be known."""
+LONGEST_S = 2.0
+"""The same where what counts traffic could not be read meanwhile."""
 NOT_ASKED, NOT_IP = "not-asked", "no IP"
 _ASK_S, _SHARE = 0.05, 3
 """Flows that wait are asked about so often, and for at most that part of the time."""
@@ -128,7 +130,7 @@ class PacketNotes:
         if not self._pending or (now < self._ask_s and not at_once):
             return
         last = [flow for flow, one in self._pending.items() if at_once or now - one.since_s >= PATIENCE_S]
-        self._try(last if at_once else last[:_MOST_LAST], last=True)
+        self._try(last if at_once else last[:_MOST_LAST], last=True, at_once=at_once)
         self._try(list(self._pending)[:_MOST_ASKED], last=False)
         self._ask_s = monotonic() + max(_ASK_S, (monotonic() - now) * _SHARE)
 
@@ -137,12 +139,15 @@ class PacketNotes:
         self._owners.hurry()
         self.settle(at_once=True)
 
-    def _try(self, flows: list[int], last: bool) -> None:
-        asked = [self._pending[flow].question for flow in flows]
+    def _try(self, flows: list[int], last: bool, at_once: bool = False) -> None:
+        """With `last`, a host that is too busy to count in time gets some more of it, unless it is `at_once`."""
+        asked = [self._pending[flow] for flow in flows]
         now = monotonic()
-        for flow, question, answer in zip(flows, asked, self._owners.of(asked, last), strict=True):
-            if last or answer.firm:
-                self._settled(flow, question, answer, now)
+        answers = self._owners.of([one.question for one in asked], last)
+        for flow, one, answer in zip(flows, asked, answers, strict=True):
+            patient = not at_once and now - one.since_s < LONGEST_S and not self._owners.has_counted(one.question.at_ns)
+            if answer.firm or (last and not patient):
+                self._settled(flow, one.question, answer, now)
 
     def of(self, marked: Marked) -> Notes:
         """A note for each packet."""

@@ -352,6 +352,21 @@ def test_counters_are_read_once_more_before_anything_is_gone() -> None:
         assert meter.reads == reads, moment
 
 
+def test_a_slow_reading_puts_off_the_last_one_no_longer_than_itself() -> None:
+    """On a busy host too what is about to be called gone is looked for."""
+    now, meter = [0.0], Meter()
+
+    def clock() -> float:
+        now[0] += 0.05
+        return now[0]
+
+    owners = Owners(box(), Tally(), OURS, meter, clock=clock)
+    late = Question("tcp", CLIENT, SERVER, 1 << 62)
+    for _ in range(4):
+        owners.of([late], last=True)
+    assert meter.reads >= 2 and not owners.has_counted(late.at_ns) and owners.has_counted(0)
+
+
 def test_what_was_counted_after_a_packet_is_not_read_again_for_it() -> None:
     meter = Meter()
     owners = Owners(box(), Tally(), OURS, meter, clock=iter(range(0, 10**6, 10)).__next__)

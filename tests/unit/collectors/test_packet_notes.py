@@ -48,8 +48,13 @@ class Told(Owners):
     def __init__(self, *answers: FlowOwners) -> None:
         self.answers, self.asked, self.lasts = list(answers), list[Question](), list[bool]()
 
+    counted = True
+
     def hurry(self) -> None:
         self.hurried = True
+
+    def has_counted(self, at_ns: int) -> bool:
+        return self.counted
 
     def of(self, questions: Sequence[Question], last: bool = False) -> list[FlowOwners]:
         self.asked += questions
@@ -104,6 +109,29 @@ def test_every_packet_of_a_flow_has_the_comment_and_the_flow_is_asked_once() -> 
     assert len(owners.asked) == 1
     assert (notes.named, notes.unnamed.total(), list(notes.lines())) == (9, 0, [])
     assert list(notes.people) == ["curl[5] in web: curl https://example.com"]
+
+
+def test_packets_wait_longer_while_the_counters_could_not_be_read(clock: Clock) -> None:
+    """A busy host: what nobody has looked for yet is not gone."""
+    notes, owners = noting(GONE, GONE, GONE, FOUND)
+    owners.counted = False
+    marked = notes.mark(frames.batch(one_packet()))
+    clock.now += packet_notes.PATIENCE_S
+    notes.settle()
+    assert notes.waits(marked), "asked in vain, with both the first and the last question"
+    clock.now += packet_notes.PATIENCE_S
+    notes.settle()
+    assert b"= curl[5]" in texts(notes.of(marked))[0]
+
+
+def test_packets_do_not_wait_for_ever(clock: Clock) -> None:
+    notes, owners = noting(GONE)
+    owners.counted = False
+    marked = notes.mark(frames.batch(one_packet()))
+    clock.now += packet_notes.LONGEST_S
+    notes.settle()
+    assert not notes.waits(marked) and notes.unnamed.total() == 0
+    assert b"gone" in texts(notes.of(marked))[0]
 
 
 def test_packets_wait_until_their_process_is_known(clock: Clock) -> None:
