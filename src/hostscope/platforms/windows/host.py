@@ -42,7 +42,7 @@ def open_host() -> Host:
         resolvers=Resolvers(),
         memory=memory,
         events=deferred(lambda: parts.events(processes)),
-        syscalls=Syscalls(memory),
+        syscalls=Syscalls(memory, parts.privileges),
         counters=Counters(),
         system=System(),
         privileges=parts.privileges,

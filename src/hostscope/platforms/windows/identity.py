@@ -4,8 +4,9 @@ A process handle means one process for good: its pid is not given again while th
 so the creation time is compared afterwards, through the very handle that then is read or acted on.
 """
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from typing import Protocol, TypeVar
 
 from hostscope.errors import Denied, Gone, Mismatch
 from hostscope.model.key import ProcessKey
@@ -15,10 +16,17 @@ from hostscope.platforms.windows.clock import Boot
 from hostscope.platforms.windows.native import control, handles
 from hostscope.platforms.windows.native import process as native
 
+Value = TypeVar("Value")
 DEBUG = ("SeDebugPrivilege",)
 """Opens processes of other users, protected ones excepted."""
 LOOK = handles.PROCESS_QUERY_LIMITED_INFORMATION | handles.SYNCHRONIZE
 """What comparing takes, and seeing whether it has ended."""
+
+
+class Attempt(Protocol):
+    """Calls a function, and raises what it raises."""
+
+    def __call__(self, read: Callable[[], Value]) -> Value: ...
 
 
 @contextmanager
@@ -35,6 +43,28 @@ def hold(boot: Boot, privileges: Privileges, key: ProcessKey, access: int, why: 
     with _opened(privileges, key.pid, access | LOOK, why) as handle:
         check(handle, boot, key)
         yield handle
+
+
+@contextmanager
+def persisting(privileges: Privileges, why: str) -> Iterator[Attempt]:
+    """Gives what calls a function, and calls it again with the debug privilege after the first refusal.
+
+    The privilege then stays enabled to the end of the block, so that reading many threads is one entry of the trail.
+    """
+    with ExitStack() as raised:
+        tried: list[str] = []
+
+        def attempt(read: Callable[[], Value]) -> Value:
+            try:
+                return read()
+            except OSError as failed:
+                if tried or getattr(failed, "winerror", None) not in translate.REFUSED:
+                    raise
+            tried.append(why)
+            raised.enter_context(privileges.using(DEBUG, why))
+            return read()
+
+        yield attempt
 
 
 def check(handle: int, boot: Boot, key: ProcessKey) -> None:

@@ -18,7 +18,7 @@ from hostscope.platforms.base import Privileges, Snapshot
 from hostscope.platforms.windows import translate
 from hostscope.platforms.windows.address_space import AddressSpace
 from hostscope.platforms.windows.clock import TICK_NS, Boot
-from hostscope.platforms.windows.identity import hold
+from hostscope.platforms.windows.identity import Attempt, hold, persisting
 from hostscope.platforms.windows.memory import READ, read_regions
 from hostscope.platforms.windows.native import control, handles, snapshots, threads
 from hostscope.platforms.windows.parse_context import FORMS, ContextForm
@@ -39,8 +39,7 @@ def freeze(boot: Boot, privileges: Privileges, key: ProcessKey) -> Iterator[tupl
     """
     _not_ourselves(key)
     with hold(boot, privileges, key, FREEZE, f"freeze process {key.pid}") as process, _stopped(process, key.pid):
-        asked = time.monotonic_ns()
-        yield tuple(_state(entry, asked, suspended=True) for entry in _entries(key.pid))
+        yield _states(privileges, key, time.monotonic_ns())
 
 
 def registers(boot: Boot, privileges: Privileges, key: ProcessKey) -> tuple[ThreadState, ...]:
@@ -51,7 +50,7 @@ def registers(boot: Boot, privileges: Privileges, key: ProcessKey) -> tuple[Thre
     """
     _not_ourselves(key)
     with hold(boot, privileges, key, 0, f"read the registers of process {key.pid}"):
-        return tuple(_state(entry, time.monotonic_ns(), suspended=False) for entry in _entries(key.pid))
+        return _states(privileges, key)
 
 
 @contextmanager
@@ -71,7 +70,7 @@ def snapshot(boot: Boot, privileges: Privileges, key: ProcessKey) -> Iterator[Sn
                 copy = snapshots.capture(process)
             except OSError as failed:
                 raise translate.error("PssCaptureSnapshot", failed, key.pid) from failed
-            states = tuple(_state(entry, began, suspended=True) for entry in _entries(key.pid))
+            states = _states(privileges, key, began)
         try:
             yield _of(copy, key.pid, states)
         finally:
@@ -146,9 +145,23 @@ def _entries(pid: int) -> list[ThreadEntry]:
     raise Gone(f"process {pid}: there is no such process")
 
 
-def _state(entry: ThreadEntry, asked: int, suspended: bool) -> ThreadState:
+def _states(privileges: Privileges, key: ProcessKey, stopped_at: int | None = None) -> tuple[ThreadState, ...]:
+    """Of every thread. Those of other users are closed to administrators, too, but for the debug privilege.
+
+    Args:
+        stopped_at: since when all of them stand still (monotonic); None when each is stopped for a moment.
+
+    Raises:
+        Gone
+    """
+    with persisting(privileges, f"read the registers of process {key.pid}") as attempt:
+        return tuple(_state(entry, stopped_at, attempt) for entry in _entries(key.pid))
+
+
+def _state(entry: ThreadEntry, stopped_at: int | None, attempt: Attempt) -> ThreadState:
+    asked = time.monotonic_ns() if stopped_at is None else stopped_at
     try:
-        return _read(entry, asked, suspended)
+        return attempt(lambda: _read(entry, asked, stopped_at is not None))
     except OSError as failed:
         return ThreadState(entry.tid, "", b"", unread=failed.strerror or str(failed))
 
@@ -169,7 +182,7 @@ def _read(entry: ThreadEntry, asked: int, suspended: bool) -> ThreadState:
         return ThreadState(
             tid=entry.tid, name="", registers=raw, stopped_ns=stopped, asked_mono_ns=asked,
             user_ns=entry.user_time * TICK_NS, system_ns=entry.kernel_time * TICK_NS, priority=entry.priority,
-            block=_block(thread), start_address=_start(thread) or entry.start_address or None,
+            block=_block(thread), start_address=_start(thread),
         )  # fmt: skip
 
 

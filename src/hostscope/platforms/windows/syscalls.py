@@ -19,22 +19,26 @@ from hostscope.platforms import base
 from hostscope.platforms.event_stream import Happening, Numbering
 from hostscope.platforms.tally import Tally
 from hostscope.platforms.windows.debugger import HINT, check
+from hostscope.platforms.windows.identity import Attempt, persisting
 from hostscope.platforms.windows.native import handles, threads
 from hostscope.platforms.windows.parse_changes import ThreadFacts, memory_changes, thread_changes
 from hostscope.platforms.windows.parse_processes import Listed
+from hostscope.platforms.windows.privileges import Privileges
 from hostscope.platforms.windows.process_list import read_processes
 
 METHOD = "regions"
 INTERVAL_S = 0.25
 WHY_NOT = "Windows shows system calls only to signed security products (the Threat-Intelligence provider)"
+UNTOLD = "where some threads began is not known, so that it is not known to be outside of every library"
 MISSES = "what is mapped and unmapped again between two looks is missed, and who did it is not known"
 
 
 class Syscalls:
     """Implements `hostscope.platforms.base.Syscalls`."""
 
-    def __init__(self, memory: base.Memory | None = None) -> None:
+    def __init__(self, memory: base.Memory | None = None, privileges: base.Privileges | None = None) -> None:
         self._memory = memory
+        self._privileges = privileges or Privileges()
 
     def watch(self, request: TraceRequest, stop: threading.Event, tally: Tally) -> Iterator[Event]:
         """Changes of memory and threads until `stop`, or until the last process has ended: no calls, by `regions` only.
@@ -55,7 +59,7 @@ class Syscalls:
     def _stream(
         self, request: TraceRequest, memory: base.Memory, stop: threading.Event, tally: Tally
     ) -> Iterator[Event]:
-        looks = {key: _Look(memory, key) for key in request.keys}
+        looks = {key: _Look(memory, self._privileges, key) for key in request.keys}
         tally.method = METHOD
         tally.note(MISSES)
         numbering = Numbering(METHOD, tally)
@@ -68,6 +72,8 @@ class Syscalls:
                 except Gone:
                     del looks[key]
                     continue
+                if looks[key].untold:
+                    tally.note(UNTOLD)
                 for happening in happenings:
                     yield numbering.event(happening)
 
@@ -75,18 +81,23 @@ class Syscalls:
 class _Look:
     """One process, as it was when it was looked at last."""
 
-    def __init__(self, memory: base.Memory, key: ProcessKey) -> None:
-        self._memory, self._key = memory, key
+    def __init__(self, memory: base.Memory, privileges: base.Privileges, key: ProcessKey) -> None:
+        self._memory, self._privileges, self._key = memory, privileges, key
         listed = next((one for one in read_processes() if one.pid == key.pid), None)
         self._name = listed.name if listed else str(key.pid)
         self._regions: tuple[Region, ...] = memory.regions(key, False)
-        self._threads = _threads(listed, {})
+        self._threads = self._begun(listed, {})
+
+    @property
+    def untold(self) -> bool:
+        """Whether of some threads nobody tells where they began."""
+        return any(facts.start_address is None for facts in self._threads.values())
 
     def again(self, listed: Listed | None) -> list[Happening]:
         """What has changed since. Raises Gone."""
         if listed is None:
             raise Gone(f"process {self._key.pid} has ended")
-        regions, found = self._memory.regions(self._key, False), _threads(listed, self._threads)
+        regions, found = self._memory.regions(self._key, False), self._begun(listed, self._threads)
         at = time.time_ns()
         bodies: tuple[Body, ...] = (
             *memory_changes(self._name, self._regions, regions),
@@ -95,23 +106,27 @@ class _Look:
         self._regions, self._threads = regions, found
         return [Happening(at, self._key, body) for body in bodies]
 
+    def _begun(self, listed: Listed | None, known: dict[int, ThreadFacts]) -> dict[int, ThreadFacts]:
+        """Threads with where they began, which is asked once of each."""
+        found = {}
+        with persisting(self._privileges, f"see where threads of process {self._key.pid} begin") as attempt:
+            for entry in listed.thread_entries() if listed else ():
+                before = known.get(entry.tid)
+                if before is not None and before.created == entry.created:
+                    found[entry.tid] = before
+                else:
+                    found[entry.tid] = ThreadFacts(entry.created, _start(entry.tid, attempt))
+        return found
 
-def _threads(listed: Listed | None, known: dict[int, ThreadFacts]) -> dict[int, ThreadFacts]:
-    """Threads with where they began, which is asked once of each."""
-    found = {}
-    for entry in listed.thread_entries() if listed else ():
-        before = known.get(entry.tid)
-        if before is not None and before.created == entry.created:
-            found[entry.tid] = before
-        else:
-            found[entry.tid] = ThreadFacts(entry.created, _start(entry.tid, entry.start_address))
-    return found
 
-
-def _start(tid: int, listed: int) -> int | None:
-    """As it was given to CreateThread; the list has the kernel's, the same function for all threads."""
+def _start(tid: int, attempt: Attempt) -> int | None:
+    """As it was given to CreateThread; what the list of processes has is the kernel's, and the same for all threads."""
     try:
-        with handles.opened_thread(tid, handles.THREAD_QUERY_INFORMATION) as thread:
-            return threads.start_address(thread) or listed or None
+        return attempt(lambda: _asked_start(tid)) or None
     except OSError:
-        return listed or None
+        return None
+
+
+def _asked_start(tid: int) -> int:
+    with handles.opened_thread(tid, handles.THREAD_QUERY_INFORMATION) as thread:
+        return threads.start_address(thread)

@@ -8,11 +8,12 @@ import pytest
 
 from hostscope.errors import Denied, Gone, Mismatch, Unsupported
 from hostscope.model.memory import Region
-from hostscope.platforms.windows import identity, still
+from hostscope.platforms.windows import identity, still, syscalls
 from hostscope.platforms.windows.address_space import AddressSpace
 from hostscope.platforms.windows.clock import Boot
 from hostscope.platforms.windows.native import control, handles, memory, process, snapshots
 from hostscope.platforms.windows.native.library import set_last_error
+from hostscope.platforms.windows.parse_processes import ThreadEntry
 
 PAGE = 4096
 BOOT = Boot("here", 0)
@@ -243,3 +244,70 @@ def test_a_snapshot_is_read_while_the_process_runs_on(kernel: Kernel, monkeypatc
     with without_threads(monkeypatch), pytest.raises(Unsupported), still.snapshot(BOOT, Privileges(), KEY):  # type: ignore[arg-type]
         pass
     assert kernel.calls == ["suspend", "resume"] * 2
+
+
+def threads_of(monkeypatch: pytest.MonkeyPatch, privileges: Privileges, denied: set[int]) -> list[int]:
+    """Three threads, some of which only the debug privilege opens; those that were opened."""
+    opened: list[int] = []
+
+    def open_thread(access: int, inherit: bool, tid: int) -> int:
+        refused = 87 if tid == 3 else 5 if tid in denied and not privileges.raised else 0
+        set_last_error(refused)
+        if not refused:
+            opened.append(tid)
+        return 0 if refused else tid
+
+    entries = [ThreadEntry(0, 0, 1, 0, 0x7FF0, 77, tid, 8, 8, 0, 5, 0) for tid in (1, 2, 3, 4)]
+    monkeypatch.setattr(still, "_entries", lambda pid: entries)
+    monkeypatch.setattr(still.platform, "machine", lambda: "AMD64")
+    for module in (still.threads, syscalls.threads):
+        monkeypatch.setattr(module, "suspend", lambda thread: 0)
+        monkeypatch.setattr(module, "resume", lambda thread: 1)
+        monkeypatch.setattr(module, "context", lambda thread, size, *_: bytes(size))
+        monkeypatch.setattr(module, "start_address", lambda thread: 0x1000 + thread)
+    monkeypatch.setattr(still, "_block", lambda thread: None)
+    monkeypatch.setitem(vars(handles.kernel32), "OpenThread", open_thread)
+    return opened
+
+
+@pytest.mark.parametrize(("denied", "raised"), [(set(), 0), ({1, 2, 4}, 1), ({4}, 1)])
+def test_threads_of_other_users_are_read_with_the_debug_privilege(
+    kernel: Kernel, monkeypatch: pytest.MonkeyPatch, denied: set[int], raised: int
+) -> None:
+    """Administrators may open the process by it; its threads are objects of their own. It is raised once for all."""
+    privileges = Privileges()
+    opened = threads_of(monkeypatch, privileges, denied)
+    found = still.registers(BOOT, privileges, KEY)  # type: ignore[arg-type]
+    assert [bool(state.registers) for state in found] == [True, True, False, True] and opened == [1, 2, 4]
+    assert [state.start_address for state in found] == [0x1001, 0x1002, None, 0x1004]
+    assert found[2].unread
+    assert privileges.raised == [("SeDebugPrivilege",)] * raised
+
+
+def test_threads_that_stay_closed_say_so(kernel: Kernel, monkeypatch: pytest.MonkeyPatch) -> None:
+    privileges = Privileges()
+    threads_of(monkeypatch, privileges, set())
+    monkeypatch.setitem(vars(handles.kernel32), "OpenThread", lambda *_: set_last_error(5) or 0)
+    found = still.registers(BOOT, privileges, KEY)  # type: ignore[arg-type]
+    assert all(state.unread and not state.registers for state in found)
+    assert privileges.raised == [("SeDebugPrivilege",)]
+
+
+def test_where_threads_begin_is_asked_once_of_each_and_never_made_up(
+    kernel: Kernel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The address in the list of processes is the kernel's: the same for every thread, and in a library."""
+    privileges = Privileges()
+    opened = threads_of(monkeypatch, privileges, {2, 4})
+    listed = type("Found", (), {"name": "a", "pid": 77, "thread_entries": lambda self: still._entries(77)})()
+    monkeypatch.setattr(syscalls, "read_processes", lambda: [listed])
+    space = type("Space", (), {"regions": lambda self, key, details: ()})()
+    look = syscalls._Look(space, privileges, KEY)  # type: ignore[arg-type]
+    assert {tid: facts.start_address for tid, facts in look._threads.items()} == {
+        1: 0x1001,
+        2: 0x1002,
+        3: None,
+        4: 0x1004,
+    }
+    assert look.untold and look.again(listed) == [] and opened == [1, 2, 4]
+    assert privileges.raised == [("SeDebugPrivilege",)]
