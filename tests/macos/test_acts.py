@@ -409,3 +409,16 @@ def test_virtual_machines_by_their_signatures(darwin: Darwin) -> None:
         ("11", "docker", "Docker Desktop"),
     ]
     assert os.getpid() not in {int(one.id) for one in found}
+
+
+def test_containers_of_apples_tool_have_their_names(darwin: Darwin) -> None:
+    helper, team = b"com.apple.container.container-runtime-linux", b"UPBK2H6LZM"
+    label = b"XPC_SERVICE_NAME=" + helper + b".my-web-server"
+    darwin.add(10, csflags=VALID | RUNTIME, identity=helper, team=team, env=[b"PATH=/bin", label])
+    darwin.add(11, csflags=VALID | RUNTIME, identity=helper, team=team, env=[b"XPC_SERVICE_NAME=other"])
+    darwin.add(12, csflags=VALID | RUNTIME, identity=b"com.apple.container.apiserver", team=team, env=[label])
+    darwin.add(13, csflags=VALID | RUNTIME, identity=helper, team=b"ABCDE12345", env=[label])
+    found = [(one.id, one.runtime, one.name) for one in Containers().containers()]
+    assert found == [(name, "apple-container", "Apple container") for name in ("my-web-server", "11", "12")]
+    darwin.fail("SYSCTL", errnos.EINVAL, pid=10, detail=49)
+    assert [one.id for one in Containers().containers()] == ["10", "11", "12"]

@@ -10,7 +10,8 @@ class Container(Struct, frozen=True, gc=False):
 
     runtime: str
     """``docker containerd cri-o podman lxc libvirt-lxc systemd-nspawn runc crun``, ``hyper-v wsl wsl1`` (machines and
-    Linux programs on Windows); ``unknown`` when only the shape is known."""
+    Linux programs on Windows), ``apple-container`` and products that run machines on macOS;
+    ``unknown`` when only the shape is known."""
     id: str
     name: str | None = None
     image: str | None = None

@@ -25,7 +25,8 @@ TRANSLATED = 0x20000
 """P_TRANSLATED."""
 _HARDENED, _LIBRARY_VALIDATION = 0x10000, 0x2000 | 0x10
 LAUNCHCTL = "launchctl"
-_JOB_VARIABLE = "XPC_SERVICE_NAME="
+JOB_VARIABLE = "XPC_SERVICE_NAME="
+"""Where launchd tells a job its label."""
 _UNSIGNED = Gap("macos.entitlements", Reason.UNAVAILABLE, "it has no valid signature")
 
 
@@ -212,8 +213,8 @@ class Contexts:
             return self._labels.get(known.pid)
         if not self._options.heuristics or known.task.ppid != 1 or known.arguments is None:
             return None
-        found = (text for text in known.arguments.environment if text.startswith(_JOB_VARIABLE))
-        return next(found, _JOB_VARIABLE)[len(_JOB_VARIABLE) :] or None
+        found = (text for text in known.arguments.environment if text.startswith(JOB_VARIABLE))
+        return next(found, JOB_VARIABLE)[len(JOB_VARIABLE) :] or None
 
     def _guest(self, pid: int, path: str, signing: CodeSigning | None) -> str | None:
         if path not in self._candidates:

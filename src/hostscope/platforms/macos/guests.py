@@ -24,6 +24,7 @@ class Known(NamedTuple):
 
 KNOWN = (
     Known("Docker Desktop", "docker", ("com.docker.*",), "9BNSXJN65R"),
+    Known("Apple container", "apple-container", ("com.apple.container.*",), "UPBK2H6LZM"),
     Known("OrbStack", "orbstack", ("dev.kdrag0n.MacVirt*", "dev.orbstack.*"), "HUAQ24HBR6"),
     Known("Parallels Desktop", "parallels", ("com.parallels.vm*",), "4C6364ACXT"),
     Known("VMware Fusion", "vmware", ("com.vmware.vmware-vmx",), "EG7KH642X6"),
@@ -31,10 +32,13 @@ KNOWN = (
     Known("UTM", "utm", ("com.utmapp.*",), "WDNLXAD4W8"),
 )  # fmt: skip
 """In the order in which they are tried."""
+APPLE_CONTAINER = "com.apple.container.container-runtime-linux"
+"""Identifier of the program that runs one container of Apple's tool `container` (macOS 26), in a machine of its own;
+with the container's name behind it, the label of the launchd job that it is."""
 RUNTIMES = {known.name: known.runtime for known in KNOWN} | {FRAMEWORK: "virtualization"}
 _CANDIDATES = (
-    "*/com.apple.Virtualization.VirtualMachine", "*/Docker.app/*", "*/com.docker.*", "*/OrbStack*", "*/prl_vm_app",
-    "*/vmware-vmx*", "*/VirtualBoxVM", "*/VBoxHeadless", "*/UTM*", "*/QEMULauncher*",
+    "*/com.apple.Virtualization.VirtualMachine", "*/Docker.app/*", "*/com.docker.*", "*/container-runtime-linux",
+    "*/OrbStack*", "*/prl_vm_app", "*/vmware-vmx*", "*/VirtualBoxVM", "*/VBoxHeadless", "*/UTM*", "*/QEMULauncher*",
 )  # fmt: skip
 
 
