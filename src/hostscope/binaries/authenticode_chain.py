@@ -20,6 +20,7 @@ from hostscope.binaries.certificates import (
 from hostscope.binaries.trust import Trust
 from hostscope.model.signature import Flaw, weak_flaws
 
+VERSIONS = frozenset({"v1", "v3"})
 UNTRUSTED = frozenset({"CERTIFICATE_ERROR"})
 CODES = {
     "INVALID_DIGEST": "digest",
@@ -91,6 +92,8 @@ def _form_flaws(one: Any) -> Iterator[Flaw]:
         scheme = signer.asn1["signature_algorithm"]["algorithm"]
         if scheme.native == scheme.dotted:
             yield Flaw("malformed", f"the scheme of a signature ({scheme.dotted}) is unknown")
+        if signer.asn1["version"].native not in VERSIONS:
+            yield Flaw("malformed", "a signature is of an unknown version")
     yield from weak_flaws(one.signer_info.digest_algorithm().name, "the message")
 
 

@@ -180,7 +180,7 @@ def _find_signer(message: Message, certificates: Iterable[x509.Certificate]) -> 
     for certificate in certificates:
         if _names(identifier, certificate):
             return certificate
-    raise Broken("root", f"the signer's certificate is not there: {describe_signer(message)}")
+    raise Broken("root", f"the signer's certificate is not there, so nothing is proven: {describe_signer(message)}")
 
 
 def _names(identifier: Any, certificate: x509.Certificate) -> bool:

@@ -12,9 +12,9 @@ from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
 from cryptography.hazmat.primitives.asymmetric.utils import Prehashed
 
-from hostscope.binaries.certificates import COMMON_NAME, attribute, describe
+from hostscope.binaries.certificates import COMMON_NAME, attribute, describe, weak_links
 from hostscope.binaries.cms import HASHES
-from hostscope.model.signature import Flaw, Seal, SignedPart, status_of
+from hostscope.model.signature import Flaw, Seal, SignedPart, status_of, weak_flaws
 
 IMA_XATTR_DIGEST, EVM_IMA_XATTR_DIGSIG, IMA_XATTR_DIGEST_NG = 1, 3, 4
 SIGNATURE_V2 = Layout(">BBBIH")
@@ -78,13 +78,13 @@ def _signed(raw: bytes, digest: Digest, keys: Iterable[x509.Certificate]) -> Sig
     for certificate in keys:
         if _made_by(certificate, signature, digest(algorithm), algorithm):
             signer = attribute(certificate, COMMON_NAME)
-            return SignedPart(
-                "ima", "valid", "ima", signer=signer, digests=(algorithm,), chain=(describe(certificate),)
-            )
+            weak = (*weak_flaws(algorithm), *weak_links((certificate,)))
+            chain = (describe(certificate),)
+            return SignedPart("ima", "valid", "ima", signer=signer, digests=(algorithm,), chain=chain, flaws=weak)
         if _key_id(certificate) == key:
             made = Flaw("digest", f"{attribute(certificate, COMMON_NAME)} signed something else")
             return SignedPart("ima", "invalid", "ima", digests=(algorithm,), flaws=(made,))
-    flaw = Flaw("root", f"signed with key {key:08x}, which we were not given", "untrusted")
+    flaw = Flaw("root", f"signed with key {key:08x}, which we were not given: nothing is proven", "untrusted")
     return SignedPart("ima", "untrusted", "ima", signer=f"key {key:08x}", digests=(algorithm,), flaws=(flaw,))
 
 

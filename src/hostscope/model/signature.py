@@ -12,7 +12,8 @@ SCHEMA = "hostscope.signature/1"
 
 Status = Literal["valid", "invalid", "untrusted", "adhoc", "unsigned", "unknown"]
 """``valid``: intact, and its signer is vouched for. ``invalid``: it is not what was signed, or the signature is broken.
-``untrusted``: intact, but its signer leads to no root we trust. ``adhoc``: intact, by its own account: nobody signed.
+``untrusted``: its signer leads to no root we trust, or is unknown: then nothing shows that it is intact, either.
+``adhoc``: intact, by its own account: nobody signed.
 ``unsigned``: nobody says anything about it. ``unknown``: there is something that could not be judged."""
 
 WORST: tuple[Status, ...] = ("invalid", "unknown", "untrusted", "unsigned", "adhoc", "valid")
