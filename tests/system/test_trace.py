@@ -72,6 +72,35 @@ def test_equal_to_strace(method: str, calls: str, tmp_path: Path) -> None:
     assert plain(ours.read_text()) == plain(output.read_text())
 
 
+SOCKETS = """
+import socket as s
+for family, kind, call, to in (
+    (s.AF_INET, s.SOCK_DGRAM, "connect", ("127.0.0.1", 9)), (s.AF_INET, s.SOCK_STREAM, "bind", ("127.0.0.2", 0)),
+    (s.AF_INET6, s.SOCK_DGRAM, "connect", ("::1", 9)), (s.AF_UNIX, s.SOCK_STREAM, "connect", "/no/such/place"),
+    (s.AF_UNIX, s.SOCK_STREAM, "connect", "\\0nobody"), (s.AF_NETLINK, s.SOCK_RAW, "bind", (0, 0)),
+):
+    with s.socket(family, kind) as one:
+        try:
+            getattr(one, call)(to)
+        except OSError:
+            pass
+"""
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_addresses_of_sockets_as_strace_shows_them(method: str, tmp_path: Path) -> None:
+    if shutil.which("strace") is None:
+        pytest.skip("strace is not installed")
+    program, output, ours = [sys.executable, "-I", "-c", SOCKETS], tmp_path / "strace", tmp_path / "ours"
+    subprocess.run(["strace", "-o", output, "-e", "trace=connect,bind", *program], check=True)
+    found = trace(
+        "--method", method, "--calls", "connect,bind", "--format", "strace", "--output", str(ours), "--", *program
+    )
+    assert found.returncode == 0, found.stderr
+    assert len(plain(ours.read_text())) == 6
+    assert plain(ours.read_text()) == plain(output.read_text())
+
+
 @pytest.mark.parametrize("method", METHODS)
 def test_written_code_threads_and_children(method: str, jit: str) -> None:
     found = trace("--method", method, "--", jit)

@@ -7,7 +7,7 @@ from hostscope.render.sanitise import sanitise
 from hostscope.render.units import render_elapsed
 
 _NAMED = 4
-_SINGULAR = {"processes": "process", "capabilities": "capability"}
+_SINGULAR = {"processes": "process", "capabilities": "capability", "matches": "match"}
 
 
 def render_coverage(coverage: Coverage, noun: str) -> str:

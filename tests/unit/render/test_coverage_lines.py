@@ -10,6 +10,7 @@ def test_a_whole_answer_is_one_line() -> None:
         "312 processes by iterator in 9 ms"
     )
     assert render_coverage(Coverage("proc", rows=1, elapsed_ns=5_000), "processes") == "1 process by proc in 5 us"
+    assert render_coverage(Coverage("yara-x", rows=1, elapsed_ns=5_000), "matches") == "1 match by yara-x in 5 us"
 
 
 def test_names_everything_that_is_missing() -> None:

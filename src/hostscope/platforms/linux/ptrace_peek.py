@@ -7,6 +7,7 @@ from contextlib import suppress
 from msgspec import Struct
 
 from hostscope.platforms.linux.native import procmap
+from hostscope.platforms.linux.syscall_record import ADDRESS_BYTES
 
 _PATH_BYTES = 4096
 _MOST_HELD = 128
@@ -36,11 +37,18 @@ class Peek:
 
     def path(self, pid: int, address: int) -> bytes:
         """A path in the memory of a stopped process; empty when it cannot be read."""
+        return self._content(pid, address, _PATH_BYTES).split(b"\0", 1)[0]
+
+    def address(self, pid: int, address: int, size: int) -> bytes:
+        """The address of a socket; empty when it cannot be read. Of `size`, as the call has it, an int counts."""
+        return self._content(pid, address, min(size & 0xFFFF_FFFF, ADDRESS_BYTES))
+
+    def _content(self, pid: int, address: int, size: int) -> bytes:
         mem = self._files(pid).mem
         if mem is None:
             return b""
         with suppress(OSError, OverflowError):
-            return os.pread(mem, _PATH_BYTES, address).split(b"\0", 1)[0]
+            return os.pread(mem, size, address)
         return b""
 
     def is_writable(self, pid: int, address: int) -> bool:

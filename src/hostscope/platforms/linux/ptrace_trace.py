@@ -87,6 +87,7 @@ class PtraceTrace:
         self._protecting = {n for n in self._wanted if name[n] in PROTECTING}
         self._paths = {n: syscall_names.paths(name[n], machine) for n in self._wanted}
         self._decoder, self._info = Decoder(machine), ptrace.CallInfo()
+        self._addresses = {n: at for n in self._wanted if (at := syscall_names.address(name[n], machine)) is not None}
         self._peek = Peek()
         self._threads: dict[int, _Thread] = {}
         self._strangers: set[int] = set()
@@ -182,6 +183,8 @@ class PtraceTrace:
         texts: tuple[bytes, ...] = ()
         if places := self._paths[number]:
             texts = tuple(self._peek.path(thread.pid, arguments[place]) for place in places)
+        elif (at := self._addresses.get(number)) is not None:
+            texts = (self._peek.address(thread.pid, *arguments[at : at + 2]),)
         writable = False
         if number in self._protecting and arguments[2] & _EXEC_BIT:
             writable = self._peek.is_writable(thread.pid, arguments[0])

@@ -7,10 +7,10 @@ from functools import lru_cache
 
 from hostscope.model.event import SystemCall
 from hostscope.model.syscall import Argument
-from hostscope.model.text import decode
 from hostscope.platforms.linux import syscall_flags as known
 from hostscope.platforms.linux import syscall_names
 from hostscope.platforms.linux.syscall_record import Call
+from hostscope.platforms.linux.syscall_text import quote, socket_address
 
 Render = Callable[[int], str]
 LAST_ERROR = 4095
@@ -141,10 +141,14 @@ RENDERS: dict[tuple[str, str], Render] = {
     ("accept4", "flags"): flags(known.SOCKET), ("dup3", "flags"): _OPEN, ("pipe2", "flags"): flags(known.OPEN),
 }  # fmt: skip
 """By call and argument; the others are shown by their kind."""
-_BY_KIND: dict[str, Render] = {"f": _descriptor, "p": _pointer, "s": _pointer, "d": _int, "u": _unsigned}
+_BY_KIND: dict[str, Render] = {"f": _descriptor, "p": _pointer, "s": _pointer, "a": _pointer, "d": _int, "u": _unsigned}
 _CREATES = 0x40
 _WITHOUT_MODE = {"open": 1, "openat": 2}
 """Where the flags stand: without O_CREAT nobody reads the mode, and it is any number."""
+
+
+_Form = tuple[str, tuple[tuple[str, Render], ...], tuple[int, ...], int | None]
+"""Name, arguments, which are paths, which is a socket's address."""
 
 
 class Decoder:
@@ -154,12 +158,12 @@ class Decoder:
         """Raises: `UsageError`, when there is no table for the machine."""
         self._machine = machine
         self._names = syscall_names.names(machine)
-        self._forms: dict[int, tuple[str, tuple[tuple[str, Render], ...], tuple[int, ...]]] = {}
+        self._forms: dict[int, _Form] = {}
 
     def decode(self, call: Call, tid: int) -> SystemCall:
         """The call with its arguments as text, and what is remarkable about it."""
         form = self._forms.get(call.number) or self._form(call.number)
-        name, renders, paths = form
+        name, renders, paths, address = form
         values = call.arguments
         arguments = [
             Argument(argument, value, render(value)) for (argument, render), value in zip(renders, values, strict=False)
@@ -168,6 +172,10 @@ class Decoder:
             if values[place]:
                 quoted = quote(text) + ("..." if call.truncated and len(text) > _ALMOST else "")
                 arguments[place] = Argument(arguments[place].name, values[place], quoted)
+        if address is not None and call.texts:
+            size = values[address + 1] & (_INT - 1)
+            if shown := socket_address(call.texts[0][:size]):
+                arguments[address] = Argument(arguments[address].name, values[address], shown)
         if name in _WITHOUT_MODE and not values[_WITHOUT_MODE[name]] & _CREATES:
             arguments.pop()
         result = call.result
@@ -175,20 +183,16 @@ class Decoder:
         remarks = remarks_of(name, call) if error is None else ()
         return SystemCall(name, tuple(arguments), result, error, tid, call.duration_ns, remarks)
 
-    def _form(self, number: int) -> tuple[str, tuple[tuple[str, Render], ...], tuple[int, ...]]:
+    def _form(self, number: int) -> _Form:
         name = self._names.get(number, f"syscall_{number}")
         described = syscall_names.arguments(name, self._machine)
         renders = tuple((argument, RENDERS.get((name, argument), _BY_KIND[kind])) for argument, kind in described)
-        form = self._forms[number] = (name, renders, syscall_names.paths(name, self._machine))
+        places = (syscall_names.paths(name, self._machine), syscall_names.address(name, self._machine))
+        form = self._forms[number] = (name, renders, *places)
         return form
 
 
 _ALMOST = 250
-
-
-def quote(raw: bytes) -> str:
-    """A path in quotes, with what would end them escaped."""
-    return '"' + decode(raw).replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n") + '"'
 
 
 def error_name(code: int) -> str:

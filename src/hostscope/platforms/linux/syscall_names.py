@@ -83,7 +83,8 @@ def choose(wanted: tuple[str, ...], machine: str) -> frozenset[int]:
 
 
 def arguments(name: str, machine: str) -> tuple[tuple[str, str], ...]:
-    """Names and kinds of a call's arguments: ``f`` descriptor, ``s`` path, ``p`` pointer, ``d`` signed, ``u`` unsigned.
+    """Names and kinds of a call's arguments: ``f`` descriptor, ``s`` path, ``p`` pointer, ``d`` signed, ``u`` unsigned,
+    ``a`` the address of a socket, whose length is the next argument.
 
     All six as unsigned numbers, for a call that is not described.
     """
@@ -99,3 +100,8 @@ def arguments(name: str, machine: str) -> tuple[tuple[str, str], ...]:
 def paths(name: str, machine: str) -> tuple[int, ...]:
     """Which arguments are paths; two at most."""
     return tuple(n for n, (_, kind) in enumerate(arguments(name, machine)) if kind == "s")[:2]
+
+
+def address(name: str, machine: str) -> int | None:
+    """Which argument is the address of a socket; such a call has no paths."""
+    return next((n for n, (_, kind) in enumerate(arguments(name, machine)) if kind == "a"), None)

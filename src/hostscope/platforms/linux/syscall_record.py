@@ -22,6 +22,7 @@ class Mark(IntFlag):
     HAS_DURATION = 8
     TEXT_CUT = 16
     TEXT_UNREAD = 32
+    IS_ADDRESS = 64
 
 
 class Head(NamedTuple):
@@ -46,7 +47,7 @@ class Call(NamedTuple):
     result: int | None
     arguments: tuple[int, ...]
     texts: tuple[bytes, ...] = ()
-    """Of the arguments that are paths, in their order."""
+    """Of the arguments that are paths, in their order; or the address of a socket, with whatever stands behind it."""
     duration_ns: int | None = None
     was_writable: bool = False
     """For mprotect(2): of the region, before."""
@@ -57,6 +58,8 @@ class Call(NamedTuple):
 HEAD = struct.Struct("<HHIIIQQQ")
 _RETURNED = struct.Struct("<qQ6Q")
 TEXT_BYTES = 256
+ADDRESS_BYTES = 128
+"""The most that connect(2) and its like take."""
 _TEXTS_AT = HEAD.size + _RETURNED.size
 
 
@@ -87,13 +90,15 @@ def parse_call(raw: bytes, head: Head) -> Call:
         number=head.number,
         result=None if flags & Mark.NO_RETURN else result,
         arguments=tuple(arguments),
-        texts=_texts(raw) if flags & Mark.HAS_TEXTS and not flags & Mark.TEXT_UNREAD else (),
+        texts=_texts(raw, flags) if flags & Mark.HAS_TEXTS and not flags & Mark.TEXT_UNREAD else (),
         duration_ns=duration if flags & Mark.HAS_DURATION else None,
         was_writable=bool(flags & Mark.WAS_WRITABLE),
         truncated=bool(flags & Mark.TEXT_CUT),
     )
 
 
-def _texts(raw: bytes) -> tuple[bytes, ...]:
+def _texts(raw: bytes, flags: int) -> tuple[bytes, ...]:
+    if flags & Mark.IS_ADDRESS:
+        return (raw[_TEXTS_AT : _TEXTS_AT + ADDRESS_BYTES],)
     slots = (raw[at : at + TEXT_BYTES] for at in range(_TEXTS_AT, _TEXTS_AT + 2 * TEXT_BYTES, TEXT_BYTES))
     return tuple(slot.split(b"\0", 1)[0] for slot in slots)

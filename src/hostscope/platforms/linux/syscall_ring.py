@@ -37,6 +37,8 @@ def constants(chosen: frozenset[int], request: TraceRequest, machine: str) -> di
     number = syscall_names.numbers(machine)
     name = syscall_names.names(machine)
     texts = {n: syscall_names.paths(name[n], machine) for n in chosen}
+    addresses = {n: place for n in chosen if (place := syscall_names.address(name[n], machine)) is not None}
+    texts |= {n: (place,) for n, place in addresses.items()}
     endless = {number[one] for one in ENDLESS} & chosen
     special = {number[one] for one in (*REPLACING, *PROTECTING)} & chosen
     entered = chosen if request.durations else endless | special | {n for n, which in texts.items() if which}
@@ -45,6 +47,7 @@ def constants(chosen: frozenset[int], request: TraceRequest, machine: str) -> di
         "entered": _bits(frozenset(entered)),
         "endless": _bits(frozenset(endless)),
         "texts": bytes(sum(1 << place for place in texts.get(n, ())) for n in range(_CALLS)),
+        "addresses": _bits(frozenset(addresses)),
         "children": int(request.children),
         "durations": int(request.durations),
     }

@@ -9,9 +9,10 @@ from hypothesis import strategies as st
 from hostscope.errors import UsageError
 from hostscope.model.syscall import TraceRequest
 from hostscope.platforms.linux import syscall_names
-from hostscope.platforms.linux.syscall_arguments import Decoder, quote
+from hostscope.platforms.linux.syscall_arguments import Decoder
 from hostscope.platforms.linux.syscall_record import HEAD, Call, parse_call, parse_head
 from hostscope.platforms.linux.syscall_ring import constants
+from hostscope.platforms.linux.syscall_text import quote, socket_address
 from hostscope.render.syscalls import render_call
 
 DECODER = Decoder("x86_64")
@@ -105,3 +106,40 @@ def test_only_what_is_needed_is_looked_at_as_it_begins() -> None:
     assert given_["entered"] == given_["endless"] != given_["wanted"]
     timed = constants(frozenset({number["mmap"]}), TraceRequest(durations=True), "x86_64")
     assert timed["entered"] == timed["wanted"] and HEAD.size == 40
+
+
+@pytest.mark.parametrize(
+    ("raw", "text"),
+    [
+        ("02000009c0000201", '{sa_family=AF_INET, sin_port=htons(9), sin_addr=inet_addr("192.0.2.1")}'),
+        ("0a0001bb00000000" + "00" * 15 + "01" + "02000000",
+         '{sa_family=AF_INET6, sin6_port=htons(443), sin6_flowinfo=htonl(0), inet_pton(AF_INET6, "::1", &sin6_addr), '
+         "sin6_scope_id=2}"),
+        ("0100" + b"/run/x\0rest".hex(), '{sa_family=AF_UNIX, sun_path="/run/x"}'),
+        ("0100" + b"\0name".hex(), '{sa_family=AF_UNIX, sun_path=@"name"}'),
+        ("0100", "{sa_family=AF_UNIX}"),
+        ("1000000007000000" + "01000000", "{sa_family=AF_NETLINK, nl_pid=7, nl_groups=00000001}"),
+        ("020000", "{sa_family=AF_INET, sa_data=00}"),
+        ("6300aabb", "{sa_family=0x63, sa_data=aabb}"),
+        ("02", ""),
+        ("", ""),
+    ],
+)  # fmt: skip
+def test_addresses_of_sockets(raw: str, text: str) -> None:
+    assert socket_address(bytes.fromhex(raw)) == text
+
+
+@given(st.binary(max_size=200))
+def test_any_bytes_are_an_address(raw: bytes) -> None:
+    found = socket_address(raw)
+    assert found.startswith("{sa_family=") if len(raw) >= 2 else not found
+
+
+def test_an_address_ends_where_the_call_says() -> None:
+    raw = bytes.fromhex("02000009c0000201") + bytes(8) + b"left over from another call"
+    text = '{sa_family=AF_INET, sin_port=htons(9), sin_addr=inet_addr("192.0.2.1")}'
+    assert shown("connect", 0, 5, 0x1000, 16, texts=(raw,)) == f"connect(5, {text}, 16) = 0"
+    assert shown("connect", 0, 5, 0x1000, 1 << 32 | 16, texts=(raw,)) == f"connect(5, {text}, 16) = 0"
+    assert shown("sendto", 3, 5, 0x2000, 3, 0, 0x1000, 16, texts=(raw,)) == f"sendto(5, 0x2000, 3, 0, {text}, 16) = 3"
+    assert shown("connect", -14, 5, 0x1000, 16) == "connect(5, 0x1000, 16) = -1 EFAULT"
+    assert shown("sendto", 3, 5, 0x2000, 3) == "sendto(5, 0x2000, 3, 0, NULL, 0) = 3"

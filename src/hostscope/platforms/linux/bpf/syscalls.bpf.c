@@ -6,8 +6,9 @@
 #include "kernel.h"
 
 enum { CALL = 1, BEGUN = 2, ENDED = 3 };
-enum { WAS_WRITABLE = 1, HAS_TEXTS = 2, NO_RETURN = 4, HAS_DURATION = 8, TEXT_CUT = 16, TEXT_UNREAD = 32 };
-enum { CALLS = 512, TEXT_SLOT = 256 };
+enum { WAS_WRITABLE = 1, HAS_TEXTS = 2, NO_RETURN = 4, HAS_DURATION = 8, TEXT_CUT = 16, TEXT_UNREAD = 32,
+       IS_ADDRESS = 64 };
+enum { CALLS = 512, TEXT_SLOT = 256, ADDRESS_MOST = 128 };
 enum { PROT_EXEC = 4, VM_WRITE = 2 };
 
 #ifdef __TARGET_ARCH_x86
@@ -59,6 +60,7 @@ const volatile u64 wanted[CALLS / 64] = {};  /* which calls */
 const volatile u64 entered[CALLS / 64] = {}; /* those of them that are looked at as they begin, too */
 const volatile u64 endless[CALLS / 64] = {}; /* those that do not come back: exit, and execve of what it replaces */
 const volatile u8 texts[CALLS] = {};         /* which arguments are paths: one bit each, two at most */
+const volatile u64 addresses[CALLS / 64] = {}; /* calls of which it is a socket's address instead, its length behind */
 const volatile u32 children = 1, durations = 0;
 
 u64 lost, foreign; /* foreign: calls of another ABI, which have other numbers */
@@ -169,6 +171,24 @@ INLINE u32 read_texts(char to[2][TEXT_SLOT], u32 which, u64 *arguments) {
 	return flags;
 }
 
+/* It is the second argument, or sendto's fifth. */
+INLINE u32 read_address(char *to, u32 which, u64 *arguments) {
+	u64 address = which & 2 ? arguments[1] : arguments[4];
+	u64 size = (u32)(which & 2 ? arguments[2] : arguments[5]);
+
+	asm volatile("" : "+r"(size)); /* else 32 bits of it are compared, and the verifier knows nothing of the others */
+	if (size > ADDRESS_MOST)
+		size = ADDRESS_MOST;
+	return IS_ADDRESS | (size && !bpf_probe_read_user(to, size, (void *)address) ? 0 : TEXT_UNREAD);
+}
+
+INLINE u32 read_pointed(struct entry *e, u32 number) {
+	u32 which = texts[number & (CALLS - 1)];
+
+	return BIT(addresses, number) ? read_address(e->texts[0], which, e->arguments)
+				      : read_texts(e->texts, which, e->arguments);
+}
+
 INLINE void send_endless(struct task_struct *t, struct entry *e) {
 	struct texts_call *c = bpf_ringbuf_reserve(&ring, sizeof(*c), 0);
 
@@ -212,7 +232,7 @@ int on_enter(u64 *context) {
 	e->flags = 0;
 	read_arguments(e->arguments, regs);
 	if (texts[number & (CALLS - 1)])
-		e->flags |= HAS_TEXTS | read_texts(e->texts, texts[number & (CALLS - 1)], e->arguments);
+		e->flags |= HAS_TEXTS | read_pointed(e, number);
 	if ((number == NR_MPROTECT || number == NR_PKEY_MPROTECT) && e->arguments[2] & PROT_EXEC) {
 		bpf_find_vma(t, e->arguments[0], look_at_region, &found, 0);
 		e->flags |= found;
@@ -244,7 +264,7 @@ INLINE void send_texts(struct task_struct *t, u32 number, s64 result, struct ent
 		return;
 	}
 	if (e->flags & TEXT_UNREAD)
-		e->flags = (e->flags & ~TEXT_UNREAD) | read_texts(e->texts, texts[number & (CALLS - 1)], e->arguments);
+		e->flags = (e->flags & ~TEXT_UNREAD) | read_pointed(e, number);
 	complete(&c->call, t, number, result, e);
 	__builtin_memcpy(c->call.arguments, e->arguments, sizeof(e->arguments));
 	bpf_probe_read_kernel(c->texts, sizeof(c->texts), e->texts);
