@@ -27,6 +27,8 @@ from hostscope.platforms.windows.privilege_names import NAMES
 
 READ_OTHERS = ("SeDebugPrivilege",)
 """What opening other users' processes takes; protected processes stay closed."""
+ELSEWHERE = frozenset({"dac_override"})
+"""Linux' name of writing in spite of permissions. Windows has that for backups only: it is left out."""
 KEPT = frozenset({"SeChangeNotifyPrivilege"})
 
 
@@ -110,7 +112,7 @@ class Privileges:
         Raises:
             KeyError: a name is no privilege's.
         """
-        if unknown := [name for name in names if name not in NAMES]:
+        if unknown := [name for name in names if name not in NAMES and name not in ELSEWHERE]:
             raise KeyError(unknown[0])
         usable = self._usable(names)
         raised = self._raise(usable, why) if usable else None

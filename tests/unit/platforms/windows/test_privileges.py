@@ -11,6 +11,8 @@ from hostscope.audit import AuditTrail
 from hostscope.platforms.windows import live, privilege_names
 from hostscope.platforms.windows.native import token as native
 from hostscope.platforms.windows.privileges import Privileges
+from hostscope.respond.preserve import OVERRIDE
+from hostscope.session.local import OVERRIDE_FILE_PERMISSIONS
 from tests.unit.platforms.windows.scripted_security import DEFAULT, DISABLED, ENABLED, NUMBERS, Kernel
 
 DEBUG, PROFILE = "SeDebugPrivilege", "SeSystemProfilePrivilege"
@@ -100,6 +102,12 @@ def test_what_is_not_assigned_is_left_out_and_named(kernel: Kernel, trail: Audit
 
 def test_without_anything_assigned_nothing_happens(kernel: Kernel, trail: AuditTrail) -> None:
     with Privileges(trail).using(("SeTcbPrivilege",), "use"):
+        assert enabled(kernel) == []
+    assert not trail.path.exists()
+
+
+def test_what_only_linux_has_is_left_out(kernel: Kernel, trail: AuditTrail) -> None:
+    with Privileges(trail).using((*OVERRIDE_FILE_PERMISSIONS, *OVERRIDE), "write a file"):
         assert enabled(kernel) == []
     assert not trail.path.exists()
 
