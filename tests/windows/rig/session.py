@@ -14,7 +14,8 @@ from contextlib import contextmanager
 
 from tests.windows.rig.places import REPOSITORY, Rig, seen_inside
 
-HOLD = "import sys; print('held', flush=True); sys.stdin.read()"
+HOLD = "import ctypes, sys; ctypes.windll.user32.GetDesktopWindow(); print('held', flush=True); sys.stdin.read()"
+"""Whoever first asks for a window starts explorer.exe, which keeps the pipes of who started it: so this one asks."""
 TIMED_OUT = 124
 
 
@@ -24,8 +25,7 @@ def environment(rig: Rig) -> dict[str, str]:
     ours = {
         "WINEPREFIX": str(rig.prefix),
         "WINEDEBUG": os.environ.get("WINEDEBUG", "-all"),
-        # No explorer.exe: whoever first asks for a window would start it, and it keeps the pipes of who started it.
-        "WINEDLLOVERRIDES": "mscoree=;mshtml=;winemenubuilder.exe=;explorer.exe=",
+        "WINEDLLOVERRIDES": "mscoree=;mshtml=;winemenubuilder.exe=",
         "PYTHONPATH": ";".join(path),
         "PYTHONIOENCODING": "utf-8",  # of what reaches our terminal; tests of the command's own encoding take it away
         # Both Pythons are 3.11: byte code of one must not be taken for the other's.
