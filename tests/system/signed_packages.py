@@ -17,6 +17,7 @@ WHEELS = {
     "debugpy": ("debugpy==1.8.22", "win_amd64"),
     "ruff": ("ruff==0.17.6", "macosx_11_0_arm64"),
     "pymsalruntime": ("pymsalruntime==0.20.6", "macosx_11_0_arm64"),
+    "qviple": ("qviple==1.0.518.559", "macosx_12_0_universal2"),
 }
 NPM = {"fsevents": "fsevents@2.3.3"}
 PATIENCE_S = 120

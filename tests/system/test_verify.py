@@ -10,9 +10,16 @@ from pathlib import Path
 import pytest
 
 from hostscope import open_session
+from hostscope.binaries.appended_signature import MARK
 from hostscope.errors import Error
 from hostscope.model.request import ProcessRequest
 from hostscope.model.signature import Signature
+from tests.unit.binaries.macho_builder import Recipe, build
+from tests.unit.binaries.pe_builder import OSSLSIGNCODE, image, sign
+from tests.unit.binaries.pki import NOW, pki, plain
+from tests.unit.binaries.pki import sign as sign_message
+from tests.unit.binaries.test_authenticode import FLAT, catalog
+from tests.unit.collectors.test_bundles import make
 
 pytestmark = pytest.mark.system
 
@@ -107,3 +114,43 @@ def test_as_typed() -> None:
 def test_a_process_that_is_not_there() -> None:
     with pytest.raises(Error, match="no such process"):
         one(str(2**22 - 1))
+
+
+WATCHED = """
+import sys
+def watch(event, arguments):
+    if event.startswith(("socket.", "subprocess.", "os.exec", "os.posix_spawn", "os.system", "os.fork")):
+        print("FORBIDDEN", event, arguments, flush=True)
+        import os
+        os._exit(99)
+sys.addaudithook(watch)
+from hostscope.cli.main import main
+sys.argv = ["hostscope", *sys.argv[1:]]
+main()
+"""
+
+
+def test_nothing_is_fetched_and_no_program_is_asked(tmp_path: Path) -> None:
+    """Every format and a process, as typed, in a program that ends when it makes a socket or starts another one."""
+    (tmp_path / "root.pem").write_bytes(pki().root.pem)
+    message = sign_message(b"module", plain().leaf, (plain().leaf, plain().issuer))
+    trailer = b"\0\0\2\0\0\0\0\0" + len(message).to_bytes(4, "big") + MARK
+    files = {
+        "macho": build(Recipe(stamp=(pki().authority, NOW), ticket=b"ticket")),
+        "x.ko": b"module" + message + trailer,
+        "x.sh": b"#!/bin/sh\n",
+    }
+    if OSSLSIGNCODE:
+        files |= {"x.exe": sign(tmp_path, image()), "x.cat": catalog(tmp_path, (FLAT, bytes(32)))}
+    for name, raw in files.items():
+        (tmp_path / name).write_bytes(raw)
+    app = make(tmp_path)
+    listed = ("--catalog", str(tmp_path / "x.cat")) if OSSLSIGNCODE else ()
+    targets = (*(str(tmp_path / name) for name in files), str(app), "/bin/sh", str(os.getpid()))
+    command = [sys.executable, "-c", WATCHED, "verify", *targets, "--root", str(tmp_path / "root.pem"), *listed]
+    done = subprocess.run([*command, "--format", "ndjson"], capture_output=True, text=True, check=False)
+    assert done.returncode in (0, 10), done.stdout + done.stderr
+    rows = [json.loads(line).get("row") for line in done.stdout.splitlines()]
+    judged = {Path(row["path"]).name: row["status"] for row in rows if row}
+    signed = {"macho", "x.ko", "x.exe", "x.cat", "Demo.app"} & judged.keys()
+    assert len(judged) == len(targets) and {judged[name] for name in signed} == {"valid"}, judged

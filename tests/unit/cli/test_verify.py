@@ -95,7 +95,18 @@ def test_columns_and_filter(hostscope: Run, signed: Path) -> None:
 def test_a_root_that_cannot_be_used_is_code_2(hostscope: Run, tmp_path: Path, make: Callable[[Path], object]) -> None:
     make(tmp_path)
     (tmp_path / "x").write_bytes(b"x")
-    assert hostscope("verify", str(tmp_path / "x"), "--root", str(tmp_path / "r")).code == 2
+    done = hostscope("verify", str(tmp_path / "x"), "--root", str(tmp_path / "r"))
+    assert (done.code, done.out) == (2, "")
+    assert str(tmp_path / "r") in done.err.splitlines()[0] and len(done.err.splitlines()) <= 2, "and a hint"
+
+
+@pytest.mark.parametrize("raw", [image(), b"", b"\x30\x82\x01\x00\x06\x09\x2a\x86\x48\x86\xf7\x0d\x01\x07\x02"])
+def test_a_catalogue_that_is_none_is_code_2(hostscope: Run, tmp_path: Path, raw: bytes) -> None:
+    (tmp_path / "x").write_bytes(b"x")
+    (tmp_path / "c.cat").write_bytes(raw)
+    done = hostscope("verify", str(tmp_path / "x"), "--catalog", str(tmp_path / "c.cat"))
+    assert (done.code, done.out) == (2, "")
+    assert done.err.splitlines()[0] == f"hostscope: {tmp_path / 'c.cat'} is no catalogue"
 
 
 @pytest.mark.posix("names that are no text")
