@@ -165,7 +165,8 @@ class _Debugger:
         while self._expected and not stop.is_set():
             event = debug.next_event(TICK_MS)
             if event is not None:
-                happening = self._handle(event)
+                with uninterrupted():  # threads that are held, or an event without an answer, would be left behind
+                    happening = self._handle(event)
                 if happening is not None:
                     yield happening
 

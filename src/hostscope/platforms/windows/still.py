@@ -9,7 +9,7 @@ import os
 import platform
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 
 from hostscope.errors import Gone, Unsupported
 from hostscope.model.key import ProcessKey
@@ -24,6 +24,7 @@ from hostscope.platforms.windows.native import control, handles, snapshots, thre
 from hostscope.platforms.windows.parse_context import FORMS, ContextForm
 from hostscope.platforms.windows.parse_processes import ThreadEntry
 from hostscope.platforms.windows.process_list import read_processes
+from hostscope.platforms.windows.uninterrupted import uninterrupted
 
 FREEZE = READ | handles.PROCESS_SUSPEND_RESUME | handles.PROCESS_SET_INFORMATION
 CLONE = FREEZE | handles.PROCESS_VM_OPERATION | handles.PROCESS_DUP_HANDLE | 0x0080  # PROCESS_CREATE_PROCESS
@@ -94,6 +95,14 @@ def _of(copy: int, pid: int, states: tuple[ThreadState, ...]) -> Snapshot:
 @contextmanager
 def _stopped(process: int, pid: int) -> Iterator[None]:
     """By an object that lets it run on with us, else by counting."""
+    with ExitStack() as held:
+        with uninterrupted():  # else an interrupt may come when it stands still, and before we are to let it run
+            held.callback(_run_on, process, _stop(process, pid))
+        yield
+
+
+def _stop(process: int, pid: int) -> int | None:
+    """The object that stops it; None where it is counted."""
     try:
         change = control.begin_state_change(process)
     except (Unsupported, OSError):
@@ -106,9 +115,11 @@ def _stopped(process: int, pid: int) -> Iterator[None]:
     except OSError as failed:
         _close(change)
         raise translate.error("NtSuspendProcess", failed, pid) from failed
-    try:
-        yield
-    finally:
+    return change
+
+
+def _run_on(process: int, change: int | None) -> None:
+    with uninterrupted():
         if change is None:
             _let_run(process)
         else:
@@ -154,7 +165,7 @@ def _states(privileges: Privileges, key: ProcessKey, stopped_at: int | None = No
     Raises:
         Gone
     """
-    with persisting(privileges, f"read the registers of process {key.pid}") as attempt:
+    with uninterrupted(), persisting(privileges, f"read the registers of process {key.pid}") as attempt:
         return tuple(_state(entry, stopped_at, attempt) for entry in _entries(key.pid))
 
 

@@ -1,6 +1,7 @@
 """Reading memory, identity and standing still, on scripted answers: what Wine cannot show, failures among it."""
 
 import ctypes
+import signal
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 
@@ -311,3 +312,40 @@ def test_where_threads_begin_is_asked_once_of_each_and_never_made_up(
     }
     assert look.untold and look.again(listed) == [] and opened == [1, 2, 4]
     assert privileges.raised == [("SeDebugPrivilege",)]
+
+
+def test_an_interrupt_leaves_no_thread_behind(kernel: Kernel, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It comes when a thread was just suspended, which nothing would undo."""
+    counts = {1: 0, 2: 0, 4: 0}
+    threads_of(monkeypatch, Privileges(), set())
+
+    def suspend(thread: int) -> int:
+        counts[thread] += 1
+        signal.raise_signal(signal.SIGINT)
+        return 0
+
+    def resume(thread: int) -> int:
+        counts[thread] -= 1
+        return 1
+
+    monkeypatch.setattr(still.threads, "suspend", suspend)
+    monkeypatch.setattr(still.threads, "resume", resume)
+    with pytest.raises(KeyboardInterrupt):
+        still.registers(BOOT, Privileges(), KEY)  # type: ignore[arg-type]
+    assert set(counts.values()) == {0}
+
+
+@pytest.mark.parametrize("name", ["NtSuspendProcess", "NtResumeProcess"])
+def test_an_interrupt_leaves_no_process_behind(kernel: Kernel, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    monkeypatch.setitem(vars(control.ntdll), "NtCreateProcessStateChange", missing)
+    act = vars(control.ntdll)[name]
+
+    def interrupted(process: int) -> int:
+        signal.raise_signal(signal.SIGINT)
+        return int(act(process))
+
+    monkeypatch.setitem(vars(control.ntdll), name, interrupted)
+    frozen = still.freeze(BOOT, Privileges(), KEY)  # type: ignore[arg-type]
+    with without_threads(monkeypatch), pytest.raises(KeyboardInterrupt), frozen:
+        assert name == "NtResumeProcess", "the block is not entered"
+    assert kernel.calls == ["suspend", "resume"]
