@@ -1,10 +1,11 @@
 """Everything about one process on one page."""
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from shlex import quote
 from time import time_ns
 
-from hostscope.model.detail import Thread
+from hostscope.model.detail import OpenFile, Thread
 from hostscope.model.gap import Gap
 from hostscope.model.inspection import ProcessInspection
 from hostscope.model.process import Account, Executable, Io, Process, UnixIds
@@ -12,6 +13,7 @@ from hostscope.model.signature import WORST, Signature
 from hostscope.render.columns import render_command
 from hostscope.render.macos_facts import macos_facts
 from hostscope.render.page import Fact, describe, facts, grid, missing, section
+from hostscope.render.sanitise import sanitise
 from hostscope.render.socket_columns import render_protocol
 from hostscope.render.table import PLAIN, Style
 from hostscope.render.units import render_bytes, render_duration, render_instant, render_ratio
@@ -237,9 +239,21 @@ def _io(io: Io) -> Iterator[Fact]:
 
 def _open_files(inspection: ProcessInspection) -> list[str]:
     files = inspection.detail.open_files or ()
-    rows = [(str(f.fd), f.kind, f.mode or "-", f.path + (" (deleted)" if f.deleted else "")) for f in files]
-    number = "HANDLE" if inspection.process.windows else "FD"
-    return grid((number, "KIND", "MODE", "PATH"), rows, MOST_ROWS)
+    if inspection.process.windows:
+        return _handles(files)
+    return grid(("FD", "KIND", "MODE", "PATH"), _file_rows(files), MOST_ROWS)
+
+
+def _handles(files: Iterable[OpenFile]) -> list[str]:
+    """How many there are of each kind, and those with a name first: most have none."""
+    kinds = Counter(file.kind for file in files)
+    told = ", ".join(f"{count} {sanitise(kind)}" for kind, count in kinds.most_common())
+    rows = _file_rows(sorted(files, key=lambda file: not file.path))
+    return [told, *grid(("HANDLE", "KIND", "MODE", "PATH"), rows, MOST_ROWS)] if rows else []
+
+
+def _file_rows(files: Iterable[OpenFile]) -> list[tuple[str, ...]]:
+    return [(str(f.fd), f.kind, f.mode or "-", f.path + (" (deleted)" if f.deleted else "")) for f in files]
 
 
 def _sockets(inspection: ProcessInspection) -> list[str]:

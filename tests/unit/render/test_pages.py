@@ -14,6 +14,7 @@ from hostscope.model.process import Activity, Digest, Executable, Io, Process, S
 from hostscope.model.security import HostSecurity, Power, Security
 from hostscope.model.service import Service, ServiceState
 from hostscope.model.socket import Endpoint, Socket, SocketOwner
+from hostscope.model.windows import WindowsContext
 from hostscope.render.host_page import render_ability, render_counters, render_host
 from hostscope.render.process_page import render_process
 from hostscope.render.table import Style
@@ -222,3 +223,20 @@ def test_powers_that_nobody_can_tell_are_not_none() -> None:
     assert "may perhaps" in page and "none beyond" not in page
     powerless = replace(told, security=Security((Power("reboot", False, ()),), ()))
     assert "none beyond" in render_process(ProcessInspection(powerless, ProcessDetail(), (), None, ()))
+
+
+def test_handles_are_counted_by_kind_and_named_ones_come_first() -> None:
+    files = (
+        OpenFile(4, "event", "", None, None, None),
+        OpenFile(8, "key", "\\REGISTRY\\Machine", None, None, None),
+        OpenFile(12, "event", "", None, None, None),
+    )
+    windows = Process(key(3), 0, "x", windows=WindowsContext())
+    lines = render_process(ProcessInspection(windows, ProcessDetail(open_files=files), (), None, ())).splitlines()
+    start = lines.index("Open files")
+    assert [line.split() for line in lines[start + 1 : start + 5]] == [
+        ["2", "event,", "1", "key"],
+        ["HANDLE", "KIND", "MODE", "PATH"],
+        ["8", "key", "-", "\\REGISTRY\\Machine"],
+        ["4", "event", "-"],
+    ]
