@@ -22,8 +22,9 @@ from tests.macos.test_network import Devices, capture, devices, links, taken, ta
 from tests.unit.platforms.macos.network_bytes import bpf_packet, pktap_v1, pktap_v2
 
 
-def test_pktap_is_made_and_taken_away(devices: Devices, tap: list[Any]) -> None:
-    with capture().open(CaptureRequest(interfaces=("pktap",)), Tally()) as source:
+@pytest.mark.parametrize("name", ["pktap", "any"])
+def test_pktap_is_made_and_taken_away(devices: Devices, tap: list[Any], name: str) -> None:
+    with capture().open(CaptureRequest(interfaces=(name,)), Tally()) as source:
         assert [(one.name, one.link) for one in source.interfaces] == [
             ("pktap7", 258), ("lo0", 0), ("en0", 1), ("en5", 1),
         ]  # fmt: skip

@@ -34,7 +34,8 @@ Examples:
     "interfaces",
     multiple=True,
     metavar="NAME",
-    help="Capture from it; may be repeated. 'any' is all of them in one form. Default: each that is up.",
+    help="Capture from it; may be repeated. 'any' is all of them: in one form, or on macOS with the kernel's own word "
+    "for the process of each packet (PKTAP). Default: each that is up.",
 )
 @click.option("--namespace", metavar="PID|NAME", help="Capture in the network namespace of a process, or of that name.")
 @click.option("--bpf", metavar="EXPR", help="Filter for the kernel, libpcap's syntax: 'tcp port 80'.")

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
 PKTAP = "pktap"
 """An interface of the kernel's that shows the packets of all others, and whose each one is."""
+ANY = "any"
+"""What tcpdump calls it too."""
 LISTING = "hostscope interfaces lists all of them"
 MOST_SNAP_BYTES = 262_144
 WAIT_S, LAST_WAIT_S = 0.1, 0.05
@@ -185,7 +187,8 @@ def _wanted(request: CaptureRequest) -> tuple[str, ...]:
     """Names of interfaces; all that are up when none is named, but those that show the packets of others."""
     links = {link.name: link for link in read_links()}
     up = (name for name, link in links.items() if link.flags & UP and link.kind != PKTAP)
-    wanted = tuple(dict.fromkeys(request.interfaces)) or tuple(up)
+    asked = (PKTAP if name == ANY else name for name in request.interfaces)
+    wanted = tuple(dict.fromkeys(asked)) or tuple(up)
     for name in wanted:
         if name != PKTAP and name not in links:
             raise UsageError(f"there is no interface {name!r}", f"interfaces: {', '.join([*links, PKTAP])}")
