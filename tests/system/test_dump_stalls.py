@@ -5,18 +5,22 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
+from threading import Timer
 
 import pytest
 
 from hostscope.collectors.scan import scan
 from hostscope.dumps import patience
+from hostscope.dumps.patience import PATIENCE_S
 from hostscope.dumps.reading import NO_ANSWER
 from hostscope.model.gap import Reason
 from hostscope.platforms.linux import memory
 from tests.system.dump_target import HOST, dumped, until
+from tests.system.fuse_server import CONTENT, served
 from tests.system.told_child import run_told, told_child
 
 pytestmark = [pytest.mark.system, pytest.mark.root]
@@ -109,6 +113,36 @@ def test_of_a_servers_file_only_what_is_mapped_is_read(tmp_path: Path, monkeypat
     assert one.read_bytes >= mmap.PAGESIZE
     assert one.read_bytes + sum(part.end - part.start for part in one.unread) == one.region.size_bytes
     assert all("fuse.far" in str(part.detail) for part in one.unread)
+
+
+@pytest.mark.parametrize("frozen", [False, True])
+def test_a_file_server_that_answers_nothing_holds_nobody_up(tmp_path: Path, frozen: bool) -> None:
+    """A real one; asked for a page, for attributes or for a name, it would never come back."""
+    (tmp_path / "mount").mkdir()
+    (tmp_path / "r.yar").write_text("rule never { condition: false }")
+    script = (
+        f"import mmap, os\nf = os.open({str(tmp_path / 'mount' / 'far')!r}, os.O_RDONLY)\n"
+        f"m = mmap.mmap(f, {len(CONTENT)}, mmap.MAP_PRIVATE, mmap.PROT_READ)\n"
+        "m.madvise(mmap.MADV_RANDOM)\ntold = m[0]\n"
+    )
+    with served(tmp_path / "mount") as server, told_child(script) as (pid, told):
+        assert told == CONTENT[0]
+        os.kill(server, signal.SIGSTOP)
+        rescue = Timer(30, os.kill, (server, signal.SIGKILL))
+        rescue.start()
+        try:
+            began = time.monotonic()
+            _, manifest = dumped(pid, tmp_path / "core", freeze=frozen)
+            scan(HOST, [str(pid)], str(tmp_path / "r.yar")).rows()
+            took = time.monotonic() - began
+        finally:
+            rescue.cancel()
+            os.kill(server, signal.SIGKILL)  # else the child cannot close the file
+    (one,) = [one for one in manifest.regions if (one.region.path or "").endswith("/far")]
+    assert one.region.served_by == "fuse.far"
+    assert mmap.PAGESIZE <= one.read_bytes < len(CONTENT)
+    assert one.read_bytes + sum(part.end - part.start for part in one.unread) == one.region.size_bytes
+    assert took < PATIENCE_S, "nothing was asked of the server"
 
 
 def waits(pid: int) -> Iterator[str]:
