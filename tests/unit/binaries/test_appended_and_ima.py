@@ -109,6 +109,32 @@ def test_a_signature_of_ima_is_judged_with_the_keys_we_have() -> None:
     assert judge_seal(Seal("ima", signed(leaf, b"other")), digest, [leaf.certificate]).status == "untrusted"
 
 
+EVMCTL = b"""-----BEGIN CERTIFICATE-----
+MIIBdzCCAR2gAwIBAgIUKUMD5O08FPRHzoTC0m9WNID97SswCgYIKoZIzj0EAwIw
+ETEPMA0GA1UEAwwGSU1BIEVDMB4XDTI2MTEyMjE2NTQzOVoXDTI3MDMwMjE2NTQz
+OVowETEPMA0GA1UEAwwGSU1BIEVDMFkwEwYHKoZIzj0CAQYIKoZIzj0DAQcDQgAE
+U4tc6kZkVdO39tqsxvXXcdMysZRiUSJXg67JYCIeZucFKTLvYyeBeSwQ9Ww7vdp5
+sqCRdFgGbJ6Qy+xMzEZ2iaNTMFEwHQYDVR0OBBYEFKjVIHEda2Zk3+M+BGuoItZb
+KC72MB8GA1UdIwQYMBaAFKjVIHEda2Zk3+M+BGuoItZbKC72MA8GA1UdEwEB/wQF
+MAMBAf8wCgYIKoZIzj0EAwIDSAAwRQIhAKY0Gx9HaAYJzxtu4rR/0EYKJuPbpM93
+MxW9/qyL6RymAiA26SPEz65wX7AnZgcefECd5q2BiZZ2+9UOrHfWp0CJ5A==
+-----END CERTIFICATE-----
+"""
+"""Its key signed ``hello\\n`` by evmctl 1.4 (``ima_sign -a sha256``)."""
+BY_EVMCTL = bytes.fromhex(
+    "0302045b282ef600463044022006d99aaa4a1ee7a6ab6223b4c14656b1bfe3c52342ffd141ff0390"
+    "30fff5bb4c022059a4ba91705441420d8e908d2ee7497c10cb33f15ab3b8859d1e479940aa0f00"
+)
+
+
+def test_what_evmctl_signed_is_valid() -> None:
+    (key,) = x509.load_pem_x509_certificates(EVMCTL)
+    found = judge_seal(Seal("ima", BY_EVMCTL), lambda name: hashlib.new(name, b"hello\n").digest(), [key])
+    assert (found.status, found.signer, found.digests) == ("valid", "IMA EC", ("sha256",))
+    other = judge_seal(Seal("ima", BY_EVMCTL), lambda name: hashlib.new(name, b"hallo\n").digest(), [key])
+    assert (other.status, other.flaws[0].detail) == ("invalid", "IMA EC signed something else")
+
+
 @pytest.mark.parametrize("raw", [b"\x04\x63" + bytes(8), signed(plain().leaf)[:-1], b"\x03\x01" + bytes(30)])
 def test_nonsense_of_ima_is_malformed(raw: bytes) -> None:
     assert judge_seal(Seal("ima", raw), digest, ()).status == "invalid"
