@@ -8,11 +8,20 @@ import signal
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
+
+from hostscope.errors import Denied, Unsupported
+from hostscope.model.event import SystemCall
+from hostscope.model.request import ProcessRequest
+from hostscope.model.syscall import TraceRequest
+from hostscope.platforms.linux.host import open_host
+from hostscope.platforms.tally import Tally
 
 pytestmark = [pytest.mark.system, pytest.mark.root]
 HOSTSCOPE = (sys.executable, "-m", "hostscope.cli.main")
@@ -231,3 +240,31 @@ def test_without_privileges_a_process_of_others_is_refused_with_reasons() -> Non
     if "hostscope:" not in found.stderr:
         pytest.skip(f"the interpreter cannot be run as nobody: {found.stderr[-80:]}")
     assert found.returncode == 4 and "hint:" in found.stderr
+
+
+def attached() -> list[str]:
+    """eBPF links and programs that this process holds; nothing else keeps them, as none is pinned."""
+    found = []
+    for fd in os.listdir("/proc/self/fd"):
+        with suppress(FileNotFoundError):  # the one that lists
+            found.append(os.readlink(f"/proc/self/fd/{fd}"))
+    return sorted(name for name in found if "bpf" in name)
+
+
+@pytest.mark.parametrize("durations", [False, True])
+def test_nothing_is_attached_but_while_it_is_traced(durations: bool) -> None:
+    host, stop, tally = open_host(), threading.Event(), Tally()
+    with subprocess.Popen(["sleep", "60"]) as child:
+        try:
+            key = host.processes.read(child.pid, ProcessRequest()).key
+            before = attached()
+            try:
+                events = host.syscalls.watch(TraceRequest((key,), ("mmap",), durations=durations), stop, tally)
+            except (Denied, Unsupported) as failed:
+                pytest.skip(str(failed))
+            assert len(attached()) > len(before)
+            stop.set()
+            assert [event for event in events if isinstance(event.body, SystemCall)] == []
+            assert attached() == before
+        finally:
+            child.kill()
