@@ -14,6 +14,7 @@ from hostscope.platforms.macos.clock import read_boot
 from hostscope.platforms.macos.files import Files
 from hostscope.platforms.macos.native import errnos
 from hostscope.platforms.macos.privileges import ROOT, Privileges, SystemIdentity
+from hostscope.session.local import OVERRIDE_FILE_PERMISSIONS
 from tests.macos.scripted import Darwin
 from tests.macos.test_processes import Nobody
 
@@ -62,6 +63,15 @@ def test_root_is_in_effect_in_blocks_only(trail: AuditTrail) -> None:
     assert [action for action, _ in actions(trail)] == [
         "privilege.raise", "privilege.raise", "privilege.lower", "privilege.lower",
     ]  # fmt: skip
+
+
+def test_writing_in_spite_of_permissions_takes_root(trail: AuditTrail) -> None:
+    someone = Someone()
+    privileges = Privileges(trail, someone)
+    privileges.lower_all()
+    with privileges.using(OVERRIDE_FILE_PERMISSIONS, "write an answer to its file"):
+        assert someone.uid == 0
+    assert someone.uid == 501
 
 
 def test_root_comes_out_of_effect_when_the_block_fails(trail: AuditTrail) -> None:

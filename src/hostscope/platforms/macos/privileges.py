@@ -22,6 +22,8 @@ from hostscope.errors import Denied
 from hostscope.model.host import Ability
 
 ROOT = "root"
+ALIASES = {"dac_override": ROOT}
+"""Linux' name of writing files in spite of their permissions, which root does here."""
 READ_OTHERS = (ROOT,)
 """What most questions about other users' processes take."""
 LIVE: dict[str, tuple[str, ...]] = {
@@ -132,9 +134,9 @@ class Privileges:
             KeyError: a name is no privilege's.
             Denied: the system refused to give root back.
         """
-        if unknown := [name for name in names if name != ROOT]:
+        if unknown := [name for name in names if ALIASES.get(name, name) != ROOT]:
             raise KeyError(unknown[0])
-        if not self.available(names):
+        if not names or not self.available((ROOT,)):
             yield
             return
         before = self._raise(why)
