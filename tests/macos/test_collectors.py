@@ -17,9 +17,11 @@ from hostscope.model.capture import CaptureOutput, CaptureRequest
 from hostscope.model.socket import SocketRequest
 from hostscope.model.traffic import Counts, TrafficRequest
 from hostscope.platforms.macos.host import open_host
+from hostscope.platforms.macos.interfaces import WHERE
 from hostscope.platforms.macos.packet_device import PacketDevice
 from tests.macos.scripted import Darwin
 from tests.macos.test_network import (
+    LINKS,
     LOCAL,
     REMOTE,
     Descriptors,
@@ -32,7 +34,7 @@ from tests.macos.test_network import (
     links,
     tap,
 )
-from tests.unit.platforms.macos.network_bytes import bpf_packet, ntstat_update, pcb, pcblist, pktap_v1
+from tests.unit.platforms.macos.network_bytes import bpf_packet, link_message, ntstat_update, pcb, pcblist, pktap_v1
 
 
 @pytest.fixture
@@ -62,7 +64,7 @@ def test_traffic_is_measured_by_the_kernels_statistics(kernel: Kernel, curl: Dar
 
 def test_traffic_of_captured_packets_has_its_process(devices: Devices, curl: Darwin) -> None:
     with watch(open_host(), TrafficRequest(method="capture", interfaces=("en0",))) as watching:
-        devices.give(bpf_packet(_frame(), int(time.time()), 1))
+        devices.give(bpf_packet(_frame(), _soon() + 1, 1))
         deadline = time.monotonic() + 10
         flows: tuple[Any, ...] = ()
         while not flows and time.monotonic() < deadline:
@@ -80,8 +82,8 @@ def test_traffic_of_captured_packets_has_the_process_that_pktap_names(
     links.add(100, comm=b"curl")
     with watch(open_host(), TrafficRequest(method="capture", interfaces=("en0",))) as watching:
         devices.give(
-            bpf_packet(pktap_v1(1, 100, b"curl", b"en0", 2) + _frame(), int(time.time()), 1),
-            bpf_packet(pktap_v1(1, 100, b"curl", b"en5", 2) + _frame(), int(time.time()), 2),
+            bpf_packet(pktap_v1(1, 100, b"curl", b"en0", 2) + _frame(), _soon() + 1, 1),
+            bpf_packet(pktap_v1(1, 100, b"curl", b"en5", 2) + _frame(), _soon() + 1, 2),
             to="pktap7",
         )
         look = watching.look()
@@ -93,6 +95,15 @@ def test_traffic_of_captured_packets_has_the_process_that_pktap_names(
         assert flow.key is not None and flow.key.pid == 100
         assert look.ledger is not None and look.ledger.interfaces == ("en0",)
     assert ("destroyed", "pktap7") in tap
+
+
+def test_the_tap_itself_is_no_part_of_the_ledger(devices: Devices, tap: list[Any], links: Darwin) -> None:
+    for protocol in ("tcp", "udp"):
+        links.value(f"net.inet.{protocol}.pcblist_n", pcblist())
+    links.numbers(WHERE, LINKS + link_message(b"pktap7", 9, 0xFE, 0x41))
+    with watch(open_host(), TrafficRequest(method="capture")) as watching:
+        ledger = watching.look().ledger
+        assert ledger is not None and ledger.interfaces == ("en0", "lo0")
 
 
 def test_a_file_of_packets_names_the_processes_that_pktap_named(
@@ -123,6 +134,11 @@ def test_a_file_of_packets_names_the_processes_that_pktap_named(
     last = capture.record(open_host(), CaptureRequest(interfaces=("pktap",)), output, threading.Event()).rows()[-1]
     assert (last.packets, last.named_packets) == (1, 1)
     assert b"192.168.1.5:50000 = curl[100]" in path.read_bytes()
+
+
+def _soon() -> int:
+    """Seconds: a packet's stamp that is not before the meter was opened."""
+    return int(time.time()) + 1
 
 
 def _frame() -> bytes:

@@ -250,6 +250,16 @@ def test_datagrams_to_443_belong_to_their_sender() -> None:
     assert counts.sent_packets >= 20 and counts.sent_bytes >= udp_on_loopback(1200, 20)
 
 
+def test_captured_packets_of_processes_that_ended_have_them() -> None:
+    """The kernel's own counting knows whose sockets they were that no listing met."""
+    with measuring("capture", interfaces=("lo",)) as look:
+        told = [talkers.talk("tcp", 1000, 20) for _ in range(3)] + [talkers.talk("udp", 1000, 20) for _ in range(3)]
+        after = look()
+    assert off(after) < 0.01
+    for one in told:
+        assert wire_of(after, one["pid"]).sent_bytes >= one["sent"]
+
+
 def test_without_the_tracepoints_sockets_are_listed(monkeypatch: pytest.MonkeyPatch) -> None:
     """As before Linux 6.3: what is there when it is looked for has a process, and the ledger balances all the same."""
 
@@ -261,7 +271,7 @@ def test_without_the_tracepoints_sockets_are_listed(monkeypatch: pytest.MonkeyPa
     place = talkers.said(server)
     tally = Tally()
     with (
-        watch(open_host(), TrafficRequest(interfaces=("lo",)), tally) as watching,
+        watch(open_host(), TrafficRequest(), tally) as watching,
         socket.create_connection(("127.0.0.1", place["port"])) as client,
     ):
         client.sendall(b"x" * 300_000)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from msgspec.structs import replace
 
+from hostscope.collectors.attribution import counting
 from hostscope.collectors.interface_totals import LOOPBACK, InterfaceTotals, addresses_of
 from hostscope.errors import Error, Unsupported
 from hostscope.model.capture import CaptureRequest
@@ -36,10 +37,12 @@ LOOK_S, SHARE = 0.2, 8
 DELIVERY_S = 0.1
 """How long a packet may be on its way to us."""
 LINK_HEADER_BYTES = 14
+TAP = "pktap"
+"""An interface that shows the packets of others again."""
 WITH_SOCKETS = frozenset({"tcp", "udp", "udplite", "sctp", "dccp", "quic"})
-MISSES = (
-    "packets as interfaces count them, link headers included; where packets do not say whose they are, processes of "
-    f"sockets that live shorter than {LOOK_S} s may be missed; other network namespaces are not seen"
+MISSES = "packets as interfaces count them, link headers included; other network namespaces are not seen"
+UNLISTED = (
+    f"where packets do not say whose they are, processes of sockets that live shorter than {LOOK_S} s may be missed"
 )
 
 
@@ -55,13 +58,14 @@ def open_capture_meter(host: Host, request: TrafficRequest, tally: Tally) -> Ite
     capture = CaptureRequest(
         interfaces=request.interfaces, snap_bytes=SNAP_BYTES, ring_bytes=RING_BYTES, owners=True
     )  # fmt: skip
-    with host.capture.open(capture, tally) as source:
+    with host.capture.open(capture, tally) as source, counting(host, tally) as counted:
         try:
             from hostscope.collectors.packet_flows import PacketFlows
         except ImportError as missing:  # NumPy
             raise Unsupported(f"captured packets cannot be decoded: {missing}") from missing
-        meter = CaptureMeter(host, source, PacketFlows(request.max_flows, request.names is not False), totals)
-        tally.note(f"counts {MISSES}")
+        flows = PacketFlows(request.max_flows, request.names is not False)
+        meter = CaptureMeter(host, source, flows, totals, counted)
+        tally.note(f"counts {MISSES}" if counted else f"counts {MISSES}; {UNLISTED}")
         host.privileges.settle(meter.method)
         with meter.running():
             yield meter
@@ -74,11 +78,16 @@ class CaptureMeter:
 
     method = "capture"
 
-    def __init__(self, host: Host, source: PacketSource, flows: "PacketFlows", totals: InterfaceTotals) -> None:
+    def __init__(
+        self, host: Host, source: PacketSource, flows: "PacketFlows", totals: InterfaceTotals, counted: Meter | None
+    ) -> None:
+        """`counted` knows sockets and processes that have ended, where the kernel counts."""
         self._host, self._source, self._flows, self._totals = host, source, flows, totals
+        self._counted = counted
         self._lock, self._looking, self._stop = threading.Lock(), threading.Lock(), threading.Event()
         self._index, self._listed_s, self._pause_s = HostSockets(), 0.0, LOOK_S
         self._cut_ns: int | None = None
+        self._first_ns = 0
         self._held: list[PacketBatch] = []
         self._told: dict[int, SocketOwner | None] = {}
         self._failed: BaseException | None = None
@@ -88,6 +97,9 @@ class CaptureMeter:
     @contextmanager
     def running(self) -> Iterator[None]:
         """Packets are taken while the block runs."""
+        began_ns = time_ns()
+        self._totals.begin()  # what opened the capture may have taken a while
+        self._first_ns = (began_ns + time_ns()) // 2
         self._list_sockets()
         thread = threading.Thread(target=self._run, name="capture-meter")
         thread.start()
@@ -139,6 +151,10 @@ class CaptureMeter:
         self._held.clear()
 
     def _feed(self, batch: "PacketBatch") -> None:
+        if batch.at_ns[0] < self._first_ns:
+            batch = batch.part(int(batch.at_ns.searchsorted(self._first_ns)), len(batch))
+        if not len(batch):
+            return
         if self._cut_ns is None:
             self._count(batch)
             return
@@ -174,9 +190,12 @@ class CaptureMeter:
             return
         try:
             listed = list(self._host.sockets.sweep(SocketRequest(tcp_details=False), Tally()))
+            used = self._counted.read().flows if self._counted and at_once else ()
             with self._looking:
                 for socket in listed:
                     self._index.add_socket(socket)
+                for flow in used:
+                    self._index.add_flow(flow)
         except Error as failed:
             self.notes.append(f"packets have no processes: {failed.message}")
         self._listed_s = monotonic()
@@ -205,8 +224,9 @@ class CaptureMeter:
         return interface is not None and interface.kind == LOOPBACK
 
     def _ledger(self, now: dict[str, Interface], parts: dict[str, Counts]) -> Ledger:
-        names = {interface.name for interface in self._source.interfaces} & self._totals.names
-        counted = {name: counts for name, counts in self._totals.counted(now).items() if name in names}
+        names = {interface.name for interface in self._source.interfaces}
+        found = self._totals.counted(now).items()
+        counted = {name: counts for name, counts in found if name in names and now[name].kind != TAP}
         return balance(counted.keys(), counted.values(), parts, estimated=False)
 
 

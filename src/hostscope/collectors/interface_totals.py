@@ -26,10 +26,9 @@ class InterfaceTotals:
             known = sorted(self._read(()))
             raise UsageError(f"there is no interface {missing[0]!r}", f"interfaces: {', '.join(known)}")
 
-    @property
-    def names(self) -> frozenset[str]:
-        """Of the interfaces at the beginning."""
-        return frozenset(self._before)
+    def begin(self) -> None:
+        """Counts from now on."""
+        self._before = self.read()
 
     def read(self) -> dict[str, Interface]:
         """The interfaces by name: ours come first, so of equal names the first one is."""
