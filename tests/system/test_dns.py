@@ -233,6 +233,24 @@ def test_behind_a_stub(zone: Zone, watch: Watch) -> None:
     assert rows[UPSTREAM]["latency_ns"] <= rows[STUB]["latency_ns"]
 
 
+@pytest.mark.parametrize(
+    ("transport", "group", "port"), [("mdns", "224.0.0.251", 5353), ("llmnr", "224.0.0.252", 5355)]
+)
+def test_questions_to_the_neighbourhood(zone: Zone, watch: Watch, transport: str, group: str, port: int) -> None:
+    neighbour, place = [sys.executable, str(ROOT / "tests/system/neighbour.py")], [group, str(port)]
+    assert stream(zone.start(*neighbour, *place).stdout).readline() == "ready\n"
+    watched = watch()
+    name = f"printer-{transport}.local"
+    asking = zone.start(*neighbour, *place, name)
+    pid = int(stream(asking.stdout).readline())
+    assert asking.wait(timeout=20) == 0
+    watched.until(name)
+    assert watched.stop() == 130
+    (row,) = watched.rows(name)
+    assert (row["transport"], row["rcode"], row["key"]["pid"]) == (transport, "NOERROR", pid)
+    assert [answer["value"] for answer in row["answers"]] == ["192.0.2.99"] and row["latency_ns"] > 0
+
+
 def test_retries_of_one_socket_are_attempts(zone: Zone, watch: Watch) -> None:
     watched = watch()
     script = f"""if True:

@@ -1,8 +1,10 @@
 """Names on the wire: what curl and a browser's library really send, captured on loopback."""
 
 import http.server
+import json
 import ssl
 import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -10,9 +12,12 @@ from pathlib import Path
 
 import pytest
 
+from hostscope.collectors.traffic import watch
 from hostscope.model.capture import CaptureRequest
 from hostscope.model.dns import Name
 from hostscope.model.socket import Endpoint
+from hostscope.model.traffic import TrafficRequest
+from hostscope.platforms import open_host
 from hostscope.platforms.linux.capture import Capture
 from hostscope.platforms.tally import Tally
 from hostscope.wire.decode import decode
@@ -47,15 +52,14 @@ def served(context: ssl.SSLContext | None) -> Iterator[int]:
 
 
 @pytest.fixture(scope="module")
-def certified(tmp_path_factory: pytest.TempPathFactory) -> ssl.SSLContext:
+def certified(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a certificate and its key."""
     folder: Path = tmp_path_factory.mktemp("certificate")
     made = ("-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "2")
     files = ("-keyout", "key.pem", "-out", "cert.pem", "-subj", "/CN=shop.example")
     command = [need("openssl", "openssl"), "req", *made, *files]
     subprocess.run(command, cwd=folder, check=True, capture_output=True, timeout=60)
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(folder / "cert.pem", folder / "key.pem")
-    return context
+    return folder
 
 
 def curl(scheme: str, name: str, port: int) -> None:
@@ -88,11 +92,26 @@ def flow(decoded: Decoded, index: int) -> Flow:
     return Flow("tcp", client, Endpoint("127.0.0.1", int(decoded.destination_port[index])))
 
 
-def test_curl_over_tls(certified: ssl.SSLContext) -> None:
-    with served(certified) as port:
+def test_curl_over_tls(certified: Path) -> None:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certified / "cert.pem", certified / "key.pem")
+    with served(context) as port:
         found = learnt(port, lambda: curl("https", "shop.example", port))
     assert [(name.domain, name.source) for name in found] == [("shop.example", "tls")]
     assert "http/1.1" in found[0].alpn
+
+
+def test_a_quic_connection_has_its_name_and_process(certified: Path) -> None:
+    """By aioquic: a real handshake, whose hello is encrypted with keys that anybody can derive."""
+    pytest.importorskip("aioquic", reason="aioquic is missing")
+    talk = [sys.executable, str(Path(__file__).parent / "quic_talk.py"), str(certified), "quic.example", "50000"]
+    with watch(open_host(), TrafficRequest(method="capture", interfaces=("lo",))) as watching:
+        told = json.loads(subprocess.run(talk, check=True, capture_output=True, timeout=60).stdout)
+        flows = [flow for flow in watching.look().flows if flow.protocol == "quic"]
+    (client,) = [flow for flow in flows if flow.remote and flow.remote.port == told["port"]]
+    assert (client.domain, client.domain_source) == ("quic.example", "quic")
+    assert client.key is not None and client.key.pid == told["pid"]
+    assert client.wire and min(client.wire.sent_bytes, client.wire.received_bytes) > told["back"] == 50_000
 
 
 def test_curl_without_tls() -> None:
