@@ -207,7 +207,7 @@ def test_everybody_is_watched_and_told_of(darwin: Darwin, boot: Boot, queues: Qu
     source = notes(boot)
     try:
         assert queues.watched(50) & kqueue.NOTE_EXEC
-        darwin.add(51, comm=b"zsh", ppid=50, uid=501)
+        darwin.add(51, [b"ls", b"-l"], comm=b"zsh", ppid=50, uid=501)
         queues.happen(50, kqueue.NOTE_FORK)
         ((pid, kind, start),) = happened(source)
         assert (pid, kind, start.parent.pid, start.uid) == (51, "ProcessStart", 50, 501)
@@ -215,9 +215,22 @@ def test_everybody_is_watched_and_told_of(darwin: Darwin, boot: Boot, queues: Qu
         queues.happen(51, kqueue.NOTE_EXIT | kqueue.NOTE_EXITSTATUS, 0x0200)
         (_, _, became), (_, _, ended) = happened(source)
         assert (became.name, became.exe, ended.name, ended.code, ended.signal) == ("ls", "/bin/ls", "ls", 2, None)
+        assert became.argv == ("ls", "-l")
         queues.happen(50, kqueue.NOTE_EXIT | kqueue.NOTE_EXITSTATUS, 9 | 0x80)
         ((_, _, killed),) = happened(source)
         assert (killed.code, killed.signal, killed.core_dumped) == (None, 9, True)
+    finally:
+        source.close()
+
+
+def test_arguments_that_cannot_be_read_are_unknown(darwin: Darwin, boot: Boot, queues: Queues) -> None:
+    darwin.add(50, [b"ls"])
+    darwin.fail("SYSCTL", errnos.EINVAL, pid=50, detail=49)
+    source = notes(boot)
+    try:
+        queues.happen(50, kqueue.NOTE_EXEC)
+        ((_, _, became),) = happened(source)
+        assert (became.exe, became.argv) == ("/bin/ls", None)
     finally:
         source.close()
 

@@ -133,6 +133,6 @@ _TESTS: tuple[tuple[str, tuple[str, ...], str, Test], ...] = (
     ("memory", ("root",), "no memory of other processes: regions by libproc only", _memory),
     ("debugger_entitlement", (), "task ports of other users' programs need root", _debugger),
     ("protected_memory", (), "no memory of the system's own and of hardened programs", _protected),
-    ("events", ("root",), "kqueue instead: exits, forks, new programs without arguments; no other kinds", _events),
+    ("events", ("root",), "kqueue instead: exits, forks and new programs; short-lived ones may be missed", _events),
     ("acts", (), "no act is possible: what is done must be written down first", _acts),
 )  # fmt: skip

@@ -16,15 +16,20 @@ from hostscope.platforms.event_stream import Happening, Numbering
 from hostscope.platforms.macos.clock import Boot
 from hostscope.platforms.macos.native import errnos, kqueue, libproc
 from hostscope.platforms.macos.parse import Listed, parse_text
+from hostscope.platforms.macos.questions import Questions
 from hostscope.platforms.macos.translate import error
 from hostscope.platforms.tally import Tally
 
 LOOK_S = 0.2
-MISSES = "a process that starts and ends between a fork and the look after it is missed, and so are arguments"
+MISSES = (
+    "a process that starts and ends between a fork and the look after it is missed, and so is what it ran before that "
+    "look; programs and arguments are those of a moment after"
+)
 NOTES = kqueue.NOTE_EXIT | kqueue.NOTE_FORK | kqueue.NOTE_EXEC
 KINDS = frozenset({"start", "exec", "exit"})
 Processes = Callable[[], Iterable[Listed]]
 Path = Callable[[int], str | None]
+Words = Callable[[int], tuple[str, ...] | None]
 
 
 class Watched(NamedTuple):
@@ -43,16 +48,33 @@ def read_program(pid: int) -> str | None:
         return None
 
 
+def read_words(pid: int) -> tuple[str, ...] | None:
+    """Its arguments; None when it has ended, is another user's, or they came cut off."""
+    try:
+        found = Questions().arguments(pid)
+    except (OSError, ValueError):
+        return None
+    return found.argv if found.whole else None
+
+
 class ProcessNotes:
     """A queue with every process."""
 
-    def __init__(self, boot: Boot, processes: Processes, kinds: frozenset[str], path: Path = read_program) -> None:
+    def __init__(
+        self,
+        boot: Boot,
+        processes: Processes,
+        kinds: frozenset[str],
+        path: Path = read_program,
+        words: Words = read_words,
+    ) -> None:
         """Watches all that run.
 
         Raises:
             NativeError
         """
-        self._boot, self._processes, self._kinds, self._path = boot, processes, kinds, path
+        self._boot, self._processes, self._kinds = boot, processes, kinds
+        self._path, self._words = path, words
         self._known: dict[int, Watched] = {}
         self._refused: set[ProcessKey] = set()
         try:
@@ -97,7 +119,7 @@ class ProcessNotes:
             name = (path or known.name).rpartition("/")[2][:16]
             self._known[pid] = known._replace(name=name)
             if "exec" in self._kinds:
-                yield known.key, ProcessExec(name, path, None, uid=known.uid)
+                yield known.key, ProcessExec(name, path, self._words(pid), uid=known.uid)
         if flags & kqueue.NOTE_EXIT:
             del self._known[pid]
             if "exit" in self._kinds:
