@@ -21,7 +21,7 @@ from hostscope.model.request import FULL, ProcessRequest
 from hostscope.platforms.base import Host
 from hostscope.platforms.tally import Tally
 from hostscope.platforms.windows.host import open_host
-from hostscope.platforms.windows.native import handles, ntdll
+from hostscope.platforms.windows.native import desktop, handles, ntdll
 from hostscope.platforms.windows.native import process as native
 from hostscope.platforms.windows.native.library import Library
 from hostscope.platforms.windows.native.types import INT, LPCWSTR, POINTER, PVOID
@@ -270,6 +270,26 @@ def test_windows_of_a_child(host: Host, child: Start) -> None:
     assert found is not None
     mine = [window for window in found if window.handle == one.told["window"]]
     assert [(w.title, w.window_class.lower(), w.visible) for w in mine] == [("hostscope \u00e9", "static", False)]
+
+
+def test_a_window_that_is_asked_to_close_ends_its_loop(child: Start) -> None:
+    """What `kill` does first: the program sees it as a click on its cross."""
+    code = (
+        "import ctypes\nfrom ctypes import wintypes\n"
+        "user32 = ctypes.windll.user32\nuser32.CreateWindowExW.restype = wintypes.HWND\n"
+        "window = user32.CreateWindowExW(0, 'STATIC', 'close me', 0, 0, 0, 9, 9, None, None, None, None)\n"
+        "say(window=window, error=ctypes.windll.kernel32.GetLastError())\n"
+        "message = wintypes.MSG()\n"
+        "while user32.IsWindow(window) and user32.GetMessageW(ctypes.byref(message), None, 0, 0):\n"
+        "    user32.DispatchMessageW(ctypes.byref(message))\n"
+        "say(closed=True)\n"
+    )
+    one = child(code)
+    if not one.told["window"]:
+        pytest.skip(f"no window can be made here: error {one.told['error']}")
+    assert not desktop.ask_to_close(os.getpid())
+    assert desktop.ask_to_close(one.pid)
+    assert one.hear() == {"closed": True}
 
 
 def test_another_process_than_the_one_that_was_meant_is_refused(host: Host) -> None:
