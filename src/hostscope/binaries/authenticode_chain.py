@@ -17,6 +17,7 @@ from hostscope.binaries.certificates import (
     purposes,
     weak_links,
 )
+from hostscope.binaries.cms import is_plain
 from hostscope.binaries.trust import Trust
 from hostscope.model.signature import Flaw, weak_flaws
 
@@ -89,9 +90,8 @@ def _form_flaws(one: Any) -> Iterator[Flaw]:
     """What nobody signs is at least what it must be; `signify` does not look there."""
     signers = [signer for signer in (one.signer_info, one.signer_info.countersigner) if signer is not None]
     for signer in (getattr(signer, "signer_info", signer) for signer in signers):
-        scheme = signer.asn1["signature_algorithm"]["algorithm"]
-        if scheme.native == scheme.dotted:
-            yield Flaw("malformed", f"the scheme of a signature ({scheme.dotted}) is unknown")
+        if not is_plain(signer.asn1["signature_algorithm"]):
+            yield Flaw("malformed", "the scheme of a signature is unknown")
         if signer.asn1["version"].native not in VERSIONS:
             yield Flaw("malformed", "a signature is of an unknown version")
     yield from weak_flaws(one.signer_info.digest_algorithm().name, "the message")

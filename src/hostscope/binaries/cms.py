@@ -33,6 +33,7 @@ TIMESTAMP_TOKEN = "1.2.840.113549.1.9.16.2.14"
 MOST_CERTIFICATES = 20
 """Real ones have up to six."""
 MOST_BYTES = 1 << 20
+NO_PARAMETERS = (b"", b"\x05\x00")
 VERSIONS = frozenset({"v1", "v3", "v4", "v5"})
 MOST_ATTRIBUTES, MOST_ATTRIBUTE_BYTES = 32, 1 << 16
 HASHES: dict[str, type[hashes.HashAlgorithm]] = {
@@ -115,8 +116,16 @@ def _check_head(signed: Any, signer: Any) -> None:
     listed = {one["algorithm"].dotted for one in signed["digest_algorithms"] if one.native}
     if signer["digest_algorithm"]["algorithm"].dotted not in listed:
         raise Broken("malformed", "the signer's digest is not among those that the message names")
+    if not is_plain(signer["signature_algorithm"]):
+        raise Broken("malformed", "the scheme of the signature is unknown")
     if not {signed["version"].native, signer["version"].native} <= VERSIONS:
         raise Broken("malformed", "the message is of an unknown version")
+
+
+def is_plain(scheme: Any) -> bool:
+    """Whether a signature's scheme is a known one, without parameters where it has none."""
+    known = scheme["algorithm"].native != scheme["algorithm"].dotted
+    return known and (scheme["algorithm"].native == "rsassa_pss" or scheme["parameters"].dump() in NO_PARAMETERS)
 
 
 def _attributes(signer: Any) -> dict[str, Any]:

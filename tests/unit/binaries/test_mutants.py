@@ -34,7 +34,7 @@ from .test_authenticode import FLAT, catalog
 
 TRUST = Trust(extra_roots=(pki().root.certificate,))
 SCRIPT = b"Write-Host hello"
-EACH = 250
+EACH = 120
 BITS = b"\x03\x82\x01\x01\x00"
 """A BIT STRING of 2048 bits."""
 Places = dict[str, tuple[int, int]]
@@ -201,7 +201,7 @@ def mutant(one: Seed, chance: random.Random) -> bytes:
     return bytes(raw)
 
 
-def accepted(one: Seed, count: int, chance: random.Random) -> Iterator[tuple[int, list[str]]]:
+def accepted(one: Seed, count: int, chance: random.Random) -> Iterator[tuple[list[str], int, str, str]]:
     """Where mutants differ first that are called valid without a word, though somebody signed those bytes."""
     for _ in range(count):
         raw = mutant(one, chance)
@@ -214,7 +214,8 @@ def accepted(one: Seed, count: int, chance: random.Random) -> Iterator[tuple[int
         if len(raw) == len(one.raw) and all(_is_within(at, one.free) for at in differs):
             continue
         first = differs[0] if differs else min(len(raw), len(one.raw))
-        yield first, [name for name, place in one.places.items() if place[0] <= first < place[1]]
+        names = [name for name, place in one.places.items() if place[0] <= first < place[1]]
+        yield names, first, one.raw[first - 8 : first + 8].hex(), raw[first - 8 : first + 8].hex()
 
 
 def unused_bits(raw: bytes) -> Places:
