@@ -24,7 +24,8 @@ In a cell, - means that it does not apply, and ? that it could not be read.
 
 \b
 Sockets of every network namespace and container are shown, and those that no process holds (time-wait, waiting to be
-accepted, the kernel's own). --columns +netns tells namespaces apart. Who began a connection is a heuristic: see
+accepted, the kernel's own). Names of remote ends are learnt by traffic --connections (--dns), which sees what passes;
+here only --resolve gives them. --columns +netns tells namespaces apart. Who began a connection is a heuristic: see
 docs/records.md, Socket.direction.
 
 Example: hostscope net --listening --columns proto,local,pid,process,user,netns"""

@@ -87,8 +87,19 @@ def _by_name(host: Host, name: str, request: ProcessRequest) -> tuple[Process, .
     again = _still_there(host, tuple(key.pid for key in keys), request)
     found = tuple(process for process in again if process.key in keys)
     if not found:
-        raise Gone(f"no process is called {name!r}")
+        raise Gone(f"no process is called {name!r}", _hint(name))
     return found
+
+
+def _hint(name: str) -> str | None:
+    """What somebody wanted who gave an address."""
+    from ipaddress import ip_address
+
+    try:
+        ip_address(name)
+    except ValueError:
+        return None
+    return f"who talks to an address: hostscope net --filter 'remote_address == \"{name}\"'"
 
 
 def is_called(process: Process, name: str) -> bool:

@@ -104,7 +104,7 @@ class Socket(Struct, frozen=True, gc=False):
     container: Container | None = None
     """Of its owners; of a socket without one, the only container in its network namespace."""
     domain: str | None = None
-    """Name of the remote end, when it was learnt from traffic."""
+    """Name of the remote end, when it was asked for: sockets do not tell it. See also `Flow.domain`."""
     gaps: tuple[Gap, ...] = ()
 
 

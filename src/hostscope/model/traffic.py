@@ -78,7 +78,7 @@ class Flow(Struct, frozen=True, gc=False):
     first_at_ns: int | None = None
     last_at_ns: int | None = None
     closed: bool | None = None
-    """None when the method does not tell."""
+    """``polling``, and for TCP ``capture`` and files tell; None with other methods."""
     domain: str | None = None
     domain_source: str | None = None
     """``dns tls quic http reverse``, or ``file``: a capture file's name blocks."""

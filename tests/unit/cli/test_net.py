@@ -108,6 +108,7 @@ def test_what_is_hidden_could_have_matched(hostscope: Run) -> None:
         (("--columns", "nonsense"), 2, "no column 'nonsense'"),
         ((":99999",), 2, "no port"),
         (("nobody-is-called-so",), 3, "no process is called"),
+        (("10.0.0.1",), 3, "hint: who talks to an address: hostscope net --filter 'remote_address == \"10.0.0.1\"'"),
         (("--watch", "--format", "csv"), 2, "--watch cannot write csv"),
     ],
 )

@@ -60,6 +60,21 @@ def link(*attributes: bytes, index: int = 7, flags: int = 0x10043) -> bytes:
     return struct.pack("=BxHiII", 0, 1, index, flags, 0) + b"".join(attributes)
 
 
+def test_a_bond_and_one_of_its_ports() -> None:
+    named = (
+        attribute(route.IFLA_IFNAME, b"bond0\0"),
+        attribute(route.IFLA_LINKINFO, attribute(route.INFO_KIND, b"bond\0")),
+    )
+    bond = route.parse_link(link(*named, index=9, flags=0x11443))
+    slave = attribute(route.IFLA_LINKINFO, attribute(4, b"bond\0"))  # IFLA_INFO_SLAVE_KIND: of what it is a port
+    port = route.parse_link(
+        link(attribute(route.IFLA_IFNAME, b"eth1\0"), attribute(route.IFLA_MASTER, struct.pack("=I", 9)), slave)
+    )
+    assert bond is not None and port is not None
+    assert (bond.name, bond.kind, bond.controller, bond.flags & 0x400) == ("bond0", "bond", None, 0x400)
+    assert (port.name, port.kind, port.controller) == ("eth1", None, bond.index)
+
+
 def test_a_vlan_on_another_device() -> None:
     data = attribute(route.INFO_DATA, attribute(route.VLAN_ID, struct.pack("=H", 42)))
     found = route.parse_link(
