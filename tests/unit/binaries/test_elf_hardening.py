@@ -126,6 +126,7 @@ def test_a_build_id_in_a_section_alone_is_read(tmp_path: Path) -> None:
 
 
 @pytest.mark.system
+@pytest.mark.posix("programs of this host")
 def test_every_program_of_this_host_as_pyelftools_reads_it() -> None:
     elffile = pytest.importorskip("elftools.elf.elffile")
     seen = 0
