@@ -11,7 +11,8 @@ from hostscope.model.response import TERMINATE
 EPILOG = f"""{TARGETS}
 
 A tree is stopped from the top down until nothing new turns up, then ended from the bottom up. A container is ended by
-the kernel at once where it has a control group of its own, else like a tree.
+the kernel at once where it has a control group of its own, else like a tree. What a process started
+before it ended itself is nobody's child any more, and in no tree; its container has it.
 
 {CODES}
 
