@@ -17,11 +17,10 @@ from hostscope.binaries.certificates import (
     purposes,
     weak_links,
 )
-from hostscope.binaries.cms import is_plain
+from hostscope.binaries.cms import VERSIONS, is_plain
 from hostscope.binaries.trust import Trust
 from hostscope.model.signature import Flaw, weak_flaws
 
-VERSIONS = frozenset({"v1", "v3"})
 UNTRUSTED = frozenset({"CERTIFICATE_ERROR"})
 CODES = {
     "INVALID_DIGEST": "digest",
@@ -89,11 +88,13 @@ def _limit_flaws(path: list[x509.Certificate]) -> Iterator[Flaw]:
 def _form_flaws(one: Any) -> Iterator[Flaw]:
     """What nobody signs is at least what it must be; `signify` does not look there."""
     signers = [signer for signer in (one.signer_info, one.signer_info.countersigner) if signer is not None]
-    for signer in (getattr(signer, "signer_info", signer) for signer in signers):
+    signers = [getattr(signer, "signer_info", signer) for signer in signers]
+    for signer in signers:
         if not is_plain(signer.asn1["signature_algorithm"]):
             yield Flaw("malformed", "the scheme of a signature is unknown")
-        if signer.asn1["version"].native not in VERSIONS:
-            yield Flaw("malformed", "a signature is of an unknown version")
+    for part in (one, one.signer_info.countersigner, *signers):
+        if part is not None and part.asn1["version"].native not in VERSIONS:
+            yield Flaw("malformed", "a message is of an unknown version")
     yield from weak_flaws(one.signer_info.digest_algorithm().name, "the message")
 
 

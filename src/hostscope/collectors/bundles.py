@@ -95,14 +95,21 @@ def judge_bundle(path: str, trust: Trust, depth: int = 0) -> Signature:
         content.check()
     own = (info, place, SEAL, TICKET)
     resources, flaws = _resources(seal, Folder(base, trust, depth), own)
-    flaws += tuple(_beside_flaws(path, base, trust, depth))
+    flaws += (*_beside_flaws(path, base, trust, depth), *_link_flaws(base, info))
     whole = (*verdict.flaws, *flaws)
     return conclude(path, "bundle", verdict.size_bytes, verdict.parts, trust, whole, resources=resources)
 
 
+def _link_flaws(base: str, info: str) -> Iterator[Flaw]:
+    """What the signature is about is in the bundle, and not wherever a link leads."""
+    for relative in (info, SEAL):
+        if _is_file(os.path.join(base, *relative.split("/"))) and not _stands(base, relative):
+            yield Flaw("resource-changed", f"{relative} is a link now")
+
+
 def _beside(base: str, info: bytes, seal: bytes | None) -> dict[int, bytes]:
     """What stands beside a bundle's program and is judged with it, by slot."""
-    ticket = _optional(os.path.join(base, TICKET))
+    ticket = _optional(os.path.join(base, TICKET)) if _stands(base, TICKET) else None  # once a link to the seal
     found = {INFO: info, RESOURCES: seal, TICKET_SLOT: ticket}
     return {slot: raw for slot, raw in found.items() if raw is not None}
 

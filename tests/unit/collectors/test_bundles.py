@@ -124,6 +124,21 @@ def test_a_stapled_ticket_counts_for_the_program_it_names(app: Path) -> None:
         assert (found.status, found.parts[0].notarised, codes(found)) == ("valid", False, {"ticket"})
 
 
+@pytest.mark.parametrize("path", ["Info.plist", "_CodeSignature/CodeResources"])
+def test_what_is_signed_is_not_elsewhere(app: Path, tmp_path: Path, path: str) -> None:
+    place = app / "Contents" / path
+    place.rename(tmp_path / "elsewhere")
+    place.symlink_to(tmp_path / "elsewhere")
+    assert (verdict(app).status, codes(verdict(app))) == ("invalid", {"resource-changed"})
+
+
+def test_a_link_to_the_seal_is_no_ticket(app: Path) -> None:
+    """Which bundles of old have where a ticket is now."""
+    (app / "Contents" / "CodeResources").symlink_to("_CodeSignature/CodeResources")
+    found = verdict(app)
+    assert (found.status, found.parts[0].notarised, found.all_flaws) == ("valid", False, ())
+
+
 def test_the_first_version_of_rules_is_understood(tmp_path: Path) -> None:
     app = make(tmp_path, version=1)
     assert verdict(app).status == "invalid", "the link is added: rules of the first version seal all of Resources"
