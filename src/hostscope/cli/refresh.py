@@ -41,11 +41,11 @@ def watch(session: LocalSession, query: Query, looks: Looks | None = None) -> in
     if choices.format not in FORMS_WATCHED:
         raise UsageError(f"--watch cannot write {choices.format}", "use --format table or ndjson")
     output = open_output(choices.output, session.overriding)
-    with output as sink, stopping(choices.duration) as stop, screen(sink):
+    with output as sink, stopping(choices.duration) as stop, screen(sink) as left:
         code = 0
         answers = looks(stop) if looks else _snapshots(session, query, stop)
         for showing in (Showing(query, answer, query.selection(), sink) for answer in answers):
-            code = draw(showing) if sink.redraws and choices.format == "table" else _append(showing)
+            code = draw(showing, left) if sink.redraws and choices.format == "table" else _append(showing)
     return code
 
 
@@ -63,15 +63,18 @@ def _append(showing: Showing) -> int:
     return exit_code(showing)
 
 
-def draw(showing: Showing) -> int:
-    """One frame: only the rows that fit are laid out."""
+def draw(showing: Showing, left: list[str] | None = None) -> int:
+    """One frame: only the rows that fit are laid out. `left` takes what of it stays when the screen is left."""
     _, lines = showing.sink.size() or (80, 24)
     rows = showing.items(cells_of(showing.query.columns))
     shown = list(islice(rows, lines))
     for _ in rows:
         pass
-    showing.sink.write(frame(showing, shown, showing.sink.style(), lines))
+    text = frame(showing, shown, showing.sink.style(), lines)
+    showing.sink.write(text)
     showing.sink.file.flush()
+    if left is not None:
+        left[:] = [text.removeprefix(HOME).removesuffix(CLEAR_BELOW)]
     return exit_code(showing)
 
 
@@ -85,16 +88,21 @@ def frame(showing: Showing, rows: list[tuple[str, ...]], style: Style, height: i
 
 
 @contextmanager
-def screen(sink: Sink | None) -> Iterator[None]:
-    """The terminal's other screen, and the first one back at the end, however it ends; nothing without a terminal."""
+def screen(sink: Sink | None) -> Iterator[list[str]]:
+    """The terminal's other screen, and the first one back at the end, however it ends; nothing without a terminal.
+
+    Yields:
+        A list; what is in it in the end is shown on the first screen, and stays.
+    """
+    left: list[str] = []
     if sink is None or not sink.redraws:
-        yield
+        yield left
         return
     sink.write(ENTER)
     try:
-        yield
+        yield left
     finally:
-        sink.write(LEAVE)
+        sink.write(LEAVE + "".join(f"{text}\r\n" for text in left))
         sink.file.flush()
 
 

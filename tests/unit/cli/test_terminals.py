@@ -83,7 +83,9 @@ def test_watch_redraws_in_place_and_restores_the_screen(recording: Path) -> None
     text = terminal.finish()
     assert terminal.process.returncode == 130
     assert text.startswith(b"\x1b[?1049h\x1b[?25l\x1b[H")
-    assert text.endswith(b"\x1b[?25h\x1b[?1049l")
+    text, left, last = text.partition(b"\x1b[?25h\x1b[?1049l")
+    assert left and b"3005 processes" in last and last.endswith(b"\r\n"), "the last look stays"
+    assert b"\x1b[H" not in last and b"\x1b[J" not in last
     frame = text.split(b"\x1b[H")[1]
     assert frame.count(b"\r\n") < 10
     assert b"3005 processes" in frame
