@@ -39,10 +39,12 @@ class Silent(http.server.BaseHTTPRequestHandler):
 
 
 @contextmanager
-def served(context: ssl.SSLContext | None) -> Iterator[int]:
-    """The port of a server that runs meanwhile."""
+def served(certified: Path | None) -> Iterator[int]:
+    """The port of a server that runs meanwhile; with TLS, by the certificate in that folder."""
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Silent) as server:
-        if context:
+        if certified:
+            context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+            context.load_cert_chain(certified / "cert.pem", certified / "key.pem")
             server.socket = context.wrap_socket(server.socket, server_side=True)
         thread = threading.Thread(target=server.serve_forever, daemon=True)
         thread.start()
@@ -93,9 +95,7 @@ def flow(decoded: Decoded, index: int) -> Flow:
 
 
 def test_curl_over_tls(certified: Path) -> None:
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(certified / "cert.pem", certified / "key.pem")
-    with served(context) as port:
+    with served(certified) as port:
         found = learnt(port, lambda: curl("https", "shop.example", port))
     assert [(name.domain, name.source) for name in found] == [("shop.example", "tls")]
     assert "http/1.1" in found[0].alpn

@@ -7,7 +7,6 @@ import select
 import shutil
 import signal
 import socket
-import ssl
 import subprocess
 import sys
 import time
@@ -31,7 +30,7 @@ def flows_of(look: Look, pid: int) -> list[Flow]:
     return [flow for flow in look.flows if flow.key and flow.key.pid == pid]
 
 
-def test_curl_over_tls_is_named_by_its_hello(certified: ssl.SSLContext) -> None:
+def test_curl_over_tls_is_named_by_its_hello(certified: Path) -> None:
     curl = need("curl", "curl")
     request = TrafficRequest(method="capture", interfaces=("lo",))
     with served(certified) as port, watch(open_host(), request) as watching:
@@ -43,7 +42,7 @@ def test_curl_over_tls_is_named_by_its_hello(certified: ssl.SSLContext) -> None:
     assert [(flow.domain, flow.domain_source) for flow in named] == [("shop.example", "tls")]
 
 
-def test_curl_has_all_its_payload(certified: ssl.SSLContext) -> None:
+def test_curl_has_all_its_payload(certified: Path) -> None:
     curl = need("curl", "curl")
     with served(certified) as port, watch(open_host(), TrafficRequest(method="accounting")) as watching:
         with subprocess.Popen([curl, "-sk", f"https://127.0.0.1:{port}/"], stdout=subprocess.DEVNULL) as child:
