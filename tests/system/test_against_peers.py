@@ -53,9 +53,11 @@ class Differences:
         self.compared = 0
 
     def same(self, pid: int, field: str, ours: object, before: object, after: object) -> None:
-        """A field that changes seldom: ours is what the peer said before or after."""
+        """A field that changes seldom: ours is what the peer said both times. What the peer saw change is no truth."""
+        if before != after:
+            return
         self.compared += 1
-        if ours not in (before, after):
+        if ours != before:
             self.found[pid, field] = f"{pid} {field}: {ours!r}, peer {before!r} then {after!r}"
 
     def between(self, pid: int, field: str, ours: float | None, before: float, after: float, *, slack: float) -> None:
