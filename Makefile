@@ -16,6 +16,9 @@ PYTEST_ARGS ?=
 # A test that hangs fails after four minutes; one that hangs where Python cannot interrupt it ends the run, with every stack.
 PYTEST := $(BIN)/python -m pytest -q --timeout=240 -o faulthandler_timeout=300 -o faulthandler_exit_on_timeout=true --cov=hostscope
 
+# The tests on Windows end themselves after 25 minutes; what Wine leaves open must not keep us waiting for ever.
+ENDED := $(shell command -v timeout >/dev/null && echo timeout -k 30 2400)
+
 # Debian packages that the tests use: peers to compare with, a compiler, real containers. Tests skip, with the reason, without them.
 TEST_PACKAGES := busybox-static curl dbus-daemon dnsmasq-base elfutils gcc gdb iperf3 iproute2 iputils-ping libc6-dev libcap2-bin libpcap0.8 lxc nethogs nftables openssl osslsigncode podman procps rpm runc strace tcpdump tshark util-linux wine wine64
 
@@ -36,7 +39,7 @@ run: $(VENV)/.run
 
 test: tools
 	@$(MAKE) --no-print-directory check
-	@$(BIN)/python -m tests.windows.rig.suite >$(VENV)/windows.log 2>&1 & windows=$$!; \
+	@$(ENDED) $(BIN)/python -m tests.windows.rig.suite >$(VENV)/windows.log 2>&1 & windows=$$!; \
 	$(PYTEST) --cov-report= $(PYTEST_ARGS); ours=$$?; \
 	echo 'the tests on Windows, which ran beside these:'; wait $$windows; theirs=$$?; cat $(VENV)/windows.log; \
 	if [ $$ours -eq 1 ]; then echo 'what failed beside them, once more and alone:'; \
