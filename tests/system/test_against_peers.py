@@ -53,11 +53,9 @@ class Differences:
         self.compared = 0
 
     def same(self, pid: int, field: str, ours: object, before: object, after: object) -> None:
-        """A field that changes seldom: ours is what the peer said both times. What the peer saw change is no truth."""
-        if before != after:
-            return
+        """A field that changes seldom: ours is what the peer said before or after."""
         self.compared += 1
-        if ours != before:
+        if ours not in (before, after):
             self.found[pid, field] = f"{pid} {field}: {ours!r}, peer {before!r} then {after!r}"
 
     def between(self, pid: int, field: str, ours: float | None, before: float, after: float, *, slack: float) -> None:
