@@ -12,6 +12,7 @@ from hostscope.model.capture import CaptureRequest
 from hostscope.model.container import Container
 from hostscope.model.detail import ProcessDetail
 from hostscope.model.dns import DnsQuery, Resolver
+from hostscope.model.dump import Reserve
 from hostscope.model.event import Event, EventRequest
 from hostscope.model.gap import Gap
 from hostscope.model.host import Ability, HostCounters, HostInfo, NamedCounter, ProcessView
@@ -173,6 +174,9 @@ class FakeFiles(_Parts):
 
     def catalogs(self, file: BinaryIO) -> tuple[str, ...]:
         return _given(self.answers.catalogs)  # type: ignore[no-any-return]
+
+    def reserve(self, fd: int) -> Reserve | None:
+        return None
 
 
 class FakePackages(_Parts):

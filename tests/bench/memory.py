@@ -92,9 +92,8 @@ def timed(
     contestants: Mapping[str, Callable[[], object]],
     rounds: int = ROUNDS,
     after: Callable[[], object] = lambda: None,
-    of: Callable[[list[float]], float] = statistics.median,
-) -> dict[str, float]:
-    """Median seconds of each, taking turns, `after` uncounted behind each; one uncounted turn first."""
+) -> dict[str, list[float]]:
+    """Seconds of each turn of each, taking turns, `after` uncounted behind each; one uncounted turn first."""
     taken: dict[str, list[float]] = {name: [] for name in contestants}
     for turn in range(rounds + 1):
         for name, work in contestants.items():
@@ -103,7 +102,12 @@ def timed(
             if turn:
                 taken[name].append(time.perf_counter() - began)
             after()
-    return {name: of(times) for name, times in taken.items()}
+    return taken
+
+
+def medians(taken: Mapping[str, list[float]]) -> dict[str, float]:
+    """Of each contestant's turns."""
+    return {name: statistics.median(times) for name, times in taken.items()}
 
 
 def report_dumps(program: str, folders: dict[str, str], scale: int) -> None:
@@ -117,9 +121,10 @@ def report_dumps(program: str, folders: dict[str, str], scale: int) -> None:
 
 
 def report_dump(program: str, work: str, folder: str, sizes: tuple[int, int], target: int | None) -> None:
-    """Ours and gcore's doing the same: neither with digests, both with them; the best turn of each.
+    """Ours and gcore's doing the same: neither with digests, both with them.
 
-    Memory that the host of a virtual machine took back costs whoever touches it first several times the dump.
+    The best turns are shown beside the medians: memory that the host of a virtual machine took back costs whoever
+    touches it first several times the dump, and who writes much to a disk waits for it sooner or later.
     """
     with memhog(program, *sizes) as hog:
         contestants = {
@@ -128,11 +133,12 @@ def report_dump(program: str, work: str, folder: str, sizes: tuple[int, int], ta
             "gcore and SHA-256": partial(gcore_with_digest, hog, folder),
             "with digests": lambda: dumped([hog], folder, DumpRequest()),
         }
-        best = timed(contestants, 3, partial(emptied, folder), min)
+        taken = timed(contestants, ROUNDS, partial(emptied, folder))
     for ours, theirs in (("--hash none", "gcore"), ("with digests", "gcore and SHA-256"), ("with digests", "gcore")):
-        ratio = best[theirs] / best[ours]
+        one, other = statistics.median(taken[ours]), statistics.median(taken[theirs])
+        ratio, best = other / one, min(taken[theirs]) / min(taken[ours])
         same = target if (ours, theirs) != ("with digests", "gcore") else None
-        figure = f"{ratio:.1f} x {theirs} ({best[ours]:.2f} / {best[theirs]:.2f} s)"
+        figure = f"{ratio:.1f} x {theirs} ({one:.2f} / {other:.2f} s; best turns {best:.1f} x)"
         show(f"{work}, {ours}", figure, f">= {same} x" if same else "", ratio >= same if same else None)
 
 
@@ -149,7 +155,7 @@ def report_reading(program: str, scale: int) -> None:
             for _ in range(size >> 28):
                 numpy.copyto(copy, source)
 
-        found = timed({"memcpy": memcpy, "read": lambda: read_all(space, target.address, size)}, 7)
+        found = medians(timed({"memcpy": memcpy, "read": lambda: read_all(space, target.address, size)}, 7))
     ratio = found["memcpy"] / found["read"]
     rates = f"{size / found['read'] / GIB:.1f} / {size / found['memcpy'] / GIB:.1f} GiB/s"
     show("reading alone, two threads", f"{ratio:.2f} x memcpy ({rates})", ">= 0.75 x", ratio >= 0.75)
@@ -197,7 +203,8 @@ def report_many(program: str, folder: str) -> None:
     with ExitStack() as stack:
         sizes = [5 + number * 45 // 99 for number in range(100)]
         targets = [stack.enter_context(memhog(program, size, size)) for size in sizes]
-        found = timed({"ours": lambda: dumped(targets, folder, DumpRequest())}, 3, partial(emptied, folder))["ours"]
+        turns = timed({"ours": lambda: dumped(targets, folder, DumpRequest())}, 3, partial(emptied, folder))
+        found = statistics.median(turns["ours"])
     each = found * 10
     show("dump of 100 processes of 5-50 MB", f"{each:.1f} ms each ({sum(sizes) / 1024 / found:.2f} GiB/s)", "<= 50 ms",
          each <= 50)  # fmt: skip
@@ -212,11 +219,13 @@ def report_scan(program: str, folder: str, scale: int) -> None:
             for at in range(0, GIB // scale, 1 << 24):
                 file.write(space.read_bytes(target.address + at, 1 << 24))
         scanner = yara_x.Scanner(yara_x.compile(RULE))
-        found = timed(
-            {
-                "file": lambda: scanner.scan_file(image),
-                "live": lambda: scan(HOST, [str(target.child.pid)], rules, executable=False).rows(),
-            }
+        found = medians(
+            timed(
+                {
+                    "file": lambda: scanner.scan_file(image),
+                    "live": lambda: scan(HOST, [str(target.child.pid)], rules, executable=False).rows(),
+                }
+            )
         )
     os.unlink(image)
     ratio = found["live"] / found["file"]

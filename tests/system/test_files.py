@@ -1,7 +1,9 @@
 """Digests of running images, compared with sha256sum and setcap."""
 
+import errno
 import hashlib
 import os
+import resource
 import shutil
 import subprocess
 from collections.abc import Iterator
@@ -190,3 +192,58 @@ def as_nobody(ask: "object") -> str:
         answer = file.read().decode()
     os.waitpid(child, 0)
     return answer
+
+
+@pytest.fixture
+def on_disk(tmp_path: Path) -> Iterator[int]:
+    """An open file on a disk."""
+    fd = os.open(tmp_path / "large", os.O_RDWR | os.O_CREAT, 0o600)
+    if not os.major(os.fstat(fd).st_dev):
+        os.close(fd)
+        pytest.skip("temporary files are on no block device here")
+    yield fd
+    os.close(fd)
+
+
+def reserve(fd: int, offset: int, size: int) -> bool:
+    found = Files(cache=NOT_CACHED).reserve(fd)
+    assert found
+    return found(offset, size)
+
+
+def test_room_is_found_ahead_and_reads_as_a_hole(on_disk: int) -> None:
+    if not reserve(on_disk, 1 << 20, 1 << 20):
+        pytest.skip("this file system finds no room ahead")
+    found = os.fstat(on_disk)
+    assert found.st_size == 2 << 20 and 1 << 20 <= found.st_blocks * 512 < 2 << 20
+    with pytest.raises(OSError) as nothing:
+        os.lseek(on_disk, 0, os.SEEK_DATA)
+    assert nothing.value.errno == errno.ENXIO
+    assert os.pread(on_disk, 4096, 1 << 20) == bytes(4096)
+
+
+def test_room_that_is_not_there_is_an_error(on_disk: int) -> None:
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 20, hard))
+    try:
+        with pytest.raises(OSError) as refused:
+            reserve(on_disk, 0, 2 << 20)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert refused.value.errno == errno.EFBIG
+
+
+def test_file_system_that_finds_no_room_ahead(on_disk: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: int) -> None:
+        raise OSError(errno.EOPNOTSUPP, "Operation not supported")
+
+    monkeypatch.setattr("hostscope.platforms.linux.native.libc.fallocate", refuse)
+    assert not reserve(on_disk, 0, 1 << 20)
+
+
+def test_memory_needs_no_room_ahead() -> None:
+    fd = os.open("/dev/shm", os.O_RDWR | os.O_TMPFILE, 0o600)
+    try:
+        assert Files(cache=NOT_CACHED).reserve(fd) is None
+    finally:
+        os.close(fd)

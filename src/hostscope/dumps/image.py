@@ -1,9 +1,11 @@
 """Memory into a file: plain with holes, or as frames of zstd."""
 
 import errno
+import threading
 from collections import deque
 from collections.abc import Iterable, Sequence
 from concurrent.futures import Future, wait
+from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING, Any
 
 from msgspec import Struct
@@ -43,10 +45,12 @@ def write_plain(
         starts: the address of each region, by index.
     """
 
+    turn = threading.Lock() if crew.hashing else nullcontext()
+
     def job(group: tuple[PiecePlan, ...]) -> Steps:
         came: list[ReadPiece] = []
         for plan in group:
-            piece = yield from crew.read(space, plan, _writer(file, _shift(layout, starts, plan)))
+            piece = yield from crew.read(space, plan, _writer(file, _shift(layout, starts, plan), turn))
             came += [piece]
         return came
 
@@ -122,13 +126,18 @@ def _padded(layout: Layout) -> bytes:
     return layout.head.ljust(first, b"\0")
 
 
-def _writer(file: NewFile, shift: int) -> Write:
-    """Writes bytes of an address at the address plus `shift`."""
+def _writer(file: NewFile, shift: int, turn: AbstractContextManager[object]) -> Write:
+    """Writes bytes of an address at the address plus `shift`.
+
+    File systems take one write to a file at a time, and who waits inside them spins: that is the quickest way to the
+    next write, but takes a processor from another thread's hashing. Such threads wait for their `turn` out here.
+    """
 
     def write(runs: Sequence[Range], content: memoryview) -> None:
         at = 0
-        with file.turn:
+        with turn:
             for start, end in runs:
+                file.reserve(start + shift, end - start)
                 behind = at + end - start
                 file.write_at(content[at:behind], start + shift)
                 at = behind

@@ -2,7 +2,6 @@
 
 import errno
 import os
-import threading
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from functools import partial
@@ -12,6 +11,7 @@ from typing import TypeVar
 
 from hostscope.dumps.positional import write_at
 from hostscope.errors import Error, Unavailable, UsageError
+from hostscope.model.dump import Reserve
 from hostscope.model.text import decode
 from hostscope.private import close_to_others
 
@@ -22,20 +22,24 @@ NAMELESS = _NAMELESS and _NAMELESS | os.O_RDWR | _CLOSING
 NAMED = os.O_RDWR | os.O_CREAT | os.O_EXCL | _CLOSING | getattr(os, "O_BINARY", 0)
 _NOT_NAMELESS = frozenset({errno.EOPNOTSUPP, errno.EISDIR, errno.EINVAL})
 Result = TypeVar("Result")
+RESERVED_BYTES = 64 << 10
+"""To find room for less ahead takes as long as it does when it is written."""
 Override = Callable[[], AbstractContextManager[None]]
 """Brings the right to write in spite of permissions into effect for a block, where we have it."""
+Reserving = Callable[[int], Reserve | None]
+"""As `platforms.base.Files.reserve`."""
 
 
 class NewFile:
     """A file without a name, or with a temporary one beside the one it will have where the system has no such files."""
 
-    def __init__(self, path: str, override: Override = nullcontext, replace: bool = True) -> None:
+    def __init__(
+        self, path: str, override: Override = nullcontext, replace: bool = True, reserving: Reserving | None = None
+    ) -> None:
         """Begins nothing: `begin` does, so that `drop` is due from the first moment on."""
         directory, name = os.path.split(path)
         self.fd = -1
         self.path = path
-        self.turn = threading.Lock()
-        """For threads that write: file systems take one write to a file at a time, and who waits inside them spins."""
         self._directory = directory or "."
         self._beside = os.path.join(directory, f".{name[:64]}.{token_hex(4)}")
         self._nameless = False
@@ -43,6 +47,8 @@ class NewFile:
         """Whether there is a file of the temporary name."""
         self._override = override
         self._replace = replace
+        self._reserving = reserving
+        self._reserve: Reserve | None = None
 
     def begin(self) -> None:
         """Makes it, mode 0600. Raises OSError."""
@@ -56,6 +62,12 @@ class NewFile:
             self.fd = permitted(partial(os.open, self._beside, NAMED, 0o600), self._override)
             self._made = True
             close_to_others(self._beside)
+        self._reserve = self._reserving(self.fd) if self._reserving else None
+
+    def reserve(self, offset: int, size: int) -> None:
+        """Finds room for what is going to be written, where that helps. Raises OSError: the disk is full."""
+        if self._reserve and size >= RESERVED_BYTES and not self._reserve(offset, size):
+            self._reserve = None
 
     def write_at(self, content: memoryview | bytes, offset: int) -> None:
         """Writes all of it. Raises OSError: the disk is full."""
@@ -121,16 +133,19 @@ class NewFile:
 
 
 @contextmanager
-def new_file(path: str, override: Override = nullcontext, replace: bool = True) -> Iterator[NewFile]:
+def new_file(
+    path: str, override: Override = nullcontext, replace: bool = True, reserving: Reserving | None = None
+) -> Iterator[NewFile]:
     """A new file, mode 0600; removed when the block is left without `finish`.
 
     Args:
         replace: whether `finish` may replace what has the name by then.
+        reserving: for a file that is going to be large.
 
     Raises:
         UsageError: it cannot be written.
     """
-    made = NewFile(path, override, replace)
+    made = NewFile(path, override, replace, reserving)
     try:
         try:
             made.begin()

@@ -72,7 +72,8 @@ class Crew:
         self.hands = hands
         self.threads = threads
         self._rate = rate
-        self._hashing = hashing
+        self.hashing = hashing
+        """Whether what is read is hashed."""
         self._buffers: list[memoryview] = []
         self._stalls: dict[object, set[int]] = {}
 
@@ -91,7 +92,7 @@ class Crew:
             Incomplete: `stop` was set.
             OSError: from `write`.
         """
-        kept, unread = _Kept(write, self._hashing), list[Unread]()
+        kept, unread = _Kept(write, self.hashing), list[Unread]()
         for group in gathered(plan.runs, self._rate.step_bytes):
             whole = len(group) > 1 and (yield from self._group(space, plan.region, group, kept, unread))
             for run in () if whole else group:

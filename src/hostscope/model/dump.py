@@ -1,5 +1,7 @@
 """What was preserved of an address space, and what a dump holds."""
 
+from collections.abc import Callable
+
 from msgspec import Struct
 
 from hostscope.model.gap import Gap, Reason
@@ -24,6 +26,11 @@ SYSTEM = "system"
 IMAGES = ("core", "raw", SYSTEM)
 COMPRESSIONS = ("none", "zstd")
 HASHES = ("sha256", "none")
+Reserve = Callable[[int, int], bool]
+"""Finds room on the disk at an offset of a file, for so many bytes; False where that cannot be done after all.
+
+Raises OSError: the disk is full. May be used by several threads.
+"""
 
 
 class DumpRequest(Struct, frozen=True):

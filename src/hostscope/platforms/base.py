@@ -16,6 +16,7 @@ if TYPE_CHECKING:  # its module brings NumPy along
     from hostscope.model.container import Container
     from hostscope.model.detail import ProcessDetail
     from hostscope.model.dns import DnsQuery, Resolver
+    from hostscope.model.dump import Reserve
     from hostscope.model.event import Event, EventRequest
     from hostscope.model.gap import Gap
     from hostscope.model.host import Ability, HostCounters, HostInfo, NamedCounter, ProcessView
@@ -119,6 +120,9 @@ class Files(Protocol):
         Raises:
             Denied, Unsupported, NativeError: they cannot be asked.
         """
+
+    def reserve(self, fd: int) -> Reserve | None:
+        """What finds room for bytes ahead of writing them into an open file; None where that would gain nothing."""
 
 
 class Packages(Protocol):

@@ -101,7 +101,8 @@ class Dumper:
             layout = self._layout(process, space, planned, stopped)
             if self._request.compression == "none":
                 check_space(path, planned.size_bytes + len(layout.head))
-            image = closing.enter_context(new_file(path, self._override, self._force))
+            reserving = self._host.files.reserve
+            image = closing.enter_context(new_file(path, self._override, self._force, reserving))
             written = self._written(image, layout, planned, space)
             notes = () if self._request.freeze else self._changes(process, regions)
             notes += (stopped.note,) if stopped.note else ()

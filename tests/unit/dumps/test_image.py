@@ -123,6 +123,34 @@ def test_a_full_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, packed: bo
     assert isinstance(written.failure, Unavailable) and "No space left" in str(written.failure)
 
 
+@pytest.mark.parametrize("full", [False, True])
+def test_room_is_found_for_what_is_written_in_one_piece(tmp_path: Path, full: bool) -> None:
+    asked: list[tuple[int, int]] = []
+
+    def reserve(offset: int, size: int) -> bool:
+        asked.append((offset, size))
+        if full:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return True
+
+    pages = output.RESERVED_BYTES // PAGE
+    one, little = region(pages, pages), region(4 * pages, pages - 1)
+    held = FakeSpace({n: page(n) for r in (one, little) for n in range(r.start // PAGE, r.end // PAGE)})
+    layout = raw_layout((one, little), [True, True])
+    with open_crew(2, None, False) as crew, new_file(str(tmp_path / "core"), reserving=lambda _: reserve) as file:
+        written = write_plain(file, layout, [one.start, little.start], plans(held, (one, little)), held, crew)
+    assert asked == [(layout.offsets[0], one.size_bytes)]
+    assert bool(written.failure) is full and isinstance(written.failure, Unavailable | None)
+
+
+def test_room_is_not_asked_for_again_where_it_is_of_no_use(tmp_path: Path) -> None:
+    asked: list[int] = []
+    with new_file(str(tmp_path / "core"), reserving=lambda _: lambda offset, size: bool(asked.append(offset))) as file:
+        file.reserve(0, output.RESERVED_BYTES)
+        file.reserve(output.RESERVED_BYTES, output.RESERVED_BYTES)
+    assert asked == [0]
+
+
 def test_nothing_is_left_of_a_file_that_is_not_finished(tmp_path: Path) -> None:
     with pytest.raises(KeyError), new_file(str(tmp_path / "core")) as file:
         file.write_at(b"part", 0)

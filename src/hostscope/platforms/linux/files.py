@@ -7,6 +7,7 @@ import time
 from typing import BinaryIO
 
 from hostscope.errors import Denied, Error, Gone, Unavailable
+from hostscope.model.dump import Reserve
 from hostscope.model.key import ProcessKey
 from hostscope.model.package import FileOwner
 from hostscope.model.process import Digest, Executable
@@ -27,6 +28,7 @@ SETTLED_NS = 2_000_000_000
 (4 ms, 2 s on FAT) would leave its stamp as it is."""
 
 _NONE = {errno.ENODATA, errno.ENOTSUP}
+_NO_ROOM_AHEAD = frozenset({errno.EOPNOTSUPP, errno.ENOSYS})
 
 
 class Files:
@@ -96,6 +98,29 @@ class Files:
     def catalogs(self, file: BinaryIO) -> tuple[str, ...]:
         """None: Linux has no catalogues."""
         return ()
+
+    def reserve(self, fd: int) -> Reserve | None:
+        """Blocks of a file system on a disk. Elsewhere (tmpfs) they would be pages, and take as long again.
+
+        Without, ext4 counts and notes each page that is written as one that has to find a block later: 0.35 s instead
+        of 0.20 s for 2 GiB, and 1.3 instead of 1.1 s until all of it is on the disk (measured on 6.18).
+
+        Source: fallocate(2), Linux 2.6.23.
+        Cost: 5 us and more, each time.
+        """
+        from hostscope.platforms.linux.native.libc import fallocate
+
+        def reserve(offset: int, size: int) -> bool:
+            try:
+                fallocate(fd, offset, size)
+            except OSError as failed:
+                if failed.errno in _NO_ROOM_AHEAD:
+                    return False
+                raise
+            return True
+
+        on_disk = os.major(os.fstat(fd).st_dev)  # 0: on no block device
+        return reserve if on_disk else None
 
     def _digest(self, file: int) -> Digest:
         found = os.fstat(file)

@@ -7,6 +7,7 @@ from io import BufferedReader
 from typing import BinaryIO
 
 from hostscope.errors import Unavailable
+from hostscope.model.dump import Reserve
 from hostscope.model.key import ProcessKey
 from hostscope.model.package import FileOwner
 from hostscope.model.process import Digest, Executable
@@ -85,6 +86,10 @@ class Files:
     def catalogs(self, file: BinaryIO) -> tuple[str, ...]:
         """None: macOS has no catalogues."""
         return ()
+
+    def reserve(self, fd: int) -> Reserve | None:
+        """None: APFS finds blocks when it writes them out."""
+        return None
 
 
 def _stamp(found: os.stat_result) -> Stamp:

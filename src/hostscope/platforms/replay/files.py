@@ -2,6 +2,7 @@
 
 from typing import BinaryIO
 
+from hostscope.model.dump import Reserve
 from hostscope.model.key import ProcessKey
 from hostscope.model.package import FileOwner
 from hostscope.model.process import Digest, Executable
@@ -52,3 +53,7 @@ class Files:
             Unsupported: always.
         """
         raise not_recorded("the content of executables")
+
+    def reserve(self, fd: int) -> Reserve | None:
+        """None: a recording dumps nothing."""
+        return None

@@ -6,6 +6,7 @@ from collections import OrderedDict
 from typing import BinaryIO
 
 from hostscope.errors import Error, Unavailable, Unsupported
+from hostscope.model.dump import Reserve
 from hostscope.model.key import ProcessKey
 from hostscope.model.package import FileOwner
 from hostscope.model.process import Digest, Executable
@@ -91,6 +92,10 @@ class Files:
         if len(refusals) == len(wintrust.ALGORITHMS):
             raise refusals[0]
         return tuple(dict.fromkeys(found))
+
+    def reserve(self, fd: int) -> Reserve | None:
+        """None: nobody has measured that it would help."""
+        return None
 
     def _hash(self, file: BinaryIO, found: os.stat_result, algorithm: str, key: ProcessKey) -> str:
         place = (_stamp(found), algorithm)

@@ -70,6 +70,8 @@ _libc.prctl.argtypes = [ctypes.c_int, *[ctypes.c_ulong] * 4]
 _libc.prctl.restype = ctypes.c_int
 _libc.setns.argtypes = [ctypes.c_int, ctypes.c_int]
 _libc.setns.restype = ctypes.c_int
+_libc.fallocate.argtypes = [ctypes.c_int, ctypes.c_int, ctypes.c_int64, ctypes.c_int64]
+_libc.fallocate.restype = ctypes.c_int
 
 
 def get_capabilities() -> tuple[int, int, int]:
@@ -133,6 +135,17 @@ def enter_network(namespace: int) -> None:
         PermissionError: CAP_SYS_ADMIN is missing, here or in the user namespace that owns it.
     """
     _checked(_libc.setns(namespace, CLONE_NEWNET))
+
+
+def fallocate(fd: int, offset: int, size: int) -> None:
+    """Gives a part of an open file its blocks, and the file the size. Source: fallocate(2), Linux 2.6.23.
+
+    posix_fallocate of Python writes into every block where a file system has no such call.
+
+    Raises:
+        OSError: EOPNOTSUPP, ENOSPC.
+    """
+    _checked(_libc.fallocate(fd, 0, offset, size))
 
 
 def lsm_ids() -> list[int]:
