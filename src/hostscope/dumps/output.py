@@ -65,8 +65,9 @@ class NewFile:
         self._reserve = self._reserving(self.fd) if self._reserving else None
 
     def reserve(self, offset: int, size: int) -> None:
-        """Finds room for what is going to be written, where that helps. Raises OSError: the disk is full."""
-        if self._reserve and size >= RESERVED_BYTES and not self._reserve(offset, size):
+        """Finds room for what is going to be written, where that helps. Raises nothing."""
+        reserve = self._reserve  # another thread may find out that there is none
+        if reserve and size >= RESERVED_BYTES and not reserve(offset, size):
             self._reserve = None
 
     def write_at(self, content: memoryview | bytes, offset: int) -> None:

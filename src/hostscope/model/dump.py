@@ -27,9 +27,9 @@ IMAGES = ("core", "raw", SYSTEM)
 COMPRESSIONS = ("none", "zstd")
 HASHES = ("sha256", "none")
 Reserve = Callable[[int, int], bool]
-"""Finds room on the disk at an offset of a file, for so many bytes; False where that cannot be done after all.
+"""Finds room on the disk at an offset of a file, for so many bytes; False where there is none, or none to be found.
 
-Raises OSError: the disk is full. May be used by several threads.
+Raises nothing: a full disk is told by writing. May be used by several threads.
 """
 
 
