@@ -152,21 +152,20 @@ static long do_employ(void) {  // the same, by a child that is waited for
 
 static long do_unshare(void) { return unshare(number(1)); }
 
-static long do_fork(void) {  // the child serves on; its pid, as we see it, is the answer
+static long do_fork(void) {  // the child serves on, and answers with its pid, as we see it: then it is past the gate
     int gate[2];
-    char open = 0;
+    pid_t pid = 0;
     if (pipe(gate)) return -1;
     pid_t child = fork();
     if (child < 0) return -1;
     if (child == 0) {
         prctl(PR_SET_PDEATHSIG, SIGKILL);
         close(gate[1]);
-        if (read(gate[0], &open, 1) != 1) _exit(1);
+        if (read(gate[0], &pid, sizeof pid) != sizeof pid) _exit(1);
         close(gate[0]);
-        return -2;  // the parent answers
+        return pid;
     }
-    dprintf(1, "ok %d\n", child);
-    if (write(gate[1], &open, 1) != 1) _exit(1);
+    if (write(gate[1], &child, sizeof child) != sizeof child) _exit(1);
     waitpid(child, NULL, 0);
     _exit(0);
 }
@@ -289,8 +288,7 @@ static void serve(void) {
         int size = 0;
         memset(words, 0, sizeof words);
         for (char *word = strtok(line, " "); word && size < MOST; word = strtok(NULL, " ")) words[size++] = word;
-        long result = perform();
-        if (result != -2) answer(result);
+        answer(perform());
     }
 }
 
