@@ -134,11 +134,11 @@ def report_dump(program: str, work: str, folder: str, sizes: tuple[int, int], ta
             "with digests": lambda: dumped([hog], folder, DumpRequest()),
         }
         taken = timed(contestants, ROUNDS, partial(emptied, folder))
+    middle = medians(taken)
     for ours, theirs in (("--hash none", "gcore"), ("with digests", "gcore and SHA-256"), ("with digests", "gcore")):
-        one, other = statistics.median(taken[ours]), statistics.median(taken[theirs])
-        ratio, best = other / one, min(taken[theirs]) / min(taken[ours])
+        ratio, best = middle[theirs] / middle[ours], min(taken[theirs]) / min(taken[ours])
         same = target if (ours, theirs) != ("with digests", "gcore") else None
-        figure = f"{ratio:.1f} x {theirs} ({one:.2f} / {other:.2f} s; best turns {best:.1f} x)"
+        figure = f"{ratio:.1f} x {theirs} ({middle[ours]:.2f} / {middle[theirs]:.2f} s; best turns {best:.1f} x)"
         show(f"{work}, {ours}", figure, f">= {same} x" if same else "", ratio >= same if same else None)
 
 
@@ -148,11 +148,11 @@ def report_reading(program: str, scale: int) -> None:
         target = stack.enter_context(memhog(program, 2048 // scale, 2048 // scale))
         space = stack.enter_context(HOST.memory.open(target.process.key))
         size = 2 * GIB // scale
-        source = numpy.ones(1 << 28, numpy.uint8)
+        source = numpy.ones(min(size, 1 << 28), numpy.uint8)
         copy = numpy.empty_like(source)
 
         def memcpy() -> None:
-            for _ in range(size >> 28):
+            for _ in range(size // source.size):
                 numpy.copyto(copy, source)
 
         found = medians(timed({"memcpy": memcpy, "read": lambda: read_all(space, target.address, size)}, 7))
@@ -204,7 +204,7 @@ def report_many(program: str, folder: str) -> None:
         sizes = [5 + number * 45 // 99 for number in range(100)]
         targets = [stack.enter_context(memhog(program, size, size)) for size in sizes]
         turns = timed({"ours": lambda: dumped(targets, folder, DumpRequest())}, 3, partial(emptied, folder))
-        found = statistics.median(turns["ours"])
+        found = medians(turns)["ours"]
     each = found * 10
     show("dump of 100 processes of 5-50 MB", f"{each:.1f} ms each ({sum(sizes) / 1024 / found:.2f} GiB/s)", "<= 50 ms",
          each <= 50)  # fmt: skip
