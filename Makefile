@@ -44,6 +44,8 @@ test: tools
 	echo 'the tests on Windows, which ran beside these:'; wait $$windows; theirs=$$?; cat $(VENV)/windows.log; \
 	if [ $$ours -eq 1 ]; then echo 'what failed beside them, once more and alone:'; \
 	$(PYTEST) --last-failed --last-failed-no-failures none --cov-append --cov-report= $(PYTEST_ARGS); ours=$$?; fi; \
+	if [ $$theirs -eq 1 ]; then echo 'what failed on Windows, once more and alone:'; \
+	$(ENDED) $(BIN)/python -m tests.windows.rig.suite --again; theirs=$$?; fi; \
 	exit $$((ours + theirs))
 	@[ ! -e .coverage.windows ] || $(BIN)/coverage combine --quiet --append .coverage.windows
 	@$(BIN)/coverage report --skip-covered
