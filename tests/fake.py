@@ -28,7 +28,9 @@ from hostscope.model.signature import Seal
 from hostscope.model.socket import Socket, SocketRequest
 from hostscope.model.syscall import TraceRequest
 from hostscope.model.traffic import Reading, TrafficRequest
-from hostscope.platforms.base import AddressSpace, Columns, Host, Meter, PacketSource
+from hostscope.platforms.base import Columns, Host
+from hostscope.platforms.base_memory import AddressSpace
+from hostscope.platforms.base_network import Meter, PacketSource
 from hostscope.platforms.columnar import columns_of
 from hostscope.platforms.tally import Tally
 

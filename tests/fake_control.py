@@ -15,7 +15,8 @@ from hostscope.model.memory import ThreadState
 from hostscope.model.process import Process
 from hostscope.model.response import Identity, Role
 from hostscope.model.syscall import TraceRequest
-from hostscope.platforms.base import Host, Snapshot, Spawned
+from hostscope.platforms.base import Host
+from hostscope.platforms.base_control import Snapshot, Spawned
 from hostscope.platforms.tally import Tally
 
 

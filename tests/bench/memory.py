@@ -27,7 +27,7 @@ from hostscope.model.dump import Dump, DumpRequest
 from hostscope.model.process import Process
 from hostscope.model.request import ProcessRequest
 from hostscope.platforms import open_host
-from hostscope.platforms.base import AddressSpace
+from hostscope.platforms.base_memory import AddressSpace
 from hostscope.platforms.control import open_control
 from hostscope.respond.dump import FIELDS, dump_all
 from tests.bench.__main__ import compile_peer, show, stating_disturbance

@@ -16,7 +16,7 @@ from typing import NamedTuple, cast
 import pytest
 
 from hostscope.model.traffic import TrafficRequest
-from hostscope.platforms.base import Sockets
+from hostscope.platforms.base_network import Sockets
 from hostscope.platforms.linux.clock import read_boot
 from hostscope.platforms.linux.traffic import Traffic
 from hostscope.platforms.tally import Tally

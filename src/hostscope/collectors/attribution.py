@@ -36,7 +36,8 @@ from hostscope.model.process import Process
 from hostscope.model.request import ProcessRequest
 from hostscope.model.socket import Endpoint, SocketOwner, SocketRequest
 from hostscope.model.traffic import TrafficRequest
-from hostscope.platforms.base import Host, Meter
+from hostscope.platforms.base import Host
+from hostscope.platforms.base_network import Meter
 from hostscope.platforms.tally import Tally
 
 COUNT_S, LIST_S = 0.1, 0.2

@@ -12,7 +12,8 @@ from hostscope.model.answer import Answer
 from hostscope.model.capture import CaptureInterface, CaptureOutput, CaptureRequest, CaptureSummary
 from hostscope.model.host import HostInfo
 from hostscope.model.process import Process
-from hostscope.platforms.base import Host, Meter, PacketSource
+from hostscope.platforms.base import Host
+from hostscope.platforms.base_network import Meter, PacketSource
 from hostscope.platforms.tally import Tally
 
 if TYPE_CHECKING:

@@ -15,7 +15,8 @@ from hostscope.model.capture import CaptureRequest
 from hostscope.model.interface import Interface
 from hostscope.model.socket import Endpoint, SocketOwner, SocketRequest
 from hostscope.model.traffic import Counts, Flow, Ledger, Reading, TrafficRequest
-from hostscope.platforms.base import Host, Meter, PacketSource
+from hostscope.platforms.base import Host
+from hostscope.platforms.base_network import Meter, PacketSource
 from hostscope.platforms.socket_index import GONE, KERNEL, Ends, Holder, HostSockets
 from hostscope.platforms.tally import Tally
 from hostscope.wire.ledger import balance
@@ -74,7 +75,7 @@ def open_capture_meter(host: Host, request: TrafficRequest, tally: Tally) -> Ite
 
 
 class CaptureMeter:
-    """Implements `hostscope.platforms.base.Meter`."""
+    """Implements `hostscope.platforms.base_network.Meter`."""
 
     method = "capture"
 

@@ -20,7 +20,8 @@ from hostscope.model.coverage import Coverage
 from hostscope.model.dns import DnsQuery, DnsRequest, Resolver, ResolverScore
 from hostscope.model.request import ProcessRequest
 from hostscope.model.socket import Endpoint, SocketOwner
-from hostscope.platforms.base import Host, PacketSource
+from hostscope.platforms.base import Host
+from hostscope.platforms.base_network import PacketSource
 from hostscope.platforms.tally import Tally
 from hostscope.wire.dns import DnsPacket
 from hostscope.wire.queries import Exchange, Oddities, Owner, OwnerOf, QueryTable, Written, protocol_of

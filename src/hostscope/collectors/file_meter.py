@@ -103,7 +103,7 @@ def _flow(
 
 
 class FileMeter:
-    """Implements `hostscope.platforms.base.Meter` for a file that was read."""
+    """Implements `hostscope.platforms.base_network.Meter` for a file that was read."""
 
     method = "file"
 

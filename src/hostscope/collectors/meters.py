@@ -10,7 +10,8 @@ from hostscope.collectors.capture_meter import open_capture_meter
 from hostscope.collectors.polling_meter import open_polling_meter
 from hostscope.errors import Denied, Error, Unsupported, UsageError
 from hostscope.model.traffic import TrafficRequest
-from hostscope.platforms.base import Host, Meter
+from hostscope.platforms.base import Host
+from hostscope.platforms.base_network import Meter
 from hostscope.platforms.tally import Tally
 
 Way = Callable[[], AbstractContextManager[Meter]]

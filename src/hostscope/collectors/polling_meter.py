@@ -9,7 +9,8 @@ from hostscope.collectors.interface_totals import InterfaceTotals
 from hostscope.errors import Error, Unsupported, UsageError
 from hostscope.model.socket import Endpoint, Socket, SocketRequest
 from hostscope.model.traffic import Counts, Flow, Ledger, Reading, TrafficRequest
-from hostscope.platforms.base import Host, Meter
+from hostscope.platforms.base import Host
+from hostscope.platforms.base_network import Meter
 from hostscope.platforms.tally import Tally
 from hostscope.wire.ledger import balance
 
@@ -49,7 +50,7 @@ def open_polling_meter(host: Host, request: TrafficRequest, tally: Tally) -> Ite
 
 
 class PollingMeter:
-    """Implements `hostscope.platforms.base.Meter`."""
+    """Implements `hostscope.platforms.base_network.Meter`."""
 
     method = "polling"
 

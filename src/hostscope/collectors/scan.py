@@ -24,7 +24,8 @@ from hostscope.model.gap import Gap, Reason
 from hostscope.model.memory import Region
 from hostscope.model.process import Process
 from hostscope.model.request import ProcessRequest
-from hostscope.platforms.base import AddressSpace, Host
+from hostscope.platforms.base import Host
+from hostscope.platforms.base_memory import AddressSpace
 from hostscope.platforms.tally import Tally
 
 FIELDS = frozenset({"exe", "state", "threads"})

@@ -16,7 +16,8 @@ from hostscope.model.coverage import Coverage
 from hostscope.model.key import ProcessKey
 from hostscope.model.request import ProcessRequest
 from hostscope.model.traffic import Counts, Flow, Ledger, ProcessTraffic, Reading, TrafficRequest
-from hostscope.platforms.base import Host, Meter
+from hostscope.platforms.base import Host
+from hostscope.platforms.base_network import Meter
 from hostscope.platforms.tally import Tally
 
 if TYPE_CHECKING:

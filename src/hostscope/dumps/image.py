@@ -18,7 +18,7 @@ from hostscope.dumps.reading import Crew, ReadPiece, Write
 from hostscope.errors import Error, Incomplete, Unavailable
 
 if TYPE_CHECKING:
-    from hostscope.platforms.base import AddressSpace
+    from hostscope.platforms.base_memory import AddressSpace
 
 LEVEL = 1
 """Of zstd: higher ones are slower than disks."""

@@ -166,7 +166,7 @@ def open_hands(threads: int, begin: Callable[[], None], patience_s: float | None
     """Threads for one run. Whatever is raised inside the block ends their work at once.
 
     Args:
-        begin: what each thread does first, such as `platforms.base.Memory.give_way`.
+        begin: what each thread does first, such as `platforms.base_memory.Memory.give_way`.
     """
     hands = Hands(threads, PATIENCE_S if patience_s is None else patience_s, begin)
     try:

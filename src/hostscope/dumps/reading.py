@@ -18,7 +18,7 @@ from hostscope.model.dump import Piece, Unread
 from hostscope.model.gap import Reason
 
 if TYPE_CHECKING:
-    from hostscope.platforms.base import AddressSpace
+    from hostscope.platforms.base_memory import AddressSpace
 
 BUFFER_BYTES = 1 << 20
 """Larger ones fall out of the processor's cache between reading, writing and hashing."""

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING
 from hostscope.errors import Unsupported
 
 if TYPE_CHECKING:
-    from hostscope.platforms.base import Console, Host
+    from hostscope.platforms.base import Host
+    from hostscope.platforms.base_program import Console
 
 
 def open_host(replay: str | None = None) -> "Host":

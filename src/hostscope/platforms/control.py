@@ -5,7 +5,8 @@ from types import ModuleType
 from typing import cast
 
 from hostscope.errors import Unsupported
-from hostscope.platforms.base import Autostart, Control
+from hostscope.platforms.base_control import Control
+from hostscope.platforms.base_program import Autostart
 
 SYSTEMS = ("linux", "windows", "macos", "replay")
 

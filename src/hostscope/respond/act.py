@@ -11,7 +11,8 @@ from hostscope.model.container import Container
 from hostscope.model.inspection import ProcessInspection
 from hostscope.model.key import ProcessKey
 from hostscope.model.response import RESUME, SUSPEND, TERMINATE, Act, Outcome, Plan, Preserved, Step
-from hostscope.platforms.base import Control, Host
+from hostscope.platforms.base import Host
+from hostscope.platforms.base_control import Control
 from hostscope.respond.evidence import Preserving
 from hostscope.respond.guard import CONFIRMATION, EVIDENCE, Subject, stands
 from hostscope.respond.plan import STOPPED, check, plan_for

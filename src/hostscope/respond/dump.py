@@ -35,7 +35,9 @@ from hostscope.model.gap import Gap, Reason
 from hostscope.model.memory import Region, ThreadState
 from hostscope.model.process import Process
 from hostscope.model.request import ProcessRequest
-from hostscope.platforms.base import AddressSpace, Control, Host
+from hostscope.platforms.base import Host
+from hostscope.platforms.base_control import Control
+from hostscope.platforms.base_memory import AddressSpace
 from hostscope.respond.system_dump import SystemDumper
 
 FIELDS = frozenset({"state", "exe", "argv", "owner", "session", "schedule", "threads"})

@@ -16,7 +16,8 @@ from hostscope.model.inspection import PROCESS_SCHEMA, ProcessInspection
 from hostscope.model.process import Process
 from hostscope.model.request import ProcessRequest
 from hostscope.model.response import Preserved
-from hostscope.platforms.base import Control, Host
+from hostscope.platforms.base import Host
+from hostscope.platforms.base_control import Control
 from hostscope.private import close_to_others
 from hostscope.render.documents import encode_json
 from hostscope.respond.guard import Subject

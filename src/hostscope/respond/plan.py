@@ -5,7 +5,8 @@ import time
 from hostscope.errors import Gone, UsageError
 from hostscope.model.container import Container
 from hostscope.model.response import ACTIONS, RESUME, SUSPEND, TERMINATE, ActRequest, Plan, Step
-from hostscope.platforms.base import Control, Host
+from hostscope.platforms.base import Host
+from hostscope.platforms.base_control import Control
 from hostscope.render.mask import mask_argv
 from hostscope.respond.guard import OVERRIDABLE, Subject, judge, stands
 from hostscope.respond.scene import Scene, look_round

@@ -11,7 +11,8 @@ from hostscope.model.key import ProcessKey
 from hostscope.model.process import Process
 from hostscope.model.request import ProcessRequest
 from hostscope.model.response import Role
-from hostscope.platforms.base import Control, Host
+from hostscope.platforms.base import Host
+from hostscope.platforms.base_control import Control
 from hostscope.platforms.tally import Tally
 
 FIELDS = frozenset({"state", "exe", "owner", "session", "cgroup"})

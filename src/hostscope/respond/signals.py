@@ -7,7 +7,8 @@ from hostscope.errors import Denied, Gone, Mismatch, Unsupported
 from hostscope.model.key import ProcessKey
 from hostscope.model.request import ProcessRequest
 from hostscope.model.response import Outcome
-from hostscope.platforms.base import Control, Host
+from hostscope.platforms.base import Host
+from hostscope.platforms.base_control import Control
 from hostscope.respond.guard import Subject
 
 KILL_WAIT_S = 2.0

@@ -14,7 +14,8 @@ from hostscope.model.key import ProcessKey
 from hostscope.model.process import Process
 from hostscope.model.request import ProcessRequest
 from hostscope.model.response import ActRequest
-from hostscope.platforms.base import Control, Host
+from hostscope.platforms.base import Host
+from hostscope.platforms.base_control import Control
 from hostscope.platforms.tally import Tally
 from hostscope.respond.guard import Subject
 

@@ -34,7 +34,8 @@ from hostscope.model.dump import (
 from hostscope.model.gap import Reason
 from hostscope.model.memory import Region
 from hostscope.model.process import Process
-from hostscope.platforms.base import Control, Host
+from hostscope.platforms.base import Host
+from hostscope.platforms.base_control import Control
 
 METHOD = "written by the system, every committed page"
 _BUFFER_BYTES = 1 << 20

@@ -17,7 +17,8 @@ from hostscope.model.answer import Answer
 from hostscope.model.event import Event, SystemCall
 from hostscope.model.key import ProcessKey
 from hostscope.model.syscall import TraceRequest, usual_calls
-from hostscope.platforms.base import Control, Host, Spawned
+from hostscope.platforms.base import Host
+from hostscope.platforms.base_control import Control, Spawned
 from hostscope.platforms.control import open_control
 from hostscope.platforms.tally import Tally
 

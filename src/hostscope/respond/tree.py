@@ -13,7 +13,8 @@ from hostscope.errors import Denied, Gone, Mismatch, Refused
 from hostscope.model.key import ProcessKey
 from hostscope.model.process import Process
 from hostscope.model.response import ActRequest
-from hostscope.platforms.base import Control, Host
+from hostscope.platforms.base import Host
+from hostscope.platforms.base_control import Control
 from hostscope.respond.guard import Subject, judge, stands
 from hostscope.respond.plan import STOPPED
 from hostscope.respond.scene import Scene

@@ -24,7 +24,7 @@ from hostscope.model.capture import (
 )
 from hostscope.model.interface import Interface, InterfaceAddress
 from hostscope.model.socket import Endpoint, Socket, SocketOwner
-from hostscope.platforms.base import PacketSource
+from hostscope.platforms.base_network import PacketSource
 from hostscope.platforms.tally import Tally
 from hostscope.render.mask import mask_process
 from hostscope.wire.batch import PacketBatch, empty_batch

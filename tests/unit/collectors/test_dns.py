@@ -21,7 +21,8 @@ from hostscope.model.gap import Gap, Reason
 from hostscope.model.interface import Interface, InterfaceAddress
 from hostscope.model.socket import Endpoint, Socket, SocketOwner
 from hostscope.model.traffic import Flow, Reading
-from hostscope.platforms.base import Host, PacketSource
+from hostscope.platforms.base import Host
+from hostscope.platforms.base_network import PacketSource
 from hostscope.platforms.tally import Tally
 from hostscope.wire.batch import Link, PacketBatch
 from hostscope.wire.scores import ScoreBoard

@@ -13,7 +13,7 @@ from hostscope.errors import Denied, Gone, Unsupported, UsageError
 from hostscope.model.interface import Interface
 from hostscope.model.socket import Endpoint
 from hostscope.model.traffic import Counts, Flow, Reading, TrafficRequest
-from hostscope.platforms.base import Meter
+from hostscope.platforms.base_network import Meter
 from hostscope.platforms.tally import Tally
 from tests.fake import Answers, host, process
 

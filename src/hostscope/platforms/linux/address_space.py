@@ -20,7 +20,7 @@ _NOT_DIRECT = frozenset({errno.EPERM, errno.ESRCH, errno.ENOSYS, errno.EACCES})
 
 
 class AddressSpace:
-    """Implements `hostscope.platforms.base.AddressSpace`. May be used by several threads.
+    """Implements `hostscope.platforms.base_memory.AddressSpace`. May be used by several threads.
 
     /proc/PID/mem is bound to the address space that was there when it was opened: once that is gone (the process
     ended, or runs another program) reads give nothing. process_vm_readv is twice as fast, but goes by pid. So after

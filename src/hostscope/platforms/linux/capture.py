@@ -14,7 +14,8 @@ from msgspec import Struct
 
 from hostscope.errors import Denied, Error, NativeError, Unavailable, UsageError
 from hostscope.model.capture import CaptureCounts, CaptureInterface, CaptureRequest
-from hostscope.platforms.base import PacketSource, Privileges
+from hostscope.platforms.base_network import PacketSource
+from hostscope.platforms.base_program import Privileges
 from hostscope.platforms.linux.net_namespaces import ENTER, NetNamespace, find, inside, ours
 from hostscope.platforms.linux.packet_filter import DLT_LINUX_SLL2, LINKTYPE_RAW, Program, program_for
 from hostscope.platforms.linux.privileges import READ_OTHERS
@@ -66,7 +67,7 @@ class _Place(Struct, frozen=True):
 
 
 class Capture:
-    """Implements `hostscope.platforms.base.Capture`."""
+    """Implements `hostscope.platforms.base_network.Capture`."""
 
     def __init__(self, privileges: Privileges | None = None) -> None:
         self._privileges = privileges
@@ -144,7 +145,7 @@ def _names(named: Iterable[str]) -> str:
 
 
 class PacketRings:
-    """Implements `hostscope.platforms.base.PacketSource`."""
+    """Implements `hostscope.platforms.base_network.PacketSource`."""
 
     def __init__(self, rings: "tuple[PacketRing, ...]", interfaces: tuple[CaptureInterface, ...], tally: Tally) -> None:
         self.interfaces = interfaces

@@ -9,7 +9,7 @@ from typing import Self
 from msgspec.structs import replace
 
 from hostscope.model.traffic import Flow, Reading
-from hostscope.platforms.base import Meter
+from hostscope.platforms.base_network import Meter
 from hostscope.platforms.linux.clock import Boot
 from hostscope.platforms.linux.count_table import tick_ns
 from hostscope.platforms.linux.loader import Programs

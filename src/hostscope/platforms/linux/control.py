@@ -14,7 +14,7 @@ from hostscope.model.memory import ThreadState
 from hostscope.model.process import Process
 from hostscope.model.response import Identity
 from hostscope.model.syscall import TraceRequest
-from hostscope.platforms.base import Snapshot, Spawned
+from hostscope.platforms.base_control import Snapshot, Spawned
 from hostscope.platforms.linux import container_group, pidfd, ptrace_stop, ptrace_trace, roles, spawn
 from hostscope.platforms.linux.clock import Boot, read_boot
 from hostscope.platforms.linux.privileges import READ_OTHERS, Privileges
@@ -27,7 +27,7 @@ Result = TypeVar("Result")
 
 
 class Control:
-    """Implements `hostscope.platforms.base.Control`."""
+    """Implements `hostscope.platforms.base_control.Control`."""
 
     def __init__(self, boot: Boot | None = None, privileges: Privileges | None = None) -> None:
         self._boot = boot or read_boot()

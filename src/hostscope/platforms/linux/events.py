@@ -14,7 +14,8 @@ from hostscope.errors import Denied, Error, Unsupported, UsageError
 from hostscope.model.event import KINDS, Event, EventRequest
 from hostscope.model.key import ProcessKey
 from hostscope.model.request import ProcessRequest
-from hostscope.platforms.base import Processes, Sockets
+from hostscope.platforms.base import Processes
+from hostscope.platforms.base_network import Sockets
 from hostscope.platforms.event_stream import Happening, Numbering, check_request
 from hostscope.platforms.linux import iterator
 from hostscope.platforms.linux.clock import Boot, since_boot_ns

@@ -3,7 +3,7 @@
 from functools import partial
 from typing import TYPE_CHECKING
 
-from hostscope.platforms import base
+from hostscope.platforms import base, base_memory, base_network
 from hostscope.platforms.base import Host
 from hostscope.platforms.deferred import deferred
 from hostscope.platforms.linux.clock import read_boot
@@ -64,37 +64,37 @@ class _Parts:
 
         return Services(privileges=self.privileges)
 
-    def sockets(self) -> base.Sockets:
+    def sockets(self) -> base_network.Sockets:
         from hostscope.platforms.linux.sockets import Sockets
 
         return Sockets(self.boot, self.containers, self.privileges)
 
-    def traffic(self, sockets: base.Sockets) -> base.Traffic:
+    def traffic(self, sockets: base_network.Sockets) -> base_network.Traffic:
         from hostscope.platforms.linux.traffic import Traffic
 
         return Traffic(self.boot, sockets, self.privileges)
 
-    def capture(self) -> base.Capture:
+    def capture(self) -> base_network.Capture:
         from hostscope.platforms.linux.capture import Capture
 
         return Capture(self.privileges)
 
-    def interfaces(self) -> base.Interfaces:
+    def interfaces(self) -> base_network.Interfaces:
         from hostscope.platforms.linux.interfaces import Interfaces
 
         return Interfaces(self.privileges)
 
-    def resolvers(self) -> base.Resolvers:
+    def resolvers(self) -> base_network.Resolvers:
         from hostscope.platforms.linux.resolvers import Resolvers
 
         return Resolvers(containers=self.containers, privileges=self.privileges)
 
-    def memory(self) -> base.Memory:
+    def memory(self) -> base_memory.Memory:
         from hostscope.platforms.linux.memory import Memory
 
         return Memory(privileges=self.privileges)
 
-    def events(self, sockets: base.Sockets) -> base.Events:
+    def events(self, sockets: base_network.Sockets) -> base.Events:
         from hostscope.platforms.linux.events import Events
 
         return Events(self.boot, self.privileges, self.processes, self.containers, sockets)

@@ -9,7 +9,7 @@ from msgspec.structs import replace
 
 from hostscope.model.gap import Gap, Reason
 from hostscope.model.interface import Interface, InterfaceAddress, Route
-from hostscope.platforms.base import Privileges
+from hostscope.platforms.base_program import Privileges
 from hostscope.platforms.linux.device_settings import is_wireless, read_settings, wireless_network
 from hostscope.platforms.linux.net_namespaces import ENTER, NetNamespace, find, inside
 from hostscope.platforms.linux.privileges import READ_OTHERS, lacking
@@ -54,7 +54,7 @@ class _Found(Struct, frozen=True):
 
 
 class Interfaces:
-    """Implements `hostscope.platforms.base.Interfaces`."""
+    """Implements `hostscope.platforms.base_network.Interfaces`."""
 
     def __init__(self, privileges: Privileges | None = None) -> None:
         self._privileges = privileges

@@ -35,7 +35,7 @@ _DEVICES = ("/dev/", "/sys/", "/proc/", "/dmabuf")
 
 
 class Memory:
-    """Implements `hostscope.platforms.base.Memory`."""
+    """Implements `hostscope.platforms.base_memory.Memory`."""
 
     def __init__(self, boot: Boot | None = None, privileges: Privileges | None = None) -> None:
         self._boot = boot or read_boot()

@@ -35,7 +35,7 @@ class _Seen(Struct, frozen=True, gc=False):
 
 
 class PayloadMeter:
-    """Implements `hostscope.platforms.base.Meter`."""
+    """Implements `hostscope.platforms.base_network.Meter`."""
 
     method = "accounting"
 

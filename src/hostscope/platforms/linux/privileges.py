@@ -63,7 +63,7 @@ class _Uses(threading.local):
 
 
 class Privileges:
-    """Implements `hostscope.platforms.base.Privileges`."""
+    """Implements `hostscope.platforms.base_program.Privileges`."""
 
     def __init__(self, trail: "AuditTrail | None" = None) -> None:
         self._given = trail

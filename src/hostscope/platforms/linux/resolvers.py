@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from hostscope.errors import Denied, HostError, Unsupported
 from hostscope.model.container import Container
 from hostscope.model.dns import DnsQuery, Resolver
-from hostscope.platforms.base import Privileges
+from hostscope.platforms.base_program import Privileges
 from hostscope.platforms.linux.cgroups import parse_cgroup
 from hostscope.platforms.linux.containers import Containers
 from hostscope.platforms.linux.net_namespaces import parse_link
@@ -37,7 +37,7 @@ _SERVICES = {"systemd-resolved": (RESOLVED, read_resolved), "NetworkManager": (N
 
 
 class Resolvers:
-    """Implements `hostscope.platforms.base.Resolvers`."""
+    """Implements `hostscope.platforms.base_network.Resolvers`."""
 
     def __init__(
         self,

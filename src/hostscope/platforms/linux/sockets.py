@@ -39,7 +39,7 @@ _INET = frozenset({"inet", "inet6"})
 
 
 class Sockets:
-    """Implements `hostscope.platforms.base.Sockets`."""
+    """Implements `hostscope.platforms.base_network.Sockets`."""
 
     def __init__(self, boot: Boot, containers: Containers, privileges: Privileges) -> None:
         self._boot = boot

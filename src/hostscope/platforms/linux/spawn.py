@@ -18,7 +18,7 @@ NOT_FOUND, NOT_EXECUTABLE = 127, 126
 
 
 class Spawned:
-    """Implements `hostscope.platforms.base.Spawned`."""
+    """Implements `hostscope.platforms.base_control.Spawned`."""
 
     begins_with: str | None = "execve"
 

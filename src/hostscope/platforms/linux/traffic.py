@@ -9,7 +9,8 @@ from msgspec.structs import replace
 from hostscope.errors import Denied, HostError, Unsupported, UsageError
 from hostscope.model.socket import Socket, SocketRequest
 from hostscope.model.traffic import Reading, TrafficRequest
-from hostscope.platforms.base import Meter, Privileges, Sockets
+from hostscope.platforms.base_network import Meter, Sockets
+from hostscope.platforms.base_program import Privileges
 from hostscope.platforms.linux import iterator, net_namespaces, pair_table
 from hostscope.platforms.linux.clock import Boot
 from hostscope.platforms.linux.connects import EFFECT, Connections, WithConnections
@@ -35,7 +36,7 @@ _HINT = "needs root, or CAP_BPF, CAP_PERFMON and CAP_NET_RAW"
 
 
 class Traffic:
-    """Implements `hostscope.platforms.base.Traffic`."""
+    """Implements `hostscope.platforms.base_network.Traffic`."""
 
     def __init__(self, boot: Boot, sockets: Sockets, privileges: Privileges | None = None) -> None:
         self._boot, self._sockets, self._privileges = boot, sockets, privileges

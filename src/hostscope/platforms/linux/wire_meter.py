@@ -68,7 +68,7 @@ class _Sum:
 
 
 class WireMeter:
-    """Implements `hostscope.platforms.base.Meter`."""
+    """Implements `hostscope.platforms.base_network.Meter`."""
 
     method = "wire"
 

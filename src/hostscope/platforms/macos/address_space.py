@@ -15,7 +15,7 @@ AT_ONCE = 1 << 15
 
 
 class AddressSpace:
-    """Implements `hostscope.platforms.base.AddressSpace`. May be used by several threads.
+    """Implements `hostscope.platforms.base_memory.AddressSpace`. May be used by several threads.
 
     Whether reading a page that was never touched makes one in the process is not known without a Mac: such pages are
     left out where the kernel tells them apart.

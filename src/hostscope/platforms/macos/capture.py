@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 
 from hostscope.errors import Error, NativeError, Unsupported, UsageError
 from hostscope.model.capture import CaptureCounts, CaptureRequest
-from hostscope.platforms.base import PacketSource, Privileges
+from hostscope.platforms.base_network import PacketSource
+from hostscope.platforms.base_program import Privileges
 from hostscope.platforms.macos.interfaces import LOOPBACK, UP, read_links
 from hostscope.platforms.macos.native import bpf, errnos, pktap
 from hostscope.platforms.macos.owners import Owners
@@ -34,7 +35,7 @@ _COUNTER = 0xFFFF_FFFF
 
 
 class Capture:
-    """Implements `hostscope.platforms.base.Capture`."""
+    """Implements `hostscope.platforms.base_network.Capture`."""
 
     def __init__(self, owners: Owners, privileges: Privileges | None = None) -> None:
         self._owners, self._privileges = owners, privileges
@@ -111,7 +112,7 @@ class Capture:
 
 
 class PacketDevices:
-    """Implements `hostscope.platforms.base.PacketSource`."""
+    """Implements `hostscope.platforms.base_network.PacketSource`."""
 
     def __init__(self, channels: tuple[Channel | TapChannel, ...], tally: Tally) -> None:
         self._channels, self._tally = channels, tally

@@ -12,7 +12,7 @@ from hostscope.model.memory import ThreadState
 from hostscope.model.process import Process
 from hostscope.model.response import Identity
 from hostscope.model.syscall import TraceRequest
-from hostscope.platforms.base import Snapshot, Spawned
+from hostscope.platforms.base_control import Snapshot, Spawned
 from hostscope.platforms.macos import roles, signalling, spawn, stopping, tasks
 from hostscope.platforms.macos.clock import Boot, read_boot
 from hostscope.platforms.macos.memory import Memory
@@ -23,7 +23,7 @@ from hostscope.platforms.tally import Tally
 
 
 class Control:
-    """Implements `hostscope.platforms.base.Control`."""
+    """Implements `hostscope.platforms.base_control.Control`."""
 
     def __init__(self, boot: Boot | None = None, privileges: Privileges | None = None) -> None:
         self._boot = boot or read_boot()

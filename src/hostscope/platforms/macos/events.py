@@ -7,7 +7,7 @@ from itertools import chain
 
 from hostscope.errors import Denied, Unsupported, UsageError
 from hostscope.model.event import KINDS, Event, EventRequest
-from hostscope.platforms.base import Privileges
+from hostscope.platforms.base_program import Privileges
 from hostscope.platforms.event_stream import check_request
 from hostscope.platforms.macos import endpoint_events, process_notes
 from hostscope.platforms.macos.clock import Boot

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 
 from hostscope.model.gap import Gap, Reason
-from hostscope.platforms import base
+from hostscope.platforms import base, base_memory, base_network
 from hostscope.platforms.base import Host
 from hostscope.platforms.deferred import deferred
 from hostscope.platforms.macos.clock import read_boot
@@ -80,36 +80,36 @@ class _Parts:
 
         return Containers()
 
-    def sockets(self) -> base.Sockets:
+    def sockets(self) -> base_network.Sockets:
         from hostscope.platforms.macos.owners import owners_of
         from hostscope.platforms.macos.sockets import Sockets
         from hostscope.platforms.posix_accounts import Accounts
 
         return Sockets(owners_of(self.boot), Accounts().user, self.privileges)
 
-    def traffic(self) -> base.Traffic:
+    def traffic(self) -> base_network.Traffic:
         from hostscope.platforms.macos.owners import owners_of
         from hostscope.platforms.macos.traffic import Traffic
 
         return Traffic(owners_of(self.boot), self.privileges)
 
-    def capture(self) -> base.Capture:
+    def capture(self) -> base_network.Capture:
         from hostscope.platforms.macos.capture import Capture
         from hostscope.platforms.macos.owners import owners_of
 
         return Capture(owners_of(self.boot), self.privileges)
 
-    def interfaces(self) -> base.Interfaces:
+    def interfaces(self) -> base_network.Interfaces:
         from hostscope.platforms.macos.interfaces import Interfaces
 
         return Interfaces()
 
-    def resolvers(self) -> base.Resolvers:
+    def resolvers(self) -> base_network.Resolvers:
         from hostscope.platforms.macos.resolvers import Resolvers
 
         return Resolvers()
 
-    def memory(self) -> base.Memory:
+    def memory(self) -> base_memory.Memory:
         from hostscope.platforms.macos.memory import Memory
 
         return Memory(self.boot, self.privileges)

@@ -26,7 +26,7 @@ Medium = tuple[int, int]
 
 
 class Interfaces:
-    """Implements `hostscope.platforms.base.Interfaces`."""
+    """Implements `hostscope.platforms.base_network.Interfaces`."""
 
     def interfaces(self, tally: Tally) -> Iterator[Interface]:
         """Every interface, in the kernel's order. macOS has no network namespaces.

@@ -12,7 +12,7 @@ from hostscope.model.detail import MemoryMap
 from hostscope.model.key import ProcessKey
 from hostscope.model.memory import Region
 from hostscope.model.text import encode
-from hostscope.platforms.base import Privileges
+from hostscope.platforms.base_program import Privileges
 from hostscope.platforms.macos import tasks
 from hostscope.platforms.macos.address_space import AddressSpace
 from hostscope.platforms.macos.clock import Boot
@@ -31,7 +31,7 @@ DEVICE_TAGS = frozenset({21})
 
 
 class Memory:
-    """Implements `hostscope.platforms.base.Memory`."""
+    """Implements `hostscope.platforms.base_memory.Memory`."""
 
     def __init__(self, boot: Boot, privileges: Privileges | None = None) -> None:
         self._boot, self._privileges = boot, privileges

@@ -84,7 +84,7 @@ class SystemIdentity:
 
 
 class Privileges:
-    """Implements `hostscope.platforms.base.Privileges`."""
+    """Implements `hostscope.platforms.base_program.Privileges`."""
 
     def __init__(self, trail: AuditTrail | None = None, identity: Identity | None = None) -> None:
         self._trail = trail or AuditTrail(default_path(), this_process())

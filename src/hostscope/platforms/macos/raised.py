@@ -2,7 +2,7 @@
 
 from contextlib import AbstractContextManager, nullcontext
 
-from hostscope.platforms.base import Privileges
+from hostscope.platforms.base_program import Privileges
 from hostscope.platforms.macos import privileges as own
 
 ROOT = ("root",)

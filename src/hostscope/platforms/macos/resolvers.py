@@ -31,7 +31,7 @@ def read_configuration() -> tuple[Configured, ...]:
 
 
 class Resolvers:
-    """Implements `hostscope.platforms.base.Resolvers`."""
+    """Implements `hostscope.platforms.base_network.Resolvers`."""
 
     def __init__(self, read: Configuration = read_configuration) -> None:
         self._read = read

@@ -8,7 +8,7 @@ from hostscope.errors import UsageError
 from hostscope.model.gap import Gap, Reason
 from hostscope.model.process import Account
 from hostscope.model.socket import INET, Socket, SocketOwner, SocketRequest
-from hostscope.platforms.base import Privileges
+from hostscope.platforms.base_program import Privileges
 from hostscope.platforms.macos.native import descriptors, errnos, sysctls
 from hostscope.platforms.macos.owners import Owners
 from hostscope.platforms.macos.parse_fdinfo import parse_socket
@@ -43,7 +43,7 @@ class Held(NamedTuple):
 
 
 class Sockets:
-    """Implements `hostscope.platforms.base.Sockets`."""
+    """Implements `hostscope.platforms.base_network.Sockets`."""
 
     def __init__(self, owners: Owners, users: Users, privileges: Privileges | None = None) -> None:
         """`owners` lists processes, `users` knows accounts by number."""

@@ -15,7 +15,7 @@ from hostscope.platforms.macos.signalling import CONTINUE, KILL
 
 
 class Spawned:
-    """Implements `hostscope.platforms.base.Spawned`."""
+    """Implements `hostscope.platforms.base_control.Spawned`."""
 
     begins_with: str | None = None
     """It is the program from the start."""

@@ -8,7 +8,8 @@ from hostscope.errors import Unsupported
 from hostscope.model.key import ProcessKey
 from hostscope.model.memory import ThreadState
 from hostscope.model.text import decode
-from hostscope.platforms.base import Privileges, Snapshot
+from hostscope.platforms.base_control import Snapshot
+from hostscope.platforms.base_program import Privileges
 from hostscope.platforms.macos import tasks
 from hostscope.platforms.macos.clock import Boot
 from hostscope.platforms.macos.memory import Memory

@@ -7,7 +7,8 @@ from contextlib import contextmanager
 from hostscope.errors import UsageError
 from hostscope.model.interface import InterfaceCounters
 from hostscope.model.traffic import Counts, Flow, Ledger, Reading, TrafficRequest
-from hostscope.platforms.base import Meter, Privileges
+from hostscope.platforms.base_network import Meter
+from hostscope.platforms.base_program import Privileges
 from hostscope.platforms.macos.interfaces import read_links
 from hostscope.platforms.macos.network_statistics import NetworkStatistics
 from hostscope.platforms.macos.owners import Owner, Owners
@@ -26,7 +27,7 @@ GONE, KERNEL = "gone", "kernel"
 
 
 class Traffic:
-    """Implements `hostscope.platforms.base.Traffic`."""
+    """Implements `hostscope.platforms.base_network.Traffic`."""
 
     def __init__(self, owners: Owners, privileges: Privileges | None = None) -> None:
         self._owners, self._privileges = owners, privileges
@@ -56,7 +57,7 @@ class Traffic:
 
 
 class ConnectionMeter:
-    """Implements `hostscope.platforms.base.Meter`."""
+    """Implements `hostscope.platforms.base_network.Meter`."""
 
     method = METHODS[0]
 

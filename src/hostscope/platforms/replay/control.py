@@ -12,12 +12,12 @@ from hostscope.model.memory import ThreadState
 from hostscope.model.process import Process
 from hostscope.model.response import Identity
 from hostscope.model.syscall import TraceRequest
-from hostscope.platforms.base import Snapshot, Spawned
+from hostscope.platforms.base_control import Snapshot, Spawned
 from hostscope.platforms.tally import Tally
 
 
 class Control:
-    """Implements `hostscope.platforms.base.Control`: what is recorded cannot be changed."""
+    """Implements `hostscope.platforms.base_control.Control`: what is recorded cannot be changed."""
 
     def pin(self, key: ProcessKey) -> ProcessKey:
         raise _past(key)

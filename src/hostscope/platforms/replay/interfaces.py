@@ -10,7 +10,7 @@ from hostscope.platforms.tally import Tally
 
 
 class Interfaces:
-    """Implements `hostscope.platforms.base.Interfaces`."""
+    """Implements `hostscope.platforms.base_network.Interfaces`."""
 
     def __init__(self, recording: Recording) -> None:
         self._recording = recording

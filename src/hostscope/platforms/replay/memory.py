@@ -5,12 +5,12 @@ from typing import BinaryIO
 
 from hostscope.model.key import ProcessKey
 from hostscope.model.memory import Region
-from hostscope.platforms.base import AddressSpace
+from hostscope.platforms.base_memory import AddressSpace
 from hostscope.platforms.replay.translate import not_recorded
 
 
 class Memory:
-    """Implements `hostscope.platforms.base.Memory`: a recording does not hold it."""
+    """Implements `hostscope.platforms.base_memory.Memory`: a recording does not hold it."""
 
     def regions(self, key: ProcessKey, details: bool) -> tuple[Region, ...]:
         raise not_recorded("reading memory maps")

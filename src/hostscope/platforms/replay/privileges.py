@@ -9,7 +9,7 @@ from hostscope.platforms.replay.translate import not_recorded
 
 
 class Privileges:
-    """Implements `hostscope.platforms.base.Privileges`."""
+    """Implements `hostscope.platforms.base_program.Privileges`."""
 
     def __init__(self, recording: Recording) -> None:
         self._recording = recording

@@ -9,7 +9,7 @@ from hostscope.platforms.tally import Tally
 
 
 class Resolvers:
-    """Implements `hostscope.platforms.base.Resolvers`: a recording does not hold it."""
+    """Implements `hostscope.platforms.base_network.Resolvers`: a recording does not hold it."""
 
     def resolvers(self, tally: Tally) -> Iterator[Resolver]:
         raise not_recorded("reading resolvers")

@@ -13,7 +13,7 @@ from hostscope.platforms.tally import Tally
 
 
 class Sockets:
-    """Implements `hostscope.platforms.base.Sockets`."""
+    """Implements `hostscope.platforms.base_network.Sockets`."""
 
     def __init__(self, recording: Recording) -> None:
         self._recording = recording

@@ -15,7 +15,7 @@ _RESIDENT = 1
 
 
 class AddressSpace:
-    """Implements `hostscope.platforms.base.AddressSpace`. May be used by several threads.
+    """Implements `hostscope.platforms.base_memory.AddressSpace`. May be used by several threads.
 
     A handle means one process for good, and a process runs one program for good, so nothing has to be compared after
     reading: what the handle reads is that process's, or there is nothing.

@@ -16,7 +16,7 @@ MARK = ("-m", "hostscope", "service", "run")
 
 
 class Autostart:
-    """Implements `hostscope.platforms.base.Autostart`."""
+    """Implements `hostscope.platforms.base_program.Autostart`."""
 
     def install(self, name: str, arguments: tuple[str, ...]) -> str:
         """Registers a service of its own process, started on demand, as LocalSystem.

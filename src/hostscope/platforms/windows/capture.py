@@ -17,7 +17,7 @@ from msgspec import Struct
 
 from hostscope.errors import Denied, Error, NativeError, Unsupported, UsageError
 from hostscope.model.capture import CaptureCounts, CaptureInterface, CaptureRequest
-from hostscope.platforms.base import PacketSource
+from hostscope.platforms.base_network import PacketSource
 from hostscope.platforms.tally import Tally
 from hostscope.platforms.windows.adapters import read_adapters
 from hostscope.platforms.windows.native import winsock
@@ -58,7 +58,7 @@ class _Ear(Struct, frozen=True):
 
 
 class Capture:
-    """Implements `hostscope.platforms.base.Capture`."""
+    """Implements `hostscope.platforms.base_network.Capture`."""
 
     def __init__(self, listen: Listen = RawSocket) -> None:
         self._listen = listen
@@ -115,7 +115,7 @@ class Capture:
 
 
 class RawCapture:
-    """Implements `hostscope.platforms.base.PacketSource`."""
+    """Implements `hostscope.platforms.base_network.PacketSource`."""
 
     def __init__(
         self,

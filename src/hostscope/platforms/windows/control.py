@@ -15,8 +15,8 @@ from hostscope.model.process import Process
 from hostscope.model.response import Identity
 from hostscope.model.syscall import TraceRequest
 from hostscope.model.windows import WindowsContext
-from hostscope.platforms.base import Privileges as PrivilegesProtocol
-from hostscope.platforms.base import Snapshot, Spawned
+from hostscope.platforms.base_control import Snapshot, Spawned
+from hostscope.platforms.base_program import Privileges as PrivilegesProtocol
 from hostscope.platforms.tally import Tally
 from hostscope.platforms.windows import debugger, protection, roles, spawn, still, system_dump, translate
 from hostscope.platforms.windows.clock import Boot, read_boot
@@ -37,7 +37,7 @@ def _marked(process: int, record: Process) -> WindowsContext:
 
 
 class Control:
-    """Implements `hostscope.platforms.base.Control`.
+    """Implements `hostscope.platforms.base_control.Control`.
 
     Every act goes through a handle that was compared with the key: creation times are 100 ns apart and never the same
     for two processes of one pid, so keys need no serial.

@@ -16,7 +16,7 @@ from hostscope.errors import Denied, Unsupported, UsageError
 from hostscope.model.event import Event
 from hostscope.model.key import ProcessKey
 from hostscope.model.syscall import TraceRequest
-from hostscope.platforms.base import Privileges
+from hostscope.platforms.base_program import Privileges
 from hostscope.platforms.event_stream import Happening, Numbering
 from hostscope.platforms.tally import Tally
 from hostscope.platforms.windows import trace_calls, translate

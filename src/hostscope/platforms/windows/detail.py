@@ -15,7 +15,7 @@ from hostscope.model.detail import MemoryMap, Module, OpenFile, ProcessDetail, T
 from hostscope.model.gap import Gap, Reason
 from hostscope.model.key import ProcessKey
 from hostscope.model.socket import Socket, SocketRequest
-from hostscope.platforms import base
+from hostscope.platforms import base_memory, base_network, base_program
 from hostscope.platforms.tally import Tally
 from hostscope.platforms.windows.attempts import as_gap
 from hostscope.platforms.windows.clock import TICK_NS, Boot, filetime_ns
@@ -40,7 +40,9 @@ Part = TypeVar("Part")
 class Details:
     """Reads what processes of one host hold."""
 
-    def __init__(self, boot: Boot, privileges: base.Privileges, memory: base.Memory, sockets: base.Sockets) -> None:
+    def __init__(
+        self, boot: Boot, privileges: base_program.Privileges, memory: base_memory.Memory, sockets: base_network.Sockets
+    ) -> None:
         self._boot = boot
         self._privileges = privileges
         self._memory = memory
@@ -63,7 +65,7 @@ class Details:
 
 
 class _Reader:
-    def __init__(self, key: ProcessKey, memory: base.Memory, sockets: base.Sockets) -> None:
+    def __init__(self, key: ProcessKey, memory: base_memory.Memory, sockets: base_network.Sockets) -> None:
         self._key = key
         self._pid = key.pid
         self._memory = memory

@@ -38,7 +38,7 @@ Interfaces = Callable[[], Mapping[str, Interface]]
 
 
 class EtwMeter:
-    """Implements `hostscope.platforms.base.Meter`."""
+    """Implements `hostscope.platforms.base_network.Meter`."""
 
     method = METHOD
 

@@ -11,7 +11,7 @@ from hostscope.model.key import ProcessKey
 from hostscope.model.package import FileOwner
 from hostscope.model.process import Digest, Executable
 from hostscope.model.signature import Seal
-from hostscope.platforms import base
+from hostscope.platforms import base_memory
 from hostscope.platforms.windows import translate
 from hostscope.platforms.windows.clock import filetime_ns
 from hostscope.platforms.windows.native import wintrust
@@ -27,7 +27,7 @@ Stamp = tuple[int, int, int, int]
 class Files:
     """Implements `hostscope.platforms.base.Files`. Not for use by several threads."""
 
-    def __init__(self, memory: base.Memory) -> None:
+    def __init__(self, memory: base_memory.Memory) -> None:
         """`memory` opens the file of a process that is meant by its key."""
         self._memory = memory
         self._known: OrderedDict[tuple[Stamp, str], str] = OrderedDict()

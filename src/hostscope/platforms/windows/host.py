@@ -2,7 +2,7 @@
 
 from functools import cached_property
 
-from hostscope.platforms import base
+from hostscope.platforms import base, base_memory, base_network
 from hostscope.platforms.base import Host
 from hostscope.platforms.deferred import deferred
 from hostscope.platforms.windows.capture import Capture
@@ -60,7 +60,7 @@ class _Parts:
         """Asked once, when the first part needs it."""
         return read_boot()
 
-    def processes(self, memory: base.Memory, sockets: base.Sockets) -> base.Processes:
+    def processes(self, memory: base_memory.Memory, sockets: base_network.Sockets) -> base.Processes:
         from hostscope.platforms.windows.processes import Processes
         from hostscope.platforms.windows.security_context import SecurityContexts
 
@@ -75,13 +75,13 @@ class _Parts:
     def events(self, processes: base.Processes) -> base.Events:
         return Events(self.boot, processes)
 
-    def memory(self) -> base.Memory:
+    def memory(self) -> base_memory.Memory:
         return Memory(self.boot, self.privileges)
 
-    def sockets(self) -> base.Sockets:
+    def sockets(self) -> base_network.Sockets:
         return Sockets(self.boot)
 
-    def traffic(self) -> base.Traffic:
+    def traffic(self) -> base_network.Traffic:
         from hostscope.platforms.windows.traffic import Traffic
 
         return Traffic(self.boot, Interfaces())

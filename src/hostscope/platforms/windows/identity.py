@@ -10,7 +10,7 @@ from typing import Protocol, TypeVar
 
 from hostscope.errors import Denied, Gone, Mismatch
 from hostscope.model.key import ProcessKey
-from hostscope.platforms.base import Privileges
+from hostscope.platforms.base_program import Privileges
 from hostscope.platforms.windows import translate
 from hostscope.platforms.windows.clock import Boot
 from hostscope.platforms.windows.native import control, handles

@@ -36,7 +36,7 @@ _NO_NETWORK = Gap("wireless", Reason.UNSUPPORTED, "only the WLAN service knows, 
 
 
 class Interfaces:
-    """Implements `hostscope.platforms.base.Interfaces`."""
+    """Implements `hostscope.platforms.base_network.Interfaces`."""
 
     def interfaces(self, tally: Tally) -> Iterator[Interface]:
         """Every adapter of our network compartment, those that are down included.

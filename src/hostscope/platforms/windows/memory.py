@@ -11,7 +11,7 @@ from hostscope.errors import Denied, Unavailable
 from hostscope.model.key import ProcessKey
 from hostscope.model.memory import Region
 from hostscope.model.text import decode_str
-from hostscope.platforms.base import Privileges as PrivilegesProtocol
+from hostscope.platforms.base_program import Privileges as PrivilegesProtocol
 from hostscope.platforms.windows import translate
 from hostscope.platforms.windows.address_space import PAGE_BYTES, AddressSpace
 from hostscope.platforms.windows.clock import Boot, read_boot
@@ -29,7 +29,7 @@ _AT_ONCE = 4096
 
 
 class Memory:
-    """Implements `hostscope.platforms.base.Memory`."""
+    """Implements `hostscope.platforms.base_memory.Memory`."""
 
     def __init__(self, boot: Boot | None = None, privileges: PrivilegesProtocol | None = None) -> None:
         self._known_boot = boot

@@ -33,7 +33,7 @@ KEPT = frozenset({"SeChangeNotifyPrivilege"})
 
 
 class Privileges:
-    """Implements `hostscope.platforms.base.Privileges`."""
+    """Implements `hostscope.platforms.base_program.Privileges`."""
 
     def __init__(self, trail: AuditTrail | None = None) -> None:
         self._trail = trail or AuditTrail(default_path(), this_process())

@@ -9,7 +9,7 @@ from hostscope.model.host import ProcessView
 from hostscope.model.key import ProcessKey
 from hostscope.model.process import Process
 from hostscope.model.request import ProcessRequest
-from hostscope.platforms import base
+from hostscope.platforms import base_memory, base_network
 from hostscope.platforms.base import Columns
 from hostscope.platforms.tally import Tally
 from hostscope.platforms.windows import translate
@@ -37,8 +37,8 @@ class Processes:
         boot: Boot,
         contexts: SecurityContexts,
         privileges: Privileges,
-        memory: base.Memory,
-        sockets: base.Sockets,
+        memory: base_memory.Memory,
+        sockets: base_network.Sockets,
         services: Read = services_by_pid,
     ) -> None:
         """`memory` and `sockets` tell their part of what one process holds, `services` what processes host."""

@@ -27,7 +27,7 @@ _PLACEHOLDERS = frozenset(f"fec0:0:0:ffff::{number}" for number in (1, 2, 3))
 
 
 class Resolvers:
-    """Implements `hostscope.platforms.base.Resolvers`."""
+    """Implements `hostscope.platforms.base_network.Resolvers`."""
 
     def __init__(self, boot: Callable[[], Boot] = read_boot) -> None:
         self._boot = boot

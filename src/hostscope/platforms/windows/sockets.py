@@ -39,7 +39,7 @@ _Places = dict[tuple[str, int, int], set[bytes]]
 
 
 class Sockets:
-    """Implements `hostscope.platforms.base.Sockets`."""
+    """Implements `hostscope.platforms.base_network.Sockets`."""
 
     def __init__(self, boot: Boot) -> None:
         self._boot = boot

@@ -18,7 +18,7 @@ _NOT_FOUND = frozenset({2, 3})
 
 
 class Spawned:
-    """Implements `hostscope.platforms.base.Spawned`."""
+    """Implements `hostscope.platforms.base_control.Spawned`."""
 
     begins_with: str | None = None
     """The process is the program from its first instruction on."""

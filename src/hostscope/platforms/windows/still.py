@@ -14,7 +14,8 @@ from contextlib import ExitStack, contextmanager
 from hostscope.errors import Gone, Unsupported
 from hostscope.model.key import ProcessKey
 from hostscope.model.memory import ThreadState
-from hostscope.platforms.base import Privileges, Snapshot
+from hostscope.platforms.base_control import Snapshot
+from hostscope.platforms.base_program import Privileges
 from hostscope.platforms.windows import translate
 from hostscope.platforms.windows.address_space import AddressSpace
 from hostscope.platforms.windows.clock import TICK_NS, Boot

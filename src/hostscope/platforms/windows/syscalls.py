@@ -15,7 +15,7 @@ from hostscope.model.event import Body, Event
 from hostscope.model.key import ProcessKey
 from hostscope.model.memory import Region
 from hostscope.model.syscall import TraceRequest
-from hostscope.platforms import base
+from hostscope.platforms import base_memory, base_program
 from hostscope.platforms.event_stream import Happening, Numbering
 from hostscope.platforms.tally import Tally
 from hostscope.platforms.windows.debugger import HINT, check
@@ -36,7 +36,9 @@ MISSES = "what is mapped and unmapped again between two looks is missed, and who
 class Syscalls:
     """Implements `hostscope.platforms.base.Syscalls`."""
 
-    def __init__(self, memory: base.Memory | None = None, privileges: base.Privileges | None = None) -> None:
+    def __init__(
+        self, memory: base_memory.Memory | None = None, privileges: base_program.Privileges | None = None
+    ) -> None:
         self._memory = memory
         self._privileges = privileges or Privileges()
 
@@ -57,7 +59,7 @@ class Syscalls:
         return chain((next(events),), events)
 
     def _stream(
-        self, request: TraceRequest, memory: base.Memory, stop: threading.Event, tally: Tally
+        self, request: TraceRequest, memory: base_memory.Memory, stop: threading.Event, tally: Tally
     ) -> Iterator[Event]:
         looks = {key: _Look(memory, self._privileges, key) for key in request.keys}
         tally.method = METHOD
@@ -81,7 +83,7 @@ class Syscalls:
 class _Look:
     """One process, as it was when it was looked at last."""
 
-    def __init__(self, memory: base.Memory, privileges: base.Privileges, key: ProcessKey) -> None:
+    def __init__(self, memory: base_memory.Memory, privileges: base_program.Privileges, key: ProcessKey) -> None:
         self._memory, self._privileges, self._key = memory, privileges, key
         listed = next((one for one in read_processes() if one.pid == key.pid), None)
         self._name = listed.name if listed else str(key.pid)

@@ -4,7 +4,7 @@ import os
 
 from hostscope.errors import Denied, Gone, Unsupported
 from hostscope.model.key import ProcessKey
-from hostscope.platforms.base import Privileges
+from hostscope.platforms.base_program import Privileges
 from hostscope.platforms.windows import translate
 from hostscope.platforms.windows.clock import Boot
 from hostscope.platforms.windows.identity import DEBUG, hold

@@ -8,8 +8,8 @@ from contextlib import contextmanager
 from hostscope.errors import UsageError
 from hostscope.model.interface import Interface
 from hostscope.model.traffic import TrafficRequest
-from hostscope.platforms import base
-from hostscope.platforms.base import Meter
+from hostscope.platforms import base_network
+from hostscope.platforms.base_network import Meter
 from hostscope.platforms.tally import Tally
 from hostscope.platforms.windows.clock import Boot
 from hostscope.platforms.windows.etw import open_session
@@ -24,9 +24,9 @@ _FAMILIES = {"inet": socket.AF_INET, "inet6": socket.AF_INET6}
 
 
 class Traffic:
-    """Implements `hostscope.platforms.base.Traffic`."""
+    """Implements `hostscope.platforms.base_network.Traffic`."""
 
-    def __init__(self, boot: Boot, interfaces: base.Interfaces) -> None:
+    def __init__(self, boot: Boot, interfaces: base_network.Interfaces) -> None:
         self._boot, self._interfaces = boot, interfaces
 
     @contextmanager
