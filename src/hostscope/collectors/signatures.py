@@ -25,7 +25,7 @@ from hostscope.model.package import FileOwner
 from hostscope.model.process import Process
 from hostscope.model.request import ProcessRequest
 from hostscope.model.signature import Flaw, Signature, SignedPart, status_of
-from hostscope.model.text import encode
+from hostscope.model.text import decode, encode
 from hostscope.platforms.base import Host
 from hostscope.platforms.tally import Tally
 
@@ -275,7 +275,7 @@ class Signatures:
 
     def _packaged(self, content: FileContent, path: str, gaps: list[Gap]) -> Iterator[SignedPart]:
         """What the host's package database says of it."""
-        real = os.fsdecode(os.path.realpath(encode(path)))
+        real = decode(os.path.realpath(encode(path)))
         owner = attempt("parts.package", gaps, lambda: self._host.packages.owner(real))
         if owner is not None:
             yield packaged_part(owner, content)

@@ -18,6 +18,7 @@ from hostscope.model.package import FileOwner
 from hostscope.model.process import Executable
 from hostscope.model.request import ENHANCED, ProcessRequest
 from hostscope.model.signature import Seal
+from hostscope.model.text import decode
 from hostscope.platforms.base import Host
 from tests.fake import Answers, host, process
 from tests.unit.binaries.macho_builder import Recipe, build
@@ -70,6 +71,15 @@ def test_a_package_database_that_does_not_answer_is_a_gap(file: Path) -> None:
         "unsigned",
         [("parts.package", Reason.UNAVAILABLE)],
     )
+
+
+@pytest.mark.posix("names that are not UTF-8")
+def test_a_name_that_is_no_text_is_looked_up_as_the_host_tells_it(tmp_path: Path) -> None:
+    name = os.fsencode(tmp_path) + b"/\xff\x9b31m"
+    with open(name, "wb") as made:
+        made.write(SCRIPT)
+    look = of(tmp_path, owners={decode(name): owned(hashlib.sha256(SCRIPT).hexdigest())})
+    assert Signatures(look).of_path(decode(name)).status == "valid"
 
 
 @pytest.mark.posix("making symbolic links")
