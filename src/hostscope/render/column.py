@@ -50,25 +50,32 @@ class Column(Struct, Generic[Row], frozen=True):
     """The field group that must be collected; None when it is always there."""
     doc: str
     get: Callable[[Row], Value]
+    elsewhere: tuple[str, ...] = ()
+    """Where the value stands on other systems."""
+
+    @property
+    def paths(self) -> tuple[str, ...]:
+        """Every field that gaps may name."""
+        return (self.path, *self.elsewhere)
 
     def cell(self) -> Callable[[Row], str]:
         """A function from a record to its unsanitised cell: ``-`` does not apply, ``?`` could not be read."""
-        get, render, path = self.get, RENDERERS[self.kind], self.path
+        get, render, paths = self.get, RENDERERS[self.kind], self.paths
 
         def text(row: Row) -> str:
             value = get(row)
-            return absent(getattr(row, "gaps", ()), path) if value is None else render(value)
+            return absent(getattr(row, "gaps", ()), *paths) if value is None else render(value)
 
         def plain(row: Row) -> str:
             value: Any = get(row)
-            return absent(getattr(row, "gaps", ()), path) if value is None else value
+            return absent(getattr(row, "gaps", ()), *paths) if value is None else value
 
         return plain if self.kind == "text" else text
 
 
-def absent(gaps: tuple[Gap, ...], path: str) -> str:
+def absent(gaps: tuple[Gap, ...], *paths: str) -> str:
     """What stands in a cell without a value."""
-    return "?" if gaps and gap_of(gaps, path) else "-"
+    return "?" if gaps and any(gap_of(gaps, path) for path in paths) else "-"
 
 
 def gap_of(gaps: tuple[Gap, ...], path: str) -> Gap | None:
@@ -85,15 +92,39 @@ def covers(field: str, path: str) -> bool:
 
 
 def value_at(path: str) -> Callable[[Any], Any]:
-    """Reads a field, or one of a field that may be None."""
-    part, _, name = path.rpartition(".")
+    """Reads a field; None where what it belongs to is None."""
+    whole_path, _, name = path.rpartition(".")
     get: Callable[[Any], Any] = attrgetter(name)
-    if not part:
+    if not whole_path:
         return get
-    whole: Callable[[Any], Any] = attrgetter(part)
+    return _made_from(value_at(whole_path), get)
 
+
+def _made_from(whole: Callable[[Any], Any], get: Callable[[Any], Any]) -> Callable[[Any], Any]:
     def read(record: Any) -> Any:
         found = whole(record)
         return None if found is None else get(found)
 
     return read
+
+
+def column_at(name: str, title: str, kind: Kind, path: str, field: str | None, doc: str) -> Column[Any]:
+    """One whose value stands at its path."""
+    return Column(name, title, kind, path, field, doc, value_at(path))
+
+
+def column_of(
+    context: str,
+    system: str,
+    name: str,
+    title: str,
+    kind: Kind,
+    path: str,
+    field: str,
+    doc: str,
+    get: Callable[[Any], Value] | None = None,
+) -> Column[Any]:
+    """One of a single system: at `path` of the record's `context`, unless `get` makes it from that."""
+    place = f"{context}.{path}"
+    read = value_at(place) if get is None else _made_from(value_at(context), get)
+    return Column(name, title, kind, place, field, f"{system}: {doc}", read)

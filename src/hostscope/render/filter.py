@@ -192,7 +192,7 @@ class _Compiler:
         if column is None:
             return self._field(node)
         self.fields |= {column.field} if column.field else set()
-        self.paths.add(column.path)
+        self.paths.update(column.paths)
         return Operand(column.get, "number" if column.kind in NUMBERS else column.kind)
 
     def _field(self, node: ast.expr) -> Operand:

@@ -5,7 +5,7 @@ from typing import Any
 from hostscope.model import container, host
 from hostscope.model.container import Container
 from hostscope.model.host import Ability, Finding, HostCounters, NamedCounter
-from hostscope.render.column import Column
+from hostscope.render.column import Column, column_at
 from hostscope.render.dns_columns import RESOLVERS
 from hostscope.render.interface_columns import INTERFACES
 from hostscope.render.layout import Layout
@@ -90,14 +90,12 @@ COUNTERS = Layout(
         Column("swap", "SWAP", "bytes", "swap_total_bytes", None, "swap space", lambda c: c.swap_total_bytes),
         Column("swap_free", "SWAP FREE", "bytes", "swap_free_bytes", None, "unused swap space",
                lambda c: c.swap_free_bytes),
-        Column("pressure_cpu", "PSI CPU", "ratio", "pressure_cpu", None,
-               "% of 10 s with a thread waiting for a processor",
-               lambda c: c.pressure_cpu.some_10s_ratio if c.pressure_cpu else None),
-        Column("pressure_memory", "PSI MEM", "ratio", "pressure_memory", None,
-               "% of 10 s with a thread waiting for memory",
-               lambda c: c.pressure_memory.some_10s_ratio if c.pressure_memory else None),
-        Column("pressure_io", "PSI IO", "ratio", "pressure_io", None, "% of 10 s with a thread waiting for storage",
-               lambda c: c.pressure_io.some_10s_ratio if c.pressure_io else None),
+        column_at("pressure_cpu", "PSI CPU", "ratio", "pressure_cpu.some_10s_ratio", None,
+                  "% of 10 s with a thread waiting for a processor"),
+        column_at("pressure_memory", "PSI MEM", "ratio", "pressure_memory.some_10s_ratio", None,
+                  "% of 10 s with a thread waiting for memory"),
+        column_at("pressure_io", "PSI IO", "ratio", "pressure_io.some_10s_ratio", None,
+                  "% of 10 s with a thread waiting for storage"),
     ),
     ("at", "load_1m", "load_5m", "load_15m", "running", "available", "cached", "swap_free", "pressure_cpu",
      "pressure_memory", "pressure_io"),

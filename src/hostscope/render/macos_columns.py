@@ -1,26 +1,12 @@
 """Columns of what is particular to macOS' processes."""
 
-from collections.abc import Callable
+from functools import partial
 
 from hostscope.model.macos import MacosContext
 from hostscope.model.process import Process
-from hostscope.render.column import Column, Kind, Value, value_at
+from hostscope.render.column import Column, Value, column_of
 
-
-def _column(
-    name: str,
-    title: str,
-    kind: Kind,
-    path: str,
-    field: str,
-    doc: str,
-    get: Callable[[MacosContext], Value] | None = None,
-) -> Column[Process]:
-    """One whose value stands in `Process.macos`, at `path` unless `get` makes it from what is there."""
-    read = get or value_at(path)
-    return Column(
-        name, title, kind, f"macos.{path}", field, f"macOS: {doc}", lambda p: read(p.macos) if p.macos else None
-    )
+_column = partial(column_of, "macos", "macOS")
 
 
 def _entitlements(macos: MacosContext) -> Value:
@@ -28,7 +14,6 @@ def _entitlements(macos: MacosContext) -> Value:
 
 
 MACOS_COLUMNS: tuple[Column[Process], ...] = (
-    _column("architecture", "ARCHITECTURE", "text", "architecture", "exe", "arm64, arm64e, x86_64, i386"),
     _column("rosetta", "ROSETTA", "bool", "translated", "exe", "whether Rosetta translates it"),
     _column("bundle", "BUNDLE", "text", "bundle.identifier", "exe", "identifier of its bundle"),
     _column("bundle_version", "VERSION", "text", "bundle.version", "exe", "version of its bundle"),

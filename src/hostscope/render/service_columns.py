@@ -1,9 +1,7 @@
 """Columns of services."""
 
-from operator import attrgetter
-
 from hostscope.model.service import SCHEMA, ServiceState
-from hostscope.render.column import Column, Kind
+from hostscope.render.column import Column, Kind, column_at
 from hostscope.render.layout import Layout
 
 _SCM: tuple[tuple[str, Kind, str], ...] = (
@@ -23,9 +21,7 @@ _SCM: tuple[tuple[str, Kind, str], ...] = (
 
 
 def _of_scm(name: str, kind: Kind, doc: str) -> Column[ServiceState]:
-    get = attrgetter(name)
-    title = name.replace("_", " ").upper()
-    return Column(name, title, kind, f"scm.{name}", None, f"{doc} (Windows)", lambda s: get(s.scm) if s.scm else None)
+    return column_at(name, name.replace("_", " ").upper(), kind, f"scm.{name}", None, f"{doc} (Windows)")
 
 
 def _user(state: ServiceState) -> str | None:
@@ -51,24 +47,15 @@ SERVICES = Layout(
         Column("path", "PATH", "text", "path", None, "where it is defined", lambda s: s.path),
         Column("description", "DESCRIPTION", "text", "description", None, "description", lambda s: s.description),
         *(_of_scm(*column) for column in _SCM),
-        Column(
+        column_at(
             "signature",
             "SIGNATURE",
             "text",
-            "signature",
+            "signature.status",
             "signature",
             "of its code (Windows): valid, invalid, ...",
-            lambda s: s.signature.status if s.signature else None,
         ),
-        Column(
-            "signer",
-            "SIGNER",
-            "text",
-            "signature",
-            "signature",
-            "who signed its code",
-            lambda s: s.signature.signer if s.signature else None,
-        ),
+        column_at("signer", "SIGNER", "text", "signature.signer", "signature", "who signed its code"),
     ),
     ("name", "user", "state", "substate", "start_mode", "pid", "description"),
 )

@@ -1,7 +1,7 @@
 """Columns of verdicts on files."""
 
 from hostscope.model.signature import FINDINGS, SCHEMA, Flaw, Signature
-from hostscope.render.column import Column, Value
+from hostscope.render.column import Column, Value, column_at
 from hostscope.render.layout import Layout
 
 
@@ -71,7 +71,7 @@ SIGNATURES = Layout(
     Signature,
     (
         Column("file", "FILE", "text", "path", None, "the file, or what the process runs", lambda s: s.path),
-        Column("pid", "PID", "int", "key", None, "process id", lambda s: s.key.pid if s.key else None),
+        column_at("pid", "PID", "int", "key.pid", None, "process id"),
         Column("format", "FORMAT", "text", "format", None, "mach-o, pe, elf, bundle, catalog or other",
                lambda s: s.format),
         Column("status", "STATUS", "text", "status", None,
@@ -100,8 +100,7 @@ SIGNATURES = Layout(
         Column("code_hash", "CODE HASH", "text", "parts", None, "cdhash, image digest or package digest",
                lambda s: _first(s, "code_hash")),
         Column("hardening", "HARDENING", "list", "hardening", None, "ELF: what it was built with", _hardening),
-        Column("build_id", "BUILD ID", "text", "hardening", None, "ELF: the linker's digest",
-               lambda s: s.hardening.build_id if s.hardening else None),
+        column_at("build_id", "BUILD ID", "text", "hardening.build_id", None, "ELF: the linker's digest"),
         Column("resources", "RESOURCES", "int", "resources", None, "bundles: sealed files", lambda s: s.resources),
         Column("size", "SIZE", "bytes", "size_bytes", None, "of the file", lambda s: s.size_bytes),
         Column("flaws", "FLAWS", "list", "parts", None, "what is wrong, by code", _flaws),

@@ -1,7 +1,7 @@
 """Every column of a table of sockets."""
 
 from hostscope.model.socket import SOCKET_SCHEMA, Endpoint, Socket
-from hostscope.render.column import Column, Value
+from hostscope.render.column import Column, Value, column_at
 from hostscope.render.layout import Layout
 
 
@@ -92,11 +92,9 @@ SOCKETS = Layout(
         Column("family", "FAMILY", "text", "family", None, "inet, inet6, unix, packet", lambda s: s.family),
         Column("kind", "KIND", "text", "kind", None, "stream, dgram, raw, seqpacket", lambda s: s.kind),
         Column("protocol", "PROTOCOL", "text", "protocol", None, "protocol alone", lambda s: s.protocol),
-        Column("local_address", "LOCAL ADDRESS", "text", "local.address", None, "address of our end",
-               lambda s: s.local.address if s.local else None),
+        column_at("local_address", "LOCAL ADDRESS", "text", "local.address", None, "address of our end"),
         Column("local_port", "LOCAL PORT", "int", "local.port", None, "port of our end", lambda s: _port(s.local)),
-        Column("remote_address", "REMOTE ADDRESS", "text", "remote.address", None, "address of the other end",
-               lambda s: s.remote.address if s.remote else None),
+        column_at("remote_address", "REMOTE ADDRESS", "text", "remote.address", None, "address of the other end"),
         Column("remote_port", "REMOTE PORT", "int", "remote.port", None, "port of the other end",
                lambda s: _port(s.remote)),
         Column("domain", "DOMAIN", "text", "domain", None, "name of the other end", lambda s: s.domain),
@@ -104,18 +102,12 @@ SOCKETS = Layout(
         Column("key", "KEY", "list", "owners", None, "identity of each owner", _keys),
         Column("uid", "UID", "int", "user", None, "number of who made it",
                lambda s: int(s.user.id) if s.user and s.user.id.isdecimal() else None),
-        Column("rtt", "RTT", "latency", "tcp.rtt_ns", "tcp", "smoothed round-trip time",
-               lambda s: s.tcp.rtt_ns if s.tcp else None),
-        Column("retransmits", "RETRANS", "int", "tcp.retransmits", "tcp", "segments sent again",
-               lambda s: s.tcp.retransmits if s.tcp else None),
-        Column("sent", "SENT", "bytes", "tcp.sent_bytes", "tcp", "payload sent, retransmissions included",
-               lambda s: s.tcp.sent_bytes if s.tcp else None),
-        Column("acked", "ACKED", "bytes", "tcp.acked_bytes", "tcp", "payload acknowledged",
-               lambda s: s.tcp.acked_bytes if s.tcp else None),
-        Column("received", "RECEIVED", "bytes", "tcp.received_bytes", "tcp", "payload received",
-               lambda s: s.tcp.received_bytes if s.tcp else None),
-        Column("cwnd", "CWND", "int", "tcp.congestion_window", "tcp", "congestion window, segments",
-               lambda s: s.tcp.congestion_window if s.tcp else None),
+        column_at("rtt", "RTT", "latency", "tcp.rtt_ns", "tcp", "smoothed round-trip time"),
+        column_at("retransmits", "RETRANS", "int", "tcp.retransmits", "tcp", "segments sent again"),
+        column_at("sent", "SENT", "bytes", "tcp.sent_bytes", "tcp", "payload sent, retransmissions included"),
+        column_at("acked", "ACKED", "bytes", "tcp.acked_bytes", "tcp", "payload acknowledged"),
+        column_at("received", "RECEIVED", "bytes", "tcp.received_bytes", "tcp", "payload received"),
+        column_at("cwnd", "CWND", "int", "tcp.congestion_window", "tcp", "congestion window, segments"),
         Column("recvq", "RECV-Q", "bytes", "receive_queue_bytes", None, "received and not read yet",
                lambda s: s.receive_queue_bytes),
         Column("sendq", "SEND-Q", "bytes", "send_queue_bytes", None, "sent and not acknowledged or not passed on yet",

@@ -1,10 +1,11 @@
 """Columns of traffic: by process, by connection, and the ledger. Payload and wire bytes are never in one column."""
 
 from collections.abc import Sequence
+from typing import Any
 
 from hostscope.model import traffic
 from hostscope.model.traffic import Counts, Flow, Ledger, LedgerLine, ProcessTraffic
-from hostscope.render.column import Column
+from hostscope.render.column import Column, column_at, value_at
 from hostscope.render.layout import Layout
 from hostscope.render.units import render_bytes
 
@@ -21,13 +22,24 @@ def _total(wire: Counts | None, payload: Counts | None) -> int:
     return (wire or payload or Counts()).total_bytes
 
 
+_COUNTS: tuple[Column[Any], ...] = (
+    column_at("payload_sent", "PAYLOAD SENT", "bytes", "payload.sent_bytes", None, "payload handed over"),
+    column_at("payload_received", "PAYLOAD RECV", "bytes", "payload.received_bytes", None, "payload received"),
+    Column("calls", "CALLS", "int", "payload", None, "calls that sent or received",
+           value_at("payload.total_packets")),
+    column_at("wire_sent", "WIRE SENT", "bytes", "wire.sent_bytes", None, "sent by interfaces, headers included"),
+    column_at("wire_received", "WIRE RECV", "bytes", "wire.received_bytes", None,
+              "received by interfaces, headers included"),
+    Column("packets", "PACKETS", "int", "wire", None, "packets in both directions", value_at("wire.total_packets")),
+)  # fmt: skip
+"""Of processes and of connections."""
+
 PROCESS_TRAFFIC = Layout(
     "processes",
     traffic.PROCESS_TRAFFIC_SCHEMA,
     ProcessTraffic,
     (
-        Column("pid", "PID", "int", "key", None, "process id; none for what belongs to no process",
-               lambda t: t.key.pid if t.key else None),
+        column_at("pid", "PID", "int", "key.pid", None, "process id; none for what belongs to no process"),
         Column("name", "NAME", "text", "name", None, "process name, or in brackets why there is none",
                lambda t: t.name),
         Column("user", "USER", "text", "user", None, "user", lambda t: t.user),
@@ -37,18 +49,7 @@ PROCESS_TRAFFIC = Layout(
                lambda t: int(t.sent_rate)),
         Column("received_rate", "RECV/S", "bytes", "received_rate", None, "bytes received a second since the last look",
                lambda t: int(t.received_rate)),
-        Column("payload_sent", "PAYLOAD SENT", "bytes", "payload", None, "payload handed over",
-               lambda t: t.payload.sent_bytes if t.payload else None),
-        Column("payload_received", "PAYLOAD RECV", "bytes", "payload", None, "payload received",
-               lambda t: t.payload.received_bytes if t.payload else None),
-        Column("calls", "CALLS", "int", "payload", None, "calls that sent or received",
-               lambda t: t.payload.total_packets if t.payload else None),
-        Column("wire_sent", "WIRE SENT", "bytes", "wire", None, "sent by interfaces, headers included",
-               lambda t: t.wire.sent_bytes if t.wire else None),
-        Column("wire_received", "WIRE RECV", "bytes", "wire", None, "received by interfaces, headers included",
-               lambda t: t.wire.received_bytes if t.wire else None),
-        Column("packets", "PACKETS", "int", "wire", None, "packets in both directions",
-               lambda t: t.wire.total_packets if t.wire else None),
+        *_COUNTS,
         Column("traffic", "TOTAL", "bytes", "payload", None, "both directions, of the quantity that was measured",
                lambda t: _total(t.wire, t.payload)),
         Column("recent", "LAST 20 S", "text", "recent", None, "bytes in each of the last seconds; of a live table",
@@ -71,7 +72,7 @@ FLOWS = Layout(
     traffic.FLOW_SCHEMA,
     Flow,
     (
-        Column("pid", "PID", "int", "key", None, "process id", lambda f: f.key.pid if f.key else None),
+        column_at("pid", "PID", "int", "key.pid", None, "process id"),
         Column("process", "PROCESS", "text", "name", None, "process name", lambda f: f.name),
         Column("user", "USER", "text", "user", None, "who made the socket",
                lambda f: (f.user.name or f.user.id) if f.user else None),
@@ -79,28 +80,15 @@ FLOWS = Layout(
         Column("local", "LOCAL", "text", "local", None, "local end", lambda f: str(f.local)),
         Column("remote", "REMOTE", "text", "remote", None, "remote end; none for a socket without one",
                lambda f: str(f.remote) if f.remote else None),
-        Column("remote_address", "REMOTE ADDRESS", "text", "remote", None, "remote address",
-               lambda f: f.remote.address if f.remote else None),
-        Column("remote_port", "REMOTE PORT", "int", "remote", None, "remote port",
-               lambda f: f.remote.port if f.remote else None),
+        column_at("remote_address", "REMOTE ADDRESS", "text", "remote.address", None, "remote address"),
+        column_at("remote_port", "REMOTE PORT", "int", "remote.port", None, "remote port"),
         Column("local_address", "LOCAL ADDRESS", "text", "local", None, "local address", lambda f: f.local.address),
         Column("local_port", "LOCAL PORT", "int", "local", None, "local port", lambda f: f.local.port),
         Column("domain", "DOMAIN", "text", "domain", None, "name of the remote end", lambda f: f.domain),
         Column("domain_source", "NAMED BY", "text", "domain_source", None, "dns, tls, quic, http, reverse or file",
                lambda f: f.domain_source),
         Column("direction", "DIRECTION", "text", "direction", None, "inbound or outbound", lambda f: f.direction),
-        Column("payload_sent", "PAYLOAD SENT", "bytes", "payload", None, "payload handed over",
-               lambda f: f.payload.sent_bytes if f.payload else None),
-        Column("payload_received", "PAYLOAD RECV", "bytes", "payload", None, "payload received",
-               lambda f: f.payload.received_bytes if f.payload else None),
-        Column("calls", "CALLS", "int", "payload", None, "calls that sent or received",
-               lambda f: f.payload.total_packets if f.payload else None),
-        Column("wire_sent", "WIRE SENT", "bytes", "wire", None, "sent by interfaces, headers included",
-               lambda f: f.wire.sent_bytes if f.wire else None),
-        Column("wire_received", "WIRE RECV", "bytes", "wire", None, "received by interfaces, headers included",
-               lambda f: f.wire.received_bytes if f.wire else None),
-        Column("packets", "PACKETS", "int", "wire", None, "packets in both directions",
-               lambda f: f.wire.total_packets if f.wire else None),
+        *_COUNTS,
         Column("traffic", "TOTAL", "bytes", "payload", None, "both directions, of the quantity that was measured",
                lambda f: _total(f.wire, f.payload)),
         Column("interface", "INTERFACE", "text", "interface", None, "interface", lambda f: f.interface),

@@ -41,6 +41,6 @@ TREE = Layout(
     "processes",
     TREE_SCHEMA,
     TreeRow,
-    tuple(Column(c.name, c.title, c.kind, c.path, c.field, c.doc, _of_process(c.get)) for c in COLUMNS),
+    tuple(Column(c.name, c.title, c.kind, c.path, c.field, c.doc, _of_process(c.get), c.elsewhere) for c in COLUMNS),
     ("pid", "user", "command"),
 )

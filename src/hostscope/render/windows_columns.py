@@ -1,25 +1,12 @@
 """Columns of what is particular to Windows' processes."""
 
-from collections.abc import Callable
+from functools import partial
 
 from hostscope.model.process import Process
 from hostscope.model.windows import Job, WindowsContext
-from hostscope.render.column import Column, Kind, Value, value_at
+from hostscope.render.column import Column, Value, column_of
 
-
-def _column(
-    name: str,
-    title: str,
-    kind: Kind,
-    path: str,
-    field: str,
-    doc: str,
-    get: Callable[[WindowsContext], Value] | None = None,
-) -> Column[Process]:
-    """One whose value stands in `Process.windows`, at `path` unless `get` makes it from what is there."""
-    read = get or value_at(path)
-    place = f"windows.{path}"
-    return Column(name, title, kind, place, field, f"Windows: {doc}", lambda p: read(p.windows) if p.windows else None)
+_column = partial(column_of, "windows", "Windows")
 
 
 def _privileges(windows: WindowsContext) -> Value:
@@ -58,7 +45,6 @@ WINDOWS_COLUMNS: tuple[Column[Process], ...] = (
     _column("mitigations", "MITIGATIONS", "list", "mitigations", "security", "mitigation policies that are on",
             _mitigations),
     _column("system_process", "SYSTEM", "text", "system_process", "security", "which of the system's own processes"),
-    _column("arch", "ARCH", "text", "architecture", "exe", "x86, x64 or arm64"),
     _column("wow64", "WOW64", "bool", "wow64", "exe", "whether WOW64 runs it"),
     _column("appx", "APPX", "text", "package", "exe", "full name of its package"),
     _column("native_path", "NATIVE PATH", "text", "native_path", "exe", "executable by its device"),

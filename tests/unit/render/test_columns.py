@@ -36,9 +36,11 @@ def test_names_are_unique_and_documented(table: str) -> None:
     assert set(layout.default) <= set(layout.names())
 
 
-def test_every_path_is_a_field_of_the_record() -> None:
-    for column in COLUMNS:
-        parse_filter(f"{column.path} == None", PROCESSES)
+@pytest.mark.parametrize("table", sorted(LAYOUTS))
+def test_every_path_is_a_field_of_the_record(table: str) -> None:
+    for column in LAYOUTS[table].columns:
+        for path in column.paths:
+            parse_filter(f"{path} == None", LAYOUTS[table])
 
 
 def test_every_field_group_has_a_column_and_the_other_way_round() -> None:
@@ -70,8 +72,8 @@ def test_columns_of_macos() -> None:
     assert [cells[name] for name in ("team", "signing_id", "csflags", "entitlements", "sandboxed", "rosetta")] == [
         "TEAM", "com.example", "valid,hardened-runtime", "box", "yes", "no",
     ]  # fmt: skip
-    assert [cells[name] for name in ("sip", "debuggable", "daemon", "footprint", "launchd_job", "bundle", "arch")] == [
-        "restricted", "no", "-", "2.0K", "job", "-", "-",
+    assert [cells[name] for name in ("sip", "debuggable", "daemon", "footprint", "launchd_job", "bundle")] == [
+        "restricted", "no", "-", "2.0K", "job", "-",
     ]  # fmt: skip
     assert parse_filter('team == "X" or footprint > 1', PROCESSES).fields >= {"security", "memory"}
 
@@ -90,6 +92,22 @@ def test_columns_of_windows() -> None:
         "high", "full", "SeDebugPrivilege", "server-silo,memory", "dep", "7", "yes", "session 2", "-",
     ]  # fmt: skip
     assert parse_filter('integrity == "high" and windows.wow64', PROCESSES).fields >= {"security", "exe"}
+
+
+@pytest.mark.parametrize("word", ["architecture", "arch"])
+def test_the_architecture_has_one_name_on_every_system(word: str) -> None:
+    column = PROCESSES.column(word)
+    asked = Gap("macos.architecture", Reason.UNAVAILABLE)
+    rows = (
+        Process(key(7), None, "bare", windows=WindowsContext(architecture="x64")),
+        Process(key(7), None, "bare", macos=MacosContext(architecture="arm64e")),
+        Process(key(7), None, "bare", macos=MacosContext(), gaps=(asked,)),
+        Process(key(7), None, "bare"),
+    )
+    assert [column.cell()(row) for row in rows] == ["x64", "arm64e", "?", "-"]
+    compiled = parse_filter(f'{word} == "arm64e"', PROCESSES)
+    assert [compiled.keep(row) for row in rows] == [False, True, False, False]
+    assert compiled.touches((asked.field,)) and compiled.touches(("windows.architecture",))
 
 
 def test_a_bare_record_has_a_cell_in_every_column() -> None:
