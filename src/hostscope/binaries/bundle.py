@@ -41,6 +41,14 @@ OWN = frozenset({"_MASReceipt/receipt"})
 """What is added to a bundle once it is signed."""
 
 
+class Nested(Struct, frozen=True):
+    """Signed code in a bundle, which may be a bundle itself."""
+
+    hashes: tuple[bytes, ...]
+    """cdhashes; none when it is not what was signed, or its slices are not all of one signer."""
+    flaws: tuple[Flaw, ...] = ()
+
+
 class Tree(Protocol):
     """A bundle's files, by path below its Contents (or its top, for flat bundles)."""
 
@@ -53,11 +61,8 @@ class Tree(Protocol):
     def digest(self, path: str, algorithm: str) -> bytes | None:
         """Of a file's content; None when it is not there, or is no file."""
 
-    def nested(self, path: str) -> "tuple[bytes, ...] | None":
-        """cdhashes of the code at a path, which may be a bundle; None when it is not there or is not signed.
-
-        Where its slices are not all of one signer: none.
-        """
+    def nested(self, path: str) -> Nested | None:
+        """The code at a path; None when it is not there or is not signed."""
 
 
 class Rule(Struct, frozen=True):
@@ -220,8 +225,18 @@ def _nested(path: str, said: Mapping[str, Any], tree: Tree) -> Iterator[Flaw]:
     found = tree.nested(path)
     if found is None:
         yield Flaw("resource-missing", f"{path} is sealed, and there is no signed code")
-    elif said["cdhash"] not in found:
-        yield Flaw("nested", f"{path} is other code than was sealed")
+    elif said["cdhash"] in found.hashes:
+        yield from noted(path, found.flaws)
+    else:
+        broken = next((flaw.detail for flaw in found.flaws if flaw.severity == "broken"), None)
+        yield Flaw(
+            "nested", f"{path} is not what was signed: {broken}" if broken else f"{path} is other code than was sealed"
+        )
+
+
+def noted(path: str, flaws: Iterable[Flaw]) -> Iterator[Flaw]:
+    """What is to be said of code that is inside of other code, whose seal vouches for it."""
+    return (Flaw(flaw.code, f"{path}: {flaw.detail}", "noted") for flaw in flaws)
 
 
 def _hashed(path: str, said: Mapping[str, Any], watch: _Watch, tree: Tree) -> Iterator[Flaw]:

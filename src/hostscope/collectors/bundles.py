@@ -5,7 +5,7 @@ import plistlib
 import stat
 from collections.abc import Iterator
 
-from hostscope.binaries.bundle import MOST_FILES, check, digest_of, parse_seal
+from hostscope.binaries.bundle import MOST_FILES, Nested, check, digest_of, noted, parse_seal
 from hostscope.binaries.content import Content
 from hostscope.binaries.macho import is_macho, slices
 from hostscope.binaries.macho_signature import INFO, RESOURCES, parse_signed
@@ -138,12 +138,17 @@ def _beside_flaws(path: str, base: str, trust: Trust, depth: int) -> Iterator[Fl
             yield Flaw("resource-added", f"{name} stands beside what is sealed")
     for name in sorted(map(decode, os.listdir(encode(versions)))) if versions else ():
         other = os.path.join(versions or "", name)
-        if other != base and not os.path.islink(encode(other)) and not _is_sound(other, trust, depth + 1):
-            yield Flaw("nested", f"the version {name} beside this one is not signed, or not what was signed")
+        if other != base and not os.path.islink(encode(other)):
+            yield from _version_flaws(name, other, trust, depth + 1)
 
 
-def _is_sound(path: str, trust: Trust, depth: int) -> bool:
-    return is_bundle(path) and judge_bundle(path, trust, depth).status == "valid"
+def _version_flaws(name: str, path: str, trust: Trust, depth: int) -> Iterator[Flaw]:
+    verdict = judge_bundle(path, trust, depth) if is_bundle(path) else None
+    if verdict is not None and verdict.status == "valid":
+        yield from noted(f"version {name}", verdict.all_flaws)
+    else:
+        why = verdict.reason if verdict else "it is no bundle"
+        yield Flaw("nested", f"the version {name} beside this one is not signed, or not what was signed: {why}")
 
 
 def _program(path: str, raw: bytes) -> str | None:
@@ -220,22 +225,22 @@ class Folder:
         with open_content(decode(place)) as content:
             return digest_of(lambda: _pieces(content), algorithm)
 
-    def nested(self, path: str) -> tuple[bytes, ...] | None:
-        """See `Tree.nested`; code that is not intact has no hashes."""
+    def nested(self, path: str) -> Nested | None:
+        """See `Tree.nested`."""
         place = self._place(path)
         if _is_led(self._base, path) or os.path.islink(encode(place)):
             return None
         if is_bundle(place):
             verdict = judge_bundle(place, self._trust, self._depth + 1)
             program = _main_program(place)
-            return None if program is None or verdict.status == "unsigned" else _hashes(program, verdict)
+            return None if program is None else _nested(program, verdict)
         if not _is_file(place):
             return None
         with open_content(place) as content:
             if not is_macho(content.read(0, 8)):
                 return None
             verdict = judge(place, content, self._trust)
-        return None if verdict.status == "unsigned" else _hashes(place, verdict)
+        return _nested(place, verdict)
 
     def _place(self, path: str) -> str:
         return os.path.join(self._base, *path.split("/"))
@@ -248,6 +253,10 @@ def _main_program(path: str) -> str | None:
     name = _program(path, _small(os.path.join(found[0], found[1]))) or ""
     place = next((place for place in (f"MacOS/{name}", name) if _stands(found[0], place)), None)
     return None if place is None else os.path.join(found[0], place)
+
+
+def _nested(program: str, verdict: Signature) -> Nested | None:
+    return None if verdict.status == "unsigned" else Nested(_hashes(program, verdict), verdict.all_flaws)
 
 
 def _hashes(path: str, verdict: Signature) -> tuple[bytes, ...]:

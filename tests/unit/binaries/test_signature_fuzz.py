@@ -240,7 +240,7 @@ class Empty:
     def digest(self, path: str, algorithm: str) -> bytes | None:
         return None
 
-    def nested(self, path: str) -> tuple[bytes, ...] | None:
+    def nested(self, path: str) -> None:
         return None
 
 

@@ -6,6 +6,7 @@ import plistlib
 import shutil
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ import pytest
 from hostscope.binaries.bundle import check, parse_seal
 from hostscope.binaries.trust import Trust
 from hostscope.collectors.bundles import Folder, beside_program
-from tests.unit.binaries.macho_builder import ARM64, SHA256, X86_64, Recipe, build, fat
+from tests.unit.binaries.macho_builder import ARM64, SHA1, SHA256, X86_64, Recipe, build, fat
 from tests.unit.collectors.test_bundles import RULES2, cdhash, codes, info, make, verdict
 
 pytestmark = pytest.mark.posix("bundles hold symbolic links")
@@ -132,6 +133,25 @@ def test_nested_code_of_two_architectures_is_as_good_as_one(app: Path) -> None:
     assert verdict(app).status == "valid", verdict(app).all_flaws
 
 
+def test_what_is_to_be_said_of_nested_code_is_said_of_the_bundle(app: Path) -> None:
+    library = build(Recipe(identifier="lib", info_plist=None, hashes=(SHA1,), slack=b"left behind"))
+    (app / "Contents/Frameworks/lib.dylib").write_bytes(library)
+    resources = seal_of(app)
+    resources["files2"]["Frameworks/lib.dylib"] = {"cdhash": cdhash(library), "requirement": "x"}
+    sealed(app, resources)
+    found = verdict(app)
+    assert (found.status, {(flaw.code, flaw.severity) for flaw in found.flaws}) == (
+        "valid", {("weak", "noted"), ("appended", "noted")},
+    )  # fmt: skip
+    assert all(flaw.detail.startswith("Frameworks/lib.dylib: ") for flaw in found.flaws)
+
+
+def test_what_is_wrong_with_nested_code_is_told(app: Path) -> None:
+    (app / "Contents/PlugIns/Inner.app/Contents/Resources/a.txt").write_bytes(b"x")
+    (flaw,) = verdict(app).flaws
+    assert flaw.detail == "PlugIns/Inner.app is not what was signed: Resources/a.txt was changed since it was signed"
+
+
 def test_another_version_of_a_framework_is_judged_too(tmp_path: Path) -> None:
     framework = tmp_path / "X.framework"
     for version in "AB":
@@ -146,6 +166,10 @@ def test_another_version_of_a_framework_is_judged_too(tmp_path: Path) -> None:
     os.symlink("A", framework / "Versions/Current")
     os.symlink("Versions/Current/X", framework / "X")
     assert verdict(framework).status == "valid", verdict(framework).all_flaws
+    (framework / "Versions/B/X").write_bytes(build(replace(program, slack=b"left behind")))
+    found = verdict(framework)
+    assert (found.status, [flaw.code for flaw in found.flaws]) == ("valid", ["appended"]), found.flaws
+    assert found.flaws[0].detail.startswith("version B: ")
     (framework / "Versions/B/X").write_bytes(build(Recipe(adhoc=True)))
     assert verdict(framework).status == "invalid"
     shutil.rmtree(framework / "Versions/B")
