@@ -16,7 +16,7 @@ import pytest
 
 from hostscope.dumps.core_file import open_core
 from hostscope.dumps.manifest import parse_manifest
-from hostscope.errors import Denied, Error, Gone, Mismatch, Unavailable
+from hostscope.errors import Denied, Error, Gone, Mismatch, Unavailable, UsageError
 from hostscope.model.dump import DumpRequest
 from hostscope.model.request import ProcessRequest
 from hostscope.respond.preserve import dump
@@ -435,6 +435,16 @@ def test_a_symbolic_link_or_a_file_in_the_way(program: str, tmp_path: Path) -> N
                 dump(HOST, [str(target.child.pid)], DumpRequest(), str(tmp_path / name)).rows()
         dump(HOST, [str(target.child.pid)], DumpRequest(), str(tmp_path / "link"), force=True).rows()
     assert (tmp_path / "mine").read_text() == "mine" and not (tmp_path / "link").is_symlink()
+
+
+@pytest.mark.root
+def test_a_folder_that_another_user_laid_ready(program: str, tmp_path: Path) -> None:
+    tmp_path.chmod(0o1777)
+    (tmp_path / "dumps").mkdir()
+    os.chown(tmp_path / "dumps", NOBODY, NOBODY)
+    with running(program) as target, pytest.raises(UsageError, match="another user put it there"):
+        dump(HOST, (str(target.child.pid),), DumpRequest(), str(tmp_path / "dumps")).rows()
+    assert list((tmp_path / "dumps").iterdir()) == []
 
 
 def test_several_at_once_and_one_that_is_gone(program: str, tmp_path: Path) -> None:

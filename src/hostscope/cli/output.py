@@ -10,7 +10,7 @@ from functools import partial
 from typing import BinaryIO, TypeVar
 
 from hostscope.errors import Error, UsageError
-from hostscope.private import close_to_others
+from hostscope.private import close_to_others, open_as_it_is
 from hostscope.render.table import Style
 
 Result = TypeVar("Result")
@@ -122,7 +122,7 @@ def _is_special(path: str, override: Override) -> bool:
 @contextmanager
 def _opened(path: str) -> Iterator[BinaryIO]:
     try:
-        with open(path, "wb") as file:
+        with open(path, "wb", opener=open_as_it_is) as file:
             yield file
     except OSError as error:
         if isinstance(error, (Error, BrokenPipeError)):

@@ -18,7 +18,7 @@ from msgspec import Struct
 
 from hostscope.errors import Error, UsageError
 from hostscope.model.capture import CaptureOutput
-from hostscope.private import close_to_others
+from hostscope.private import close_to_others, open_as_it_is
 from hostscope.wire.batch import I64
 from hostscope.wire.pcapng_write import Encoded
 
@@ -236,7 +236,7 @@ def _is_place(folder: str) -> bool:
 
 
 def _opened(path: str, override: Override) -> int:
-    """A file of ours alone; what it held before goes. Pipes and devices are written as they are."""
+    """A new file of ours alone, for which one of that name goes. Pipes and devices are written as they are."""
     try:
         try:
             return _open(path)
@@ -253,12 +253,13 @@ def _opened(path: str, override: Override) -> int:
 def _open(path: str) -> int:
     if not hasattr(os, "O_NOFOLLOW") and os.path.islink(path):  # a look before, where opening cannot refuse links
         raise OSError(errno.ELOOP, "a symbolic link")
-    flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC
+    flags = os.O_WRONLY
     for name in ("O_NOFOLLOW", "O_CLOEXEC", "O_BINARY"):  # as far as the system has them
         flags |= getattr(os, name, 0)
-    fd = os.open(path, flags, MODE)
-    if stat.S_ISREG(os.fstat(fd).st_mode):
-        close_to_others(path)
-        if os.chmod in os.supports_fd:
-            os.chmod(fd, MODE)  # one that was there before
+    with suppress(FileNotFoundError):
+        if not stat.S_ISREG(os.lstat(path).st_mode):
+            return open_as_it_is(path, flags)
+        os.unlink(path)  # whoever made it, or has it open, could read on
+    fd = os.open(path, flags | os.O_CREAT | os.O_EXCL, MODE)
+    close_to_others(path)
     return fd

@@ -18,7 +18,7 @@ from hostscope.model.request import ProcessRequest
 from hostscope.model.response import Preserved
 from hostscope.platforms.base import Host
 from hostscope.platforms.base_control import Control
-from hostscope.private import close_to_others
+from hostscope.private import close_to_others, refuse_planted
 from hostscope.render.documents import encode_json
 from hostscope.respond.guard import Subject
 
@@ -69,6 +69,7 @@ class Preserving:
             raw = encode_json({"schema": PROCESS_SCHEMA, "inspection": found}) + b"\n"
             path = os.path.join(self._folder, f"{key.pid}-{key.start}-{_stamp()}")
             os.makedirs(self._folder, mode=0o700, exist_ok=True)
+            refuse_planted(self._folder)
             os.makedirs(path, mode=0o700, exist_ok=True)
             self._files.append(replace(write_new(os.path.join(path, RECORD), raw), of=key))
             process = self._host.processes.read(key.pid, ProcessRequest(fields=_dump_fields()))

@@ -20,6 +20,7 @@ from hostscope.model.request import ProcessRequest
 from hostscope.platforms.base import Host
 from hostscope.platforms.control import open_control
 from hostscope.platforms.tally import Tally
+from hostscope.private import refuse_planted
 from hostscope.respond.dump import FIELDS, Task, dump_all, observer
 
 _UNFIT = re.compile(r"[^A-Za-z0-9_.+-]")
@@ -105,6 +106,7 @@ def _tasks(processes: list[Process], request: DumpRequest, output: str | None, o
     folder = output or "."
     try:
         permitted(lambda: os.makedirs(folder, 0o700, exist_ok=True), override)
+        refuse_planted(folder)
     except FileExistsError:
         raise UsageError(f"{folder} is a file", "several dumps need a directory") from None
     except OSError as failed:

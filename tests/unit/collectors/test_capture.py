@@ -215,6 +215,16 @@ def test_a_symbolic_link_is_refused(tmp_path: Path) -> None:
     assert (tmp_path / "target").read_bytes() == b""
 
 
+@pytest.mark.posix("files of several names, and reading what was removed")
+def test_who_has_the_file_open_that_was_there_reads_nothing_of_the_capture(tmp_path: Path) -> None:
+    (tmp_path / "other").write_bytes(b"kept")
+    (tmp_path / "a.pcapng").hardlink_to(tmp_path / "other")
+    (tmp_path / "other").chmod(0o666)
+    record(CaptureOutput(str(tmp_path / "a.pcapng")), batch(frame(1)))
+    assert (tmp_path / "other").read_bytes() == b"kept"
+    assert numbers(tmp_path / "a.pcapng") == [1] and is_private(tmp_path / "a.pcapng")
+
+
 def test_a_full_disk_leaves_whole_blocks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path, write = tmp_path / "a.pcapng", os.write
     left = [2]

@@ -1,6 +1,7 @@
 """Plans and acts on a host in memory: order, grace, outcomes, what turns up, what goes wrong, and the trail."""
 
 import itertools
+import os
 
 import pytest
 
@@ -227,6 +228,17 @@ def test_evidence_that_fails_stops_the_act(stage: Stage) -> None:
     assert results(stage.act("terminate", 50, evidence=str(stage.folder / "case"), overrides=("evidence",))) == {
         50: "done"
     }
+
+
+@pytest.mark.root
+@pytest.mark.posix("owners of folders")
+def test_evidence_does_not_go_into_a_folder_that_another_user_laid_ready(stage: Stage) -> None:
+    stage.folder.chmod(0o1777)
+    (stage.folder / "case").mkdir()
+    os.chown(stage.folder / "case", 65534, 65534)
+    with pytest.raises(Incomplete, match="another user put it there"):
+        stage.act("terminate", 50, evidence=str(stage.folder / "case"))
+    assert stage.control.sent == [] and list((stage.folder / "case").iterdir()) == []
 
 
 @pytest.mark.parametrize(
