@@ -13,6 +13,7 @@ import msgspec
 import pytest
 
 from hostscope.errors import Denied, Unsupported
+from hostscope.model.key import ProcessKey
 from hostscope.model.process import Process
 from hostscope.model.request import FULL, ProcessRequest
 from hostscope.model.security import HostSecurity
@@ -27,6 +28,7 @@ from hostscope.platforms.linux.procfs import ProcRows
 from hostscope.platforms.linux.task_record import HEADER, Flag, Want, record_pids
 from hostscope.platforms.posix_accounts import Accounts
 from hostscope.platforms.tally import Tally
+from tests.system.settling import lasting
 from tests.system.told_child import run_told, told_child
 
 pytestmark = [pytest.mark.system, pytest.mark.root]
@@ -113,24 +115,23 @@ def disagreements(before: Process, proc: Process, after: Process) -> dict[str, t
     return found
 
 
-def test_all_processes_agree_with_proc(tasks: TaskIterator, methods: Methods) -> None:
-    """What changes is bounded by a look before and a look after; what does not must be equal."""
+def differing(tasks: TaskIterator, methods: Methods) -> dict[tuple[ProcessKey, str], tuple[object, object, object]]:
+    """What disagrees, by process and field."""
     before, proc, after = methods.by_iterator(tasks), methods.by_proc(), methods.by_iterator(tasks)
     shared = [
         pid for pid in before.keys() & proc.keys() & after.keys() if before[pid].key == proc[pid].key == after[pid].key
     ]
     assert len(shared) >= 3
-    wrong = {pid: found for pid in shared if (found := disagreements(before[pid], proc[pid], after[pid]))}
-    # A value may change and change back between the three looks; no process does that twice.
-    if wrong:
-        before, proc, after = methods.by_iterator(tasks), methods.by_proc(), methods.by_iterator(tasks)
-        wrong = {
-            pid: again
-            for pid, found in wrong.items()
-            if pid in before and pid in proc and pid in after
-            and (again := disagreements(before[pid], proc[pid], after[pid]).keys() & found.keys())
-        }  # fmt: skip
-    assert not wrong
+    return {
+        (before[pid].key, path): values
+        for pid in shared
+        for path, values in disagreements(before[pid], proc[pid], after[pid]).items()
+    }
+
+
+def test_all_processes_agree_with_proc(tasks: TaskIterator, methods: Methods) -> None:
+    """What changes is bounded by a look before and a look after; what does not must be equal."""
+    assert lasting(lambda: differing(tasks, methods)) == {}
 
 
 def test_no_process_is_missing(tasks: TaskIterator, methods: Methods) -> None:

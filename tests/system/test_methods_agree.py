@@ -11,6 +11,7 @@ import pytest
 from hostscope.model.key import ProcessKey
 from hostscope.model.process import Process
 from hostscope.model.request import BASIC, FULL
+from tests.system.settling import lasting
 from tests.zoo.creature import Creature, kernel_state, rests, until
 from tests.zoo.sight import sweep
 
@@ -83,11 +84,8 @@ def differences(framed: Framed) -> dict[tuple[ProcessKey, str], str]:
 
 
 def test_all_processes(fields: frozenset[str]) -> None:
-    """A busy process may do something and undo it between the looks; what differs each time is wrong."""
-    found = differences(frame(fields))
-    for _ in range(3):
-        again = differences(frame(fields)) if found else {}
-        found = {place: again[place] for place in found.keys() & again.keys()}
+    """What differs each time is wrong."""
+    found = lasting(lambda: differences(frame(fields)))
     assert not found, "\n" + "\n".join(found.values())
 
 

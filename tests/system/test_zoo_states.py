@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.system.told_child import told_child
 from tests.zoo.build import program
 from tests.zoo.creature import Creature, kernel_state, until
 from tests.zoo.sight import Look, host
@@ -207,6 +208,16 @@ def test_open_files(look: Look) -> None:
         assert look(child.pid).open_files == 3
         child.do("descriptors", 50)
         assert look(child.pid).open_files == 53
+
+
+def test_a_waiting_accept_has_taken_its_descriptor(look: Look) -> None:
+    waiting = "import socket, threading; told = (one := socket.create_server(('127.0.0.1', 0))).fileno()\n"
+    with told_child(waiting + "threading.Thread(target=one.accept, daemon=True).start()") as (pid, _):
+        shown = Path(f"/proc/{pid}/fd")
+        if not shown.stat().st_size:
+            pytest.skip("Linux before 6.2 does not count them here")
+        until(lambda: shown.stat().st_size > len(os.listdir(shown)), "accepting")
+        assert look(pid).open_files == len(os.listdir(shown)) + 1
 
 
 def test_own_row(look: Look) -> None:

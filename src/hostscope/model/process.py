@@ -184,7 +184,7 @@ class Process(Struct, frozen=True, gc=False):
     memory: Memory | None = None
     io: Io | None = None
     open_files: int | None = None
-    """Number of open file descriptors or handles."""
+    """Number of open file descriptors or handles. Linux counts one that a waiting `accept` or `open` has taken, too."""
     activity: Activity | None = None
     security: Security | None = None
     """What this process may do, the same question on every system."""
