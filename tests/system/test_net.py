@@ -13,6 +13,7 @@ import pytest
 from hostscope.model.gap import Reason
 from hostscope.model.socket import FAMILIES, Socket, SocketRequest
 from hostscope.platforms import open_host
+from hostscope.platforms.linux.net_namespaces import Namespaces
 from hostscope.platforms.linux.socket_records import OWNERS_UNSEEN
 from hostscope.platforms.tally import Tally
 from tests.system.test_containers import NAME, rootfs, runc, until
@@ -290,6 +291,31 @@ def test_a_process_in_another_namespace(method: str) -> None:
         assert (row.net_ns, row.local and row.local.port) == (net_ns, port)
         ours = swept(method, all_namespaces=False)[0]
         assert of_pid(ours, pid) == [] and ours
+
+
+@pytest.mark.root
+def test_the_ended_are_in_no_namespace_that_could_not_be_told() -> None:
+    """A zombie of another user shows neither the number of its namespace nor its tables: it has none any more."""
+    zombie = """
+import os
+pid = os.fork()
+if not pid: os._exit(0)
+os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT)
+"""
+    script = """
+from hostscope.platforms.linux.net_namespaces import find
+told = [find().unread, os.path.exists(f"/proc/{pid}")]
+"""
+    assert run_told(script, drop=True, before=zombie) == [0, True]
+
+
+def test_what_namespaces_could_not_be_told_makes_an_answer_incomplete() -> None:
+    tally = Tally()
+    Namespaces((), 0).tell(tally)
+    assert tally.coverage().complete and not tally.notes
+    Namespaces((), 3).tell(tally)
+    assert not tally.coverage().complete
+    assert tally.notes[0].startswith("the network namespaces of 3 processes could not be told")
 
 
 def test_a_namespace_that_only_a_mount_holds(method: str) -> None:

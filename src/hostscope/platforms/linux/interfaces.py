@@ -83,9 +83,7 @@ class Interfaces:
 def _looks(tally: Tally) -> Iterator[_Look]:
     """Each namespace in turn; those that we may not enter are counted."""
     namespaces = find()
-    if namespaces.unread:
-        tally.denied += namespaces.unread
-        tally.note(f"the network namespaces of {namespaces.unread} processes could not be told (CAP_SYS_PTRACE)")
+    namespaces.tell(tally)
     for namespace in namespaces.found:
         try:
             with closing(inside(namespace, RouteSocket)) as route:

@@ -284,11 +284,11 @@ def _filled(image: Image, constants: Mapping[str, int | bytes]) -> list[DataImag
 def _error(what: str, failed: OSError, hint: str = _ENABLE) -> Error:
     code = failed.errno or 0
     if code in (errno.EPERM, errno.EACCES) and not isinstance(failed, bpf.Rejected):
-        from hostscope.platforms.linux.privileges import lacking
+        from hostscope.platforms.linux.privileges import granting, lacking
 
         missing = lacking(("bpf", "net_admin" if hint == _ENABLE_NET else "perfmon"))
         locked = _LOCKED if os.geteuid() == 0 else ""
-        return Denied(f"eBPF program {what}: permission denied{missing}", hint + locked)
+        return Denied(f"eBPF programs: permission denied{missing}", hint + locked + granting(missing))
     if isinstance(failed, bpf.Rejected):
         return Unsupported(f"this kernel refuses the eBPF program {what}: {_last_words(failed)}")
     if code in (errno.ENOSYS, errno.EINVAL, errno.EOPNOTSUPP):

@@ -14,8 +14,10 @@ from typing import NamedTuple, TypeVar
 
 from hostscope.errors import NativeError
 from hostscope.model.text import decode
+from hostscope.platforms.linux.privileges import lacking
 from hostscope.platforms.linux.read import list_pids, read_file
 from hostscope.platforms.linux.translate import REFUSED, VANISHED
+from hostscope.platforms.tally import Tally
 
 OURS = "/proc/self/ns/net"
 ENTER = ("sys_admin",)
@@ -54,6 +56,13 @@ class Namespaces(NamedTuple):
     """Ours first."""
     unread: int
     """Processes whose namespace could not be told."""
+
+    def tell(self, tally: Tally) -> None:
+        """Counts and names what was not found."""
+        if self.unread:
+            tally.denied += self.unread
+            missing = lacking(("sys_ptrace",))
+            tally.note(f"the network namespaces of {self.unread} processes could not be told{missing}")
 
 
 class Member(NamedTuple):
@@ -134,10 +143,12 @@ class _Search:
 
     def _add_by_table(self, pid: int) -> None:
         """A process of another user shows its tables to everyone, but not the number of its namespace."""
-        table = _table_of(str(pid))
-        if table is None:
+        try:
+            table = _table_of(str(pid))
+        except PermissionError:
             self.unread += 1
-        elif table != self._our_table:
+            return
+        if table is not None and table != self._our_table:
             self.found.setdefault(-table, NetNamespace(None, f"/proc/{pid}/ns/net", pid, table=table))
 
     def add_mounts(self, pid: int) -> None:
@@ -151,8 +162,11 @@ class _Search:
 
 
 def _table_of(pid: str) -> int | None:
+    """None when the process has ended: a zombie is in no network namespace any more."""
     try:
         return os.stat(f"/proc/{pid}/net/tcp").st_ino
+    except PermissionError:
+        raise
     except OSError:
         return None
 

@@ -244,6 +244,11 @@ def lacking(names: tuple[str, ...]) -> str:
     return f" (not permitted: {' '.join(missing)})" if missing else ""
 
 
+def granting(missing: str) -> str:
+    """What to add to a hint when `lacking` found something."""
+    return "; hostscope doctor shows how to grant it" if missing else ""
+
+
 def ourselves() -> "Who":
     """Who runs this, with the login user that the kernel remembers through su and sudo."""
     from hostscope.audit import this_process

@@ -213,8 +213,7 @@ class _Sweep:
             return
         found = net_namespaces.find(members)
         self._namespaces = list(found.found)
-        if found.unread:
-            self._tally.note(f"the network namespaces of {found.unread} processes could not be told")
+        found.tell(self._tally)
 
     def _add_held_namespaces(self, descriptors: Iterator[tuple[int, int]]) -> list[NetNamespace]:
         """Those that nothing but a descriptor leads to."""

@@ -20,7 +20,7 @@ from hostscope.platforms.linux.net_namespaces import NetNamespace
 from hostscope.platforms.linux.packet_counter import PacketCounter
 from hostscope.platforms.linux.packet_counters import PacketCounters
 from hostscope.platforms.linux.payload_meter import MISSES, PayloadMeter
-from hostscope.platforms.linux.privileges import READ_OTHERS
+from hostscope.platforms.linux.privileges import READ_OTHERS, granting
 from hostscope.platforms.linux.privileges import lacking as not_permitted
 from hostscope.platforms.linux.program_cache import load_image
 from hostscope.platforms.linux.wire_meter import MISSES as WIRE_MISSES
@@ -115,8 +115,9 @@ class Traffic:
             try:
                 ours = opened(net_namespaces.ours())
             except PermissionError as failed:
-                told = f"packets cannot be counted: {failed.strerror}{not_permitted((*LOAD_PROGRAMS, 'net_raw'))}"
-                raise Denied(told, _HINT) from failed
+                missing = not_permitted((*LOAD_PROGRAMS, "net_raw"))
+                told = f"packets cannot be counted: {failed.strerror}{missing}"
+                raise Denied(told, _HINT + granting(missing)) from failed
         counters = PacketCounters(ours, self._namespaces, opened, self._raised_inside, tally)
         stack.callback(counters.close)
         tally.effects.append("an eBPF filter on a packet socket in each network namespace, which it keeps alive")

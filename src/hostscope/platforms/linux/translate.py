@@ -18,9 +18,10 @@ def error(call: str, failed: OSError, pid: int | None = None) -> Error:
     """Our error for one of the system's."""
     who = f"process {pid}" if pid is not None else call
     if failed.errno in REFUSED:
-        from hostscope.platforms.linux.privileges import READ_OTHERS, lacking
+        from hostscope.platforms.linux.privileges import READ_OTHERS, granting, lacking
 
-        return Denied(f"{who}: permission denied{lacking(READ_OTHERS)}", PTRACE_HINT)
+        missing = lacking(READ_OTHERS)
+        return Denied(f"{who}: permission denied{missing}", PTRACE_HINT + granting(missing))
     if pid is not None and failed.errno in VANISHED:
         return Gone(f"{who}: there is no such process")
     return NativeError(call, failed.errno or 0, failed.strerror or str(failed))
