@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from hostscope.model.gap import Gap
 from hostscope.render.column import gap_of
 from hostscope.render.sanitise import sanitise
-from hostscope.render.table import BOLD, RESET, Style, display_width
+from hostscope.render.table import BOLD, RESET, WIDEST, Style, display_width
 
 Fact = tuple[str, str | None]
 """A label and its value; None leaves the fact out."""
@@ -23,7 +23,7 @@ def section(title: str, lines: Iterable[str], style: Style) -> Iterator[str]:
 def facts(pairs: Iterable[Fact]) -> list[str]:
     """Aligned lines of labels and values, sanitised."""
     shown = [(sanitise(label), value) for label, value in pairs if value is not None]
-    width = max((len(label) for label, _ in shown), default=0)
+    width = min(max((len(label) for label, _ in shown), default=0), WIDEST)
     return [f"{label:<{width}}  {sanitise(value)}" for label, value in shown]
 
 
@@ -33,7 +33,7 @@ def grid(titles: Sequence[str], rows: Iterable[Sequence[str]], most: int | None 
     if not kept:
         return []
     shown = [list(titles), *(kept if most is None else kept[:most])]
-    widths = [max(map(display_width, column)) for column in zip(*shown, strict=True)]
+    widths = [min(max(map(display_width, column)), WIDEST) for column in zip(*shown, strict=True)]
     more = [f"and {len(kept) - most} more (--format json shows all)"] if most is not None and len(kept) > most else []
     return [_aligned(row, widths) for row in shown] + more
 

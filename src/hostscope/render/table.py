@@ -13,6 +13,9 @@ Row = TypeVar("Row")
 Cells = tuple[str, ...]
 
 BOLD, DIM, RED, YELLOW, RESET = "\x1b[1m", "\x1b[2m", "\x1b[31m", "\x1b[33m", "\x1b[0m"
+WIDEST = 256
+"""No column makes room for more: else every line is as long as the arguments of one process, or its variables' names,
+which may be a megabyte. What is longer moves what stands behind it on its own line."""
 _CHUNK = 512
 _GAP = "  "
 
@@ -63,7 +66,7 @@ def render_table(columns: Sequence[Column[Any]], rows: Iterable[Cells], style: S
 
 
 def _lines(columns: Sequence[Column[Any]], rows: list[Cells]) -> Iterator[str]:
-    widths = [_width_of(cells) for cells in zip(*rows, strict=True)]
+    widths = [min(_width_of(cells), WIDEST) for cells in zip(*rows, strict=True)]
     numeric = [column.kind in NUMBERS for column in columns]
     layout = _GAP.join(_place(width, number) for width, number in zip(widths[:-1], numeric[:-1], strict=True))
     layout += (_GAP if len(columns) > 1 else "") + (_place(widths[-1], True) if numeric[-1] else "%s")

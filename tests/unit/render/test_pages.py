@@ -16,6 +16,7 @@ from hostscope.model.service import Service, ServiceState
 from hostscope.model.socket import Endpoint, Socket, SocketOwner
 from hostscope.model.windows import WindowsContext
 from hostscope.render.host_page import render_ability, render_counters, render_host
+from hostscope.render.page import facts, grid
 from hostscope.render.process_page import render_process
 from hostscope.render.table import Style
 from tests.fake import ALICE, BOOT, BOOTED_AT_NS, COUNTERS, key, process, with_gaps
@@ -240,3 +241,11 @@ def test_handles_are_counted_by_kind_and_named_ones_come_first() -> None:
         ["8", "key", "-", "\\REGISTRY\\Machine"],
         ["4", "event", "-"],
     ]
+
+
+def test_a_variable_with_a_very_long_name_makes_only_its_own_line_long() -> None:
+    few = [Variable("X", str(number)) for number in range(1000)]
+    variables = (Variable("N" * 100_000, "value"), *few)
+    shown = "\n".join(facts((variable.name, variable.value) for variable in variables))
+    assert "N" * 100_000 + "  value" in shown and len(shown) < 500_000
+    assert len("\n".join(grid(("A", "B"), [(variable.name, variable.value) for variable in variables]))) < 500_000

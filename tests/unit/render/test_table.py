@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from hostscope.model.gap import Gap, Reason
 from hostscope.render.layouts import PROCESSES
-from hostscope.render.table import Style, cells_of, display_width, render_table
+from hostscope.render.table import WIDEST, Style, cells_of, display_width, render_table
 from tests.fake import ALICE, process, with_gaps
 
 COLUMNS = PROCESSES.choose("pid,user,rss,command")
@@ -56,6 +56,14 @@ def test_is_cut_at_the_width(width: int) -> None:
 def test_without_a_width_nothing_is_cut() -> None:
     long = process(1, argv=("x" * 5000,))
     assert "x" * 5000 in table(long)
+
+
+def test_what_is_very_long_makes_only_its_own_line_long() -> None:
+    shown = table(process(1, argv=("x" * 100_000,)), process(2, argv=("é" * 100_000,)), process(3, argv=("short",)),
+                  columns=PROCESSES.choose("argv,pid"))  # fmt: skip
+    head, one, two, three = shown.splitlines()
+    assert one.split() == ["x" * 100_000, "1"] and two.split() == ["é" * 100_000, "2"]
+    assert head == f"{'ARGV':{WIDEST}}  PID" and three == f"{'short':{WIDEST}}    3"
 
 
 def test_colour_only_when_told() -> None:
