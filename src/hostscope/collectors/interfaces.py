@@ -19,13 +19,14 @@ def collect(host: Host, request: ProcessRequest | None = None, between_ns: int |
 
 
 def looks(host: Host, stop: threading.Event, interval_s: float) -> Iterator[Answer[Interface]]:
-    """Every interface again and again until `stop` is set, with `rates` since the look before."""
+    """Every interface once, and again until `stop` is set, with `rates` since the look before."""
     rates, due = Rates(), monotonic()
-    while not stop.is_set():
+    while True:
         tally = Tally()
         yield Answer(rates.take(_counted(host, tally)), tally.coverage)
         due = max(due + interval_s, monotonic())
-        stop.wait(due - monotonic())
+        if stop.wait(due - monotonic()):
+            return
 
 
 def _rows(host: Host, tally: Tally, between_ns: int | None) -> Iterator[Interface]:

@@ -59,13 +59,14 @@ def looks(
     host: Host, stop: threading.Event, interval_s: float, request: SocketRequest, targets: Collection[str] = (),
     resolve: bool = False,
 ) -> Iterator[Answer[Socket]]:  # fmt: skip
-    """The same again and again until `stop` is set. Processes are the same each time; each name is asked for once."""
+    """The same once, and again until `stop` is set. Processes are the same each time; each name is asked for once."""
     chosen, names, due = choose(host, targets) if targets else None, ReverseNames(), monotonic()
-    while not stop.is_set():
+    while True:
         answer = collect(host, request, chosen)
         yield names.named(answer) if resolve else answer
         due = max(due + interval_s, monotonic())
-        stop.wait(due - monotonic())
+        if stop.wait(due - monotonic()):
+            return
 
 
 def choose(host: Host, targets: Collection[str]) -> Chosen:

@@ -109,12 +109,13 @@ class LocalSession(NetworkVerbs, ResponseVerbs):
         interval_s: float = 2.0,
         only: Collection[ProcessKey] | None = None,
     ) -> Iterator[Answer[Process]]:
-        """Every process again and again until `stop` is set, each time with `cpu.ratio` since the time before."""
+        """Every process once, and again until `stop` is set, each time with `cpu.ratio` since the time before."""
         samples, due = Samples(), monotonic()
-        while not stop.is_set():
+        while True:
             yield self.processes(replace(request, sample_ns=None), samples, only)
             due = max(due + interval_s, monotonic())
-            stop.wait(due - monotonic())
+            if stop.wait(due - monotonic()):
+                return
 
     def process(self, target: str | int, request: ProcessRequest | None = None) -> Process:
         """See `Session.process`."""

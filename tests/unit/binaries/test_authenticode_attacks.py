@@ -175,10 +175,10 @@ def test_a_signature_larger_than_any_is_refused(tmp_path: Path) -> None:
     *rest, _ = inside(inside(wrapped)[0])
     signer = tlv4(0x30, b"".join(inside(signer_of(raw))) + attribute)
     body = tlv4(0x30, kind + tlv4(0xA0, tlv4(0x30, b"".join((*rest, tlv4(0x31, signer))))))
-    began = time.monotonic()
+    began = time.process_time()
     found = verdict(with_signature(raw, body))
     assert (found.status, codes(found)) == ("invalid", {"malformed"})
-    assert time.monotonic() - began < SECONDS
+    assert time.process_time() - began < SECONDS
 
 
 def tlv4(tag: int, content: bytes) -> bytes:
@@ -193,9 +193,9 @@ def test_a_file_of_many_signatures_is_bounded(tmp_path: Path) -> None:
     assert place
     changed = bytearray(raw[:start] + one * 63)
     struct.pack_into("<II", changed, place, start, len(one) * 63)
-    began = time.monotonic()
+    began = time.process_time()
     assert verdict(bytes(changed)).status in ("valid", "invalid")
-    assert time.monotonic() - began < SECONDS
+    assert time.process_time() - began < SECONDS
 
 
 def digest(raw: bytes) -> bytes:

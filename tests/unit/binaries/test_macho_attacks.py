@@ -314,9 +314,9 @@ def test_times_at_the_ends_of_the_calendar_are_no_accident(year: bytes) -> None:
 
 
 def timed(raw: bytes) -> Signature:
-    began = time.monotonic()
+    began = time.process_time()
     found = verdict(raw)
-    assert time.monotonic() - began < SECONDS
+    assert time.process_time() - began < SECONDS
     return found
 
 

@@ -1,6 +1,7 @@
 """Commands against a host in memory, and against a recording of it in a process of their own."""
 
 from collections.abc import Callable
+from itertools import count
 from pathlib import Path
 from typing import NamedTuple
 
@@ -64,6 +65,13 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> Host:
     monkeypatch.setattr("hostscope.respond.scene.getpid", lambda: 31)
     AuditTrail(default_path()).append("test")
     return found
+
+
+@pytest.fixture
+def ticking(monkeypatch: pytest.MonkeyPatch) -> None:
+    """How long to watch is counted in looks at the clock: 3 are two looks, however busy this machine is."""
+    ticks = count()
+    monkeypatch.setattr("hostscope.cli.refresh.monotonic", lambda: next(ticks))
 
 
 @pytest.fixture

@@ -52,6 +52,22 @@ MASKED = [
     ((f"title: worker --password {SECRET} rest",), ("title: worker --password *** rest",)),
     ((f"nginx: password={SECRET}",), ("nginx: password=***",)),
     (("app", "--bearer", SECRET), ("app", "--bearer", "***")),
+    (("sudo", "-n", "mysql", f"-p{SECRET}", "db"), ("sudo", "-n", "mysql", "-p***", "db")),
+    (("timeout", "5", "/usr/bin/curl", "-u", f"me:{SECRET}"), ("timeout", "5", "/usr/bin/curl", "-u", "***")),
+    (("sh", "-c", f"exec mysqldump -p{SECRET}  db"), ("sh", "-c", "exec mysqldump -p***  db")),
+    (("sh", "-c", f"cd /\ncurl -u me:{SECRET} x"), ("sh", "-c", "cd /\ncurl -u *** x")),
+    ((f"curl -H Authorization: Bearer {SECRET}",), ("curl -H Authorization: ***",)),
+    (("C:\\Tools\\MySQL.EXE", f"-p{SECRET}"), ("C:\\Tools\\MySQL.EXE", "-p***")),
+    (("7z", "a", f"-p{SECRET}", "out.7z"), ("7z", "a", "-p***", "out.7z")),
+    (("rar", "a", f"-hp{SECRET}"), ("rar", "a", "-hp***")),
+    (("zip", "-P", SECRET, "out.zip"), ("zip", "-P", "***", "out.zip")),
+    (("openssl", "enc", "-k", SECRET, "-keyform", "PEM"), ("openssl", "enc", "-k", "***", "-keyform", "PEM")),
+    (("plink", "-pw", SECRET, "host"), ("plink", "-pw", "***", "host")),
+    (("xfreerdp", f"/p:{SECRET}", "/v:host"), ("xfreerdp", "/p:***", "/v:host")),
+    (("app", "hf_" + "a1B2" * 9), ("app", "***")),
+    (("app", "glrt-" + "a1B2" * 5), ("app", "***")),
+    (("app", "hvs." + "a1B2" * 6), ("app", "***")),
+    (("app", "pypi-AgEIcHlwaS5vcmc" + "a1B2" * 6), ("app", "***")),
 ]
 
 
@@ -74,6 +90,10 @@ def test_masks(argv: tuple[str, ...], shown: tuple[str, ...]) -> None:
         ("python3", "-m", "http.server", "--bind", "::1"),
         ("dbus-daemon", "--session", "--address=systemd:", "--syslog-only"),
         ("tar", "-p", "-x"),
+        ("docker", "run", "-p", "8080:80", "image"),
+        ("sh", "-c", "ls -la  /srv; tar -p -x"),
+        ("mysql.server", "-p", "x"),
+        ("grep", "-r", "needle", "/etc/mysql/conf.d"),
         ("", "x"),
         (),
     ],
@@ -118,9 +138,9 @@ def test_a_password_in_a_url_never_survives(secret: str, scheme: str) -> None:
 )
 def test_hostile_arguments_take_linear_time(piece: str) -> None:
     """A quadratic pattern would take minutes for these 400 kB."""
-    began = time.monotonic()
+    began = time.process_time()
     mask_argv(("app", "token eyJ xox ://" + piece * (400_000 // len(piece))))
-    assert time.monotonic() - began < 5
+    assert time.process_time() - began < 5
 
 
 @given(st.text())
@@ -129,7 +149,20 @@ def test_masking_text_never_fails(text: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["PASSWORD", "DB_PASS", "GITHUB_TOKEN", "AWS_SECRET_ACCESS_KEY", "PGPASSWORD", "MYSQL_PWD"]
+    "name",
+    [
+        *(
+            "PASSWORD",
+            "DB_PASS",
+            "GITHUB_TOKEN",
+            "AWS_SECRET_ACCESS_KEY",
+            "PGPASSWORD",
+            "MYSQL_PWD",
+            "SSHPASS",
+            "DBPASS",
+        ),
+        *("LDAP_BINDPW", "MYPWD", "AccessKey", "privateKey", "ENCRYPTIONKEY", "CI_JOB_JWT"),
+    ],
 )
 def test_environment_names_that_hold_secrets(name: str) -> None:
     assert looks_secret(name)

@@ -117,7 +117,14 @@ def test_a_pipe_that_never_answers_is_left_behind(monkeypatch: pytest.MonkeyPatc
         stuck.wait(60)
         return "late"
 
+    class Waited(open_handles._Worker):
+        """What does answer has all the time that this machine may take."""
+
+        def ask(self, ask: Callable[[int], str], handle: int, patience_s: float) -> str | Exception | None:
+            return super().ask(ask, handle, patience_s if handle == OURS + 4 else 60)
+
     install(monkeypatch, {4: ("File", never), 8: ("File", "\\Device\\good"), 12: ("Key", "\\k")})
+    monkeypatch.setattr(open_handles, "_Worker", Waited)
     began = time.monotonic()
     files, gaps = read_handles(PID, 1)
     assert time.monotonic() - began < 30
