@@ -8,11 +8,12 @@ from typing import Any
 import pytest
 
 from hostscope.errors import Denied, Gone, Mismatch, Unavailable, Unsupported
+from hostscope.model.gap import Reason
 from hostscope.model.key import ProcessKey
 from hostscope.platforms.macos import signalling, stopping, tasks
 from hostscope.platforms.macos.clock import Boot, read_boot
 from hostscope.platforms.macos.memory import Memory
-from hostscope.platforms.macos.native import errnos, sip
+from hostscope.platforms.macos.native import errnos, libproc, sip
 from hostscope.platforms.macos.process_list import read_key
 from tests.macos.scripted import GET_TASK_ALLOW, PLATFORM, RESTRICT, RUNTIME, VALID, Darwin
 from tests.macos.scripted_mach import (
@@ -65,6 +66,17 @@ def test_regions_are_read_with_submaps_entered(mach: Mach, boot: Boot, key: Proc
     ]
     assert found[0].resident_bytes == 2 * PAGE
     assert mach.released == 1
+
+
+def test_a_file_whose_name_may_not_be_asked_is_a_gap(darwin: Darwin, mach: Mach, boot: Boot, key: ProcessKey) -> None:
+    mach.region(PID, BASE, bytes(PAGE), READ | EXECUTE, pager=1)
+    mach.region(PID, BASE + PAGE, bytes(PAGE))
+    darwin.fail("PIDINFO", errnos.EPERM, detail=libproc.PROC_PIDREGIONPATHINFO)
+    found = Memory(boot).regions(key, False)
+    assert [(region.path, [(gap.field, gap.reason) for gap in region.gaps]) for region in found] == [
+        (None, [("path", Reason.DENIED)]),
+        (None, []),
+    ]
 
 
 def test_reading_stops_at_the_first_page_that_cannot_be_read(mach: Mach, boot: Boot, key: ProcessKey) -> None:

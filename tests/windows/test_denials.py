@@ -45,7 +45,6 @@ SILENT = {
     "LookupPrivilegeNameW": "the privilege keeps its number",
     "GetLogicalDrives": "paths stay as they are by device",
     "QueryDosDeviceW": "paths stay as they are by device",
-    "GetMappedFileNameW": "mappings have no path",
     "RegEnumKeyExW": "no distributions of WSL",
     "RegGetValueW": "keys say that the installation is unknown",
     "RegOpenKeyExW": "no distributions of WSL",

@@ -2,6 +2,8 @@
 
 from msgspec import Struct
 
+from hostscope.model.gap import Gap
+
 
 class Region(Struct, frozen=True, gc=False):
     """One mapping of an address space. Source: /proc/PID/maps, smaps."""
@@ -36,11 +38,13 @@ class Region(Struct, frozen=True, gc=False):
     """Windows: where the allocation begins that it is a part of; an image's base."""
     initial: str | None = None
     """Windows: permissions of the allocation when it was made."""
+    gaps: tuple[Gap, ...] = ()
 
     @property
     def has_file(self) -> bool:
-        """Whether a file is behind it."""
-        return bool(self.inode) or (self.kind in ("image", "mapped") and self.path is not None)
+        """Whether a file is behind it: of an image there is one, even if its name could not be read."""
+        unnamed = self.kind == "image" and any(gap.field == "path" for gap in self.gaps)
+        return bool(self.inode) or unnamed or (self.kind in ("image", "mapped") and self.path is not None)
 
     @property
     def size_bytes(self) -> int:

@@ -9,6 +9,7 @@ from typing import BinaryIO
 
 from hostscope.errors import Unavailable, Unsupported
 from hostscope.model.detail import MemoryMap
+from hostscope.model.gap import Gap, Reason
 from hostscope.model.key import ProcessKey
 from hostscope.model.memory import Region
 from hostscope.model.text import encode
@@ -22,7 +23,7 @@ from hostscope.platforms.macos.parse import parse_text
 from hostscope.platforms.macos.parse_detail import parse_region
 from hostscope.platforms.macos.parse_region import permissions, tag_name
 from hostscope.platforms.macos.raised import raised
-from hostscope.platforms.macos.translate import error
+from hostscope.platforms.macos.translate import error, gap
 
 MOST_REGIONS = 1_000_000
 _FLAGS = os.O_RDONLY | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_NONBLOCK", 0)
@@ -129,16 +130,18 @@ class Memory:
             yield _region(start, size, info, file, self._page())
 
 
-def _file(question: libproc.Question, pid: int, address: int) -> MemoryMap | None:
-    """What is mapped; None for memory of pagers that are no file systems, or when it may not be asked."""
+def _file(question: libproc.Question, pid: int, address: int) -> MemoryMap | Gap:
+    """What is mapped, without a path for memory of pagers that are no file systems."""
     try:
         return parse_region(question.ask(pid, address))
-    except (OSError, ValueError):
-        return None
+    except OSError as failed:
+        return gap("path", failed)
+    except ValueError as failed:
+        return Gap("path", Reason.UNAVAILABLE, str(failed))
 
 
-def _region(start: int, size: int, info: vm_region_submap_info_64, file: MemoryMap | None, page: int) -> Region:
-    mapped = file if file and file.path else None
+def _region(start: int, size: int, info: vm_region_submap_info_64, file: MemoryMap | Gap | None, page: int) -> Region:
+    mapped = file if isinstance(file, MemoryMap) and file.path else None
     return Region(
         start=start,
         end=start + size,
@@ -150,4 +153,5 @@ def _region(start: int, size: int, info: vm_region_submap_info_64, file: MemoryM
         resident_bytes=info.pages_resident * page,
         private_dirty_bytes=info.pages_dirtied * page if info.ref_count == 1 else None,
         special=info.user_tag in DEVICE_TAGS,
+        gaps=(file,) if isinstance(file, Gap) else (),
     )

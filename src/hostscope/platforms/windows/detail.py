@@ -103,6 +103,8 @@ class _Reader:
 
     def _maps(self) -> tuple[MemoryMap, ...]:
         regions = self._memory.regions(self._key, details=False)
+        refused = next((gap for region in regions for gap in region.gaps), None)
+        self._gaps += [replace(refused, field=f"maps.{refused.field}")] if refused else []
         return tuple(
             MemoryMap(r.start, r.end, r.permissions, r.offset, r.device, r.inode, r.path, r.deleted) for r in regions
         )

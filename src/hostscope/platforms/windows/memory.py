@@ -3,11 +3,13 @@
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import BinaryIO
+from functools import partial
+from typing import Any, BinaryIO
 
 from msgspec.structs import replace
 
 from hostscope.errors import Denied, Unavailable
+from hostscope.model.gap import Gap
 from hostscope.model.key import ProcessKey
 from hostscope.model.memory import Region
 from hostscope.model.text import decode_str
@@ -26,6 +28,9 @@ READ = PROCESS_QUERY_INFORMATION | PROCESS_VM_READ
 MOST_REGIONS = 1 << 22
 _RESIDENT, _SHARED = 1, 1 << 15
 _AT_ONCE = 4096
+_Name = tuple[str | None, str | None, tuple[Gap, ...]]
+"""A path, who serves it, and why it could not be read."""
+_UNNAMED: _Name = (None, None, ())
 
 
 class Memory:
@@ -109,8 +114,8 @@ def _opened_file(path: str, pid: int) -> int:
 
 def read_regions(process: int) -> tuple[Region, ...]:
     """All regions of the process of a handle, free addresses left out. Raises OSError."""
-    drives, buffer = paths.drives(), memory.path_buffer()
-    names: dict[int, tuple[str | None, str | None]] = {}
+    named = partial(_named, process, paths.drives(), memory.path_buffer())
+    names: dict[int, _Name] = {}
     found: list[Region] = []
     address = 0
     while len(found) < MOST_REGIONS and (pages := _query(process, address)) is not None:
@@ -119,11 +124,18 @@ def read_regions(process: int) -> tuple[Region, ...]:
             continue
         if pages.allocation not in names:
             mapped = pages.kind in (memory.MEM_IMAGE, memory.MEM_MAPPED)
-            device = memory.mapped_file(process, pages.start, buffer) if mapped else None
-            path = None if device is None else decode_str(by_drive(device, drives))
-            names[pages.allocation] = (path, served_by(device))
+            names[pages.allocation] = named(pages.start) if mapped else _UNNAMED
         found.append(region_of(pages, *names[pages.allocation]))
     return tuple(found)
+
+
+def _named(process: int, drives: dict[str, str], buffer: Any, address: int) -> _Name:
+    """The file that is mapped at an address."""
+    try:
+        device = memory.mapped_file(process, address, buffer)
+    except OSError as failed:
+        return None, None, (translate.gap("path", failed),)
+    return (decode_str(by_drive(device, drives)), served_by(device), ()) if device is not None else _UNNAMED
 
 
 def _query(process: int, address: int) -> Pages | None:
@@ -145,8 +157,8 @@ def _detailed(process: int, region: Region) -> Region:
         return region
     try:
         resident, private = _held_bytes(process, region)
-    except OSError:
-        return region  # not told: Wine answers about its own process only
+    except OSError as failed:  # Wine answers about its own process only
+        return replace(region, gaps=(*region.gaps, translate.gap("resident_bytes", failed)))
     return replace(region, resident_bytes=resident, private_dirty_bytes=private)
 
 

@@ -2,6 +2,7 @@
 
 from typing import NamedTuple
 
+from hostscope.model.gap import Gap
 from hostscope.model.memory import Region
 
 COMMITTED, RESERVED, FREE = 0x1000, 0x2000, 0x10000
@@ -35,7 +36,7 @@ class Pages(NamedTuple):
     kind: int
 
 
-def region_of(pages: Pages, path: str | None, served_by: str | None) -> Region:
+def region_of(pages: Pages, path: str | None, served_by: str | None, gaps: tuple[Gap, ...] = ()) -> Region:
     """One region; reserved ones have no permissions."""
     kind = KINDS.get(pages.kind)
     committed = pages.state == COMMITTED
@@ -54,6 +55,7 @@ def region_of(pages: Pages, path: str | None, served_by: str | None) -> Region:
         guard=committed and bool(pages.protection & GUARD),
         allocation=pages.allocation,
         initial=permissions(pages.initial, pages.kind),
+        gaps=gaps,
     )
 
 

@@ -7,12 +7,15 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 
 import pytest
 
+from hostscope.dumps.anomalies import region_anomalies
 from hostscope.errors import Denied, Gone, Mismatch, Unsupported
+from hostscope.model.gap import Reason
 from hostscope.model.memory import Region
 from hostscope.platforms.windows import identity, still, syscalls
 from hostscope.platforms.windows.address_space import AddressSpace
 from hostscope.platforms.windows.clock import Boot
-from hostscope.platforms.windows.native import control, handles, memory, process, snapshots
+from hostscope.platforms.windows.memory import read_regions
+from hostscope.platforms.windows.native import control, handles, memory, paths, process, snapshots
 from hostscope.platforms.windows.native.library import set_last_error
 from hostscope.platforms.windows.parse_processes import ThreadEntry
 
@@ -141,6 +144,29 @@ def test_of_files_from_servers_only_what_is_in_memory(kernel: Kernel, monkeypatc
     monkeypatch.setitem(vars(memory.psapi), "QueryWorkingSetEx", answer)
     region = Region(0, 6 * PAGE, "r--p", 0, "", 0, "\\\\server\\x.dll", served_by="network", kind="image")
     assert list(AddressSpace(99, 77).resident(region)) == [(0, 2 * PAGE), (3 * PAGE, 5 * PAGE)]
+
+
+# Regions -------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("code", "reason"), [(1006, None), (59, None), (87, None), (5, Reason.DENIED)])
+def test_a_file_whose_name_is_refused_is_a_gap(
+    monkeypatch: pytest.MonkeyPatch, code: int, reason: Reason | None
+) -> None:
+    """Where the system says that there is no file, nothing is missing."""
+    image = memory.MEMORY_BASIC_INFORMATION(PAGE, PAGE, 0x20, 0, PAGE, memory.MEM_COMMIT, 0x20, memory.MEM_IMAGE)
+    monkeypatch.setattr(memory, "query", lambda process, address: image if address <= PAGE else None)
+    monkeypatch.setattr(paths, "drives", dict)
+
+    def refuse(*asked: object) -> int:
+        set_last_error(code)
+        return 0
+
+    monkeypatch.setitem(vars(memory.psapi), "GetMappedFileNameW", refuse)
+    (region,) = read_regions(99)
+    assert (region.path, [gap.reason for gap in region.gaps]) == (None, [reason] if reason else [])
+    assert region.has_file is bool(reason)  # an image has one, whatever it is called
+    assert not reason or not list(region_anomalies([region]))
 
 
 # Identity ------------------------------------------------------------------------------------------------------

@@ -36,6 +36,8 @@ PAGE_WRITECOMBINE = 0x400
 
 _PATH_UNITS = 32_768
 """Longer than any path that Windows gives."""
+_NO_FILE = frozenset({59, 87, 1006})
+"""For STATUS_INVALID_ADDRESS (unmapped since), STATUS_SECTION_NOT_IMAGE and STATUS_FILE_INVALID (the page file's)."""
 
 
 class MEMORY_BASIC_INFORMATION(Structure):
@@ -108,10 +110,19 @@ def write(process: int, address: int, content: bytes) -> int:
 
 
 def mapped_file(process: int, address: int, buffer: "Array[c_uint16] | None" = None) -> str | None:
-    """The file that is mapped at an address, by its device; None when there is none."""
+    """The file that is mapped at an address, by its device; None when there is none.
+
+    Raises:
+        OSError
+    """
     units = _Path() if buffer is None else buffer
     size = psapi.GetMappedFileNameW(process, address, units, _PATH_UNITS)
-    return wide(units) if size else None
+    if size:
+        return wide(units)
+    refused = failed("GetMappedFileNameW")
+    if refused.winerror in _NO_FILE:
+        return None
+    raise refused
 
 
 def path_buffer() -> "Array[c_uint16]":
