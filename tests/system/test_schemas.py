@@ -122,7 +122,7 @@ def test_recordings(tmp_path: Path) -> None:
     path = tmp_path / "host.hscope"
     command = [sys.executable, "-m", "hostscope.cli.main", "record", str(path), "--fields", "full,digest"]
     subprocess.run(command, check=True, capture_output=True, timeout=300)
-    lines = path.read_text().splitlines()
+    lines = path.read_bytes().splitlines()
     for line in [*lines[:100], *lines[-100:]]:
         validator("recording.json").validate(json.loads(line))
 
