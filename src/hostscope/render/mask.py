@@ -33,13 +33,15 @@ def may_hold_secret(text: str) -> bool:
         return True
     if "w" in lower and "pw" in lower:
         return True
-    if "_" in lower and ("gh" in lower or "npm_" in lower or "k_" in lower):
+    if "_" in lower and ("gh" in lower or "npm_" in lower or "k_" in lower or "hf_" in lower):
         return True
     if "x" in lower and ("xox" in lower or "xapp" in lower):
         return True
     if "A" in text and ("AKIA" in text or "ASIA" in text or "AIza" in text):
         return True
-    return "://" in lower or "eare" in lower or "pat-" in lower or ("J" in text and "eyJ" in text)
+    if "://" in lower or "eare" in lower or "pat-" in lower or "glrt-" in lower or "pypi-" in lower or "hvs." in lower:
+        return True
+    return "J" in text and "eyJ" in text
 
 
 _KEYWORD = (
@@ -51,7 +53,8 @@ _KEYWORD = (
 _HARMLESS_END = r"(?:file|path|dir|fd|env|stdin|type|method|url|uri|mode|policy|length|ttl|id-file|sock)$"
 _LOOSE_NAME = (
     r"(?i)(?:^|[_.-])(?:pass|passwd|password|passphrase|pwd|pw|secret|secrets|token|tokens|cred|creds|credential"
-    r"|credentials|apikey|key|auth|authorization|cookie|psk|dsn)(?:[_.-]|\d|$)|password|passwd|passphrase|secret|token|apikey"
+    r"|credentials|apikey|key|auth|authorization|cookie|psk|dsn|jwt)(?:[_.-]|\d|$)|password|passwd|passphrase|secret|token"
+    r"|apikey|(?:access|private|encryption|signing|master|account|session)key|(?:pass|pwd|pw)$"
 )
 # Arguments are hostile and may be megabytes long: no pattern may start over within a run of characters that it has
 # already crossed, so each is bounded or anchored where such a run begins.
@@ -68,11 +71,11 @@ _SCHEME = r"(?i)(?P<scheme>\b(?:bearer|basic|digest|negotiate)\s+)[\w.~+/=-]{6,}
 _SHAPES = (
     r"(?<![\w-])(?:"
     r"(?:AKIA|ASIA)[0-9A-Z]{16}"
-    r"|gh[pousr]_[A-Za-z0-9]{20,255}|github_pat_\w{20,255}|glpat-[\w-]{16,255}"
+    r"|gh[pousr]_[A-Za-z0-9]{20,255}|github_pat_\w{20,255}|gl(?:pat|rt)-[\w-]{16,255}|hf_[A-Za-z0-9]{30,255}"
     r"|xox[abeoprs]-[A-Za-z0-9-]{8,255}|xapp-[A-Za-z0-9-]{8,255}"
     r"|eyJ[\w-]{6,}\.[\w-]{6,}(?:\.[\w-]*)?"
     r"|sk-[A-Za-z0-9_-]{20,255}|[sr]k_(?:live|test)_[A-Za-z0-9]{10,255}"
-    r"|AIza[\w-]{35}|npm_[A-Za-z0-9]{36}"
+    r"|AIza[\w-]{35}|npm_[A-Za-z0-9]{36}|pypi-AgE[\w-]{16,255}|hvs\.[\w-]{20,255}"
     r")"
 )
 _PRIVATE_KEY = r"(?s)-----BEGIN [A-Z0-9 ]*PRIVATE KEY-----.*?(?:-----END [A-Z0-9 ]*PRIVATE KEY-----|$)"
@@ -83,11 +86,22 @@ _SHORT_FLAGS: dict[str, tuple[str, ...]] = {
     "sshpass": ("-p",), "redis-cli": ("-a",), "ldapsearch": ("-w",), "ldapmodify": ("-w",), "ldapadd": ("-w",),
     "ldapdelete": ("-w",), "ldappasswd": ("-w", "-s", "-a"), "ldapwhoami": ("-w",),
     "curl": ("-u", "-U", "--user", "--proxy-user"),
-    "smbclient": ("-U", "--user"), "rpcclient": ("-U", "--user"), "smbget": ("-U", "--user"),
+    "smbclient": ("-U", "--user"), "rpcclient": ("-U", "--user"), "smbget": ("-U", "--user"), "lftp": ("-u",),
+    "mongo": ("-p",), "mongosh": ("-p",), "mongodump": ("-p",), "mongorestore": ("-p",), "cqlsh": ("-p",),
+    "sqlcmd": ("-P",), "bcp": ("-P",), "ipmitool": ("-P",), "mosquitto_pub": ("-P",), "mosquitto_sub": ("-P",),
+    "snmpget": ("-c", "-A", "-X"), "snmpwalk": ("-c", "-A", "-X"), "snmpset": ("-c", "-A", "-X"),
+    "etcdctl": ("--user",), "zip": ("-P",), "unzip": ("-P",), "7z": ("-p",), "7za": ("-p",), "7zr": ("-p",),
+    "rar": ("-hp", "-p"),
+    "unrar": ("-p",), "rdesktop": ("-p",), "xfreerdp": ("/p:",), "evil-winrm": ("-p",), "hydra": ("-p",),
+    "nxc": ("-p",), "netexec": ("-p",), "crackmapexec": ("-p",), "twine": ("-p",), "openssl": ("-k", "-K"),
+    "plink": ("-pw",), "pscp": ("-pw",), "psftp": ("-pw",), "putty": ("-pw",),
 }  # fmt: skip
 """Programs whose short flag carries a secret, either attached or as the next argument."""
-_ATTACHED_ONLY = ("mysql", "mariadb")
+_PROGRAMS = frozenset(_SHORT_FLAGS) | {f"{name}.exe" for name in _SHORT_FLAGS}
+_ATTACHED_ONLY = ("mysql", "mariadb", "7z", "rar", "unrar", "xfreerdp")
 """A bare ``-p`` asks for the password here, and the next argument is something else."""
+_NEXT_ONLY = frozenset({"openssl", "plink", "pscp", "psftp", "putty"})
+"""What begins like the flag is another flag here (``-keyout``)."""
 _DIRECTORIES = frozenset({"PWD", "OLDPWD"})
 
 
@@ -140,37 +154,50 @@ def mask_argv(argv: tuple[str, ...]) -> tuple[str, ...]:
     """Arguments with secrets masked; the same tuple when there are none."""
     if not argv:
         return argv
-    if may_hold_secret("\n".join(argv)) or argv[0].rpartition("/")[2] in _SHORT_FLAGS:
-        return _mask_arguments(argv)
-    return argv
+    text = "\n".join(argv)
+    return _mask_arguments(argv) if may_hold_secret(text) or _names_program(text) else argv
+
+
+def _program(argument: str) -> str:
+    """The name of the program that an argument may be, as `_SHORT_FLAGS` has it."""
+    return argument[max(argument.rfind("/"), argument.rfind("\\")) + 1 :].lower().removesuffix(".exe")
+
+
+def _names_program(text: str) -> bool:
+    """Whether one of `_SHORT_FLAGS` is among the words: an argument, or in a command line (``sh -c "mysql -p…"``)."""
+    return not _PROGRAMS.isdisjoint(text.lower().replace("/", " ").replace("\\", " ").split())
 
 
 def _mask_arguments(argv: tuple[str, ...]) -> tuple[str, ...]:
     if len(argv) == 1:
         # A process that rewrote its title shows one long argument.
         return (_mask_words(argv[0]),)
-    program = argv[0].rpartition("/")[2].lower()
-    flags = _SHORT_FLAGS.get(program, ())
-    masked, secret_next = [argv[0] and _mask_all(argv[0])], False
-    for argument in argv[1:]:
+    program, masked, secret_next = "", list[str](), False
+    for argument in argv:
         if secret_next and not argument.startswith("-"):
             masked.append(MASK)
             secret_next = False
             continue
-        text, secret_next = _mask_argument(argument, program, flags)
+        if _program(argument) in _SHORT_FLAGS:  # perhaps behind `sudo`, `timeout`, `ssh host`
+            program = _program(argument)
+        text, secret_next = _mask_argument(argument, program)
         masked.append(text)
     return tuple(masked)
 
 
-def _mask_argument(argument: str, program: str, flags: tuple[str, ...]) -> tuple[str, bool]:
+def _mask_argument(argument: str, program: str) -> tuple[str, bool]:
     """The argument masked, and whether the next one is a secret."""
-    for flag in flags:
+    for flag in _SHORT_FLAGS.get(program, ()):
         if argument == flag:
             return argument, not program.startswith(_ATTACHED_ONLY)
-        if argument.startswith(flag) and (not flag.startswith("--") or argument[len(flag)] == "="):
+        if program in _NEXT_ONLY or not argument.startswith(flag):
+            continue
+        if not flag.startswith("--") or argument[len(flag)] == "=":
             return (flag + "=" if flag.startswith("--") else flag) + MASK, False
     if argument.startswith("-") and "=" not in argument and _flag_is_secret(argument):
         return argument, True
+    if " " in argument and _names_program(argument):
+        return _mask_words(argument), False
     return _mask_assignment(argument), False
 
 
@@ -182,8 +209,12 @@ def _mask_assignment(argument: str) -> str:
 
 
 def _mask_words(title: str) -> str:
-    words = title.split(" ")
-    return " ".join(_mask_arguments(tuple(words))) if len(words) > 1 else _mask_assignment(title)
+    """Each word as an argument, after what takes several words (a header, a key)."""
+    words = re.split(r"(\s+)", _mask_all(title))
+    if len(words) == 1:
+        return _mask_assignment(title)
+    words[::2] = _mask_arguments(tuple(words[::2]))
+    return "".join(words)
 
 
 def mask_environment(variables: tuple[Variable, ...]) -> tuple[Variable, ...]:
