@@ -14,7 +14,7 @@ import os
 import stat
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from importlib import import_module
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -41,8 +41,8 @@ from hostscope.chain import (
     line_of,
     parse_line,
 )
-from hostscope.errors import Unavailable
-from hostscope.private import close_to_others
+from hostscope.errors import Denied, Error, Unavailable
+from hostscope.private import Override, close_to_others, permitted
 
 __all__ = ["AuditTrail", "Check", "Entry", "Fault", "Who", "default_path", "this_process"]
 
@@ -153,7 +153,7 @@ class AuditTrail:
         """The first line that does not fit or is missing; None when all do, and for an empty trail.
 
         Raises:
-            Unavailable: there is no trail, or it cannot be read.
+            Unavailable, Denied: there is no trail, or it cannot be read.
         """
         found = self.check()
         if found.fault:
@@ -162,31 +162,32 @@ class AuditTrail:
             return Fault(1, f"number {found.first_seq} where 0 was due")
         return Fault(found.lines, found.missing[0]) if found.missing else None
 
-    def check(self) -> Check:
+    def check(self, raised: Override = nullcontext) -> Check:
         """Reads the trail from its beginning to its end, and compares the end with the mark.
 
-        The beginning may be that of a file which goes on where another ended.
+        The beginning may be that of a file which goes on where another ended. `raised` brings the right to read it in
+        spite of its permissions into effect.
 
         Raises:
-            Unavailable: there is no trail, or it cannot be read.
+            Unavailable, Denied: there is no trail, or it cannot be read.
 
         Cost: 20 us for a line.
         """
         try:
-            with self.path.open("rb") as trail:
+            with permitted(lambda: self.path.open("rb"), raised) as trail:
                 found = check(str(self.path), _lines(trail))
         except OSError as failed:
-            raise self._unavailable(failed.strerror or str(failed)) from failed
+            raise self._unreadable(failed) from failed
         return compared(found, self._read_mark())
 
-    def entries(self, unreadable: Callable[[bytes], object] = bytes) -> Iterator[Entry]:
+    def entries(self, unreadable: Callable[[bytes], object] = bytes, raised: Override = nullcontext) -> Iterator[Entry]:
         """The lines that can be read, in order, whether they fit or not; `unreadable` is told of the others.
 
         Raises:
-            Unavailable: there is no trail, or it cannot be read; with the first line.
+            Unavailable, Denied: there is no trail, or it cannot be read; with the first line.
         """
         try:
-            with self.path.open("rb") as trail:
+            with permitted(lambda: self.path.open("rb"), raised) as trail:
                 for line in _lines(trail):
                     try:
                         entry = msgspec.json.decode(line, type=Entry)
@@ -195,7 +196,7 @@ class AuditTrail:
                     else:
                         yield entry
         except OSError as failed:
-            raise self._unavailable(failed.strerror or str(failed)) from failed
+            raise self._unreadable(failed) from failed
 
     @property
     def _mark_path(self) -> Path:
@@ -278,6 +279,15 @@ class AuditTrail:
             hash="",
         )
         return msgspec.structs.replace(entry, hash=hash_of(msgspec.to_builtins(entry)))
+
+    def _unreadable(self, failed: OSError) -> Error:
+        if isinstance(failed, FileNotFoundError):
+            hint = "nothing was recorded there yet; FILE, or HOSTSCOPE_AUDIT, names another"
+            return Unavailable(f"there is no audit trail {self.path}", hint)
+        told = f"cannot read audit trail {self.path}: {failed.strerror or failed}"
+        if isinstance(failed, PermissionError):
+            return Denied(told, "it is for its owner, and for root or an administrator")
+        return Unavailable(told)
 
     def _unavailable(self, problem: str) -> Unavailable:
         return Unavailable(f"audit trail {self.path}: {problem}", "set HOSTSCOPE_AUDIT to a file that you can write")

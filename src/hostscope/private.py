@@ -4,6 +4,14 @@ import errno
 import os
 import stat
 from collections.abc import Callable
+from contextlib import AbstractContextManager
+from typing import TypeVar
+
+Result = TypeVar("Result")
+Override = Callable[[], AbstractContextManager[None]]
+"""Brings a right to files in spite of their permissions into effect for a block, where we have it."""
+READ_FILES = ("dac_read_search",)
+"""That of reading them, as Linux calls it; a platform leaves out what it does not have."""
 
 _steps: list[Callable[[str], None]] = []
 
@@ -17,6 +25,19 @@ def close_to_others(path: str) -> None:
 def closed_by(step: Callable[[str], None]) -> None:
     """How this system closes a file, if modes do not; `platforms` says it, because only platforms know."""
     _steps[:] = [step]
+
+
+def permitted(step: Callable[[], Result], override: Override) -> Result:
+    """Takes a step, the second time with our privileges, which commands keep out of effect.
+
+    Raises:
+        PermissionError: they do not help, or we have none.
+    """
+    try:
+        return step()
+    except PermissionError:
+        with override():
+            return step()
 
 
 def refuse_planted(path: str) -> None:

@@ -5,15 +5,13 @@ import os
 import stat
 import sys
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from functools import partial
-from typing import BinaryIO, TypeVar
+from typing import BinaryIO
 
 from hostscope.errors import Error, UsageError
-from hostscope.private import close_to_others, open_as_it_is
+from hostscope.private import Override, close_to_others, open_as_it_is, permitted
 from hostscope.render.table import Style
-
-Result = TypeVar("Result")
 
 _DRAWN = {"…": "~", "│": "|", "├": "|", "└": "`", "─": "-"} | dict(zip("▁▂▃▄▅▆▇█", ".:-=+*#@", strict=True))
 """What we draw with, and what is as wide in every encoding."""
@@ -79,10 +77,6 @@ def wants_colour() -> bool:
     return not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
 
 
-Override = Callable[[], AbstractContextManager[None]]
-"""Brings the right to write in spite of permissions into effect for a block, where we have it."""
-
-
 @contextmanager
 def open_output(path: str | None, override: Override = nullcontext) -> Iterator[Sink]:
     """Standard output, or a file.
@@ -107,14 +101,14 @@ def open_output(path: str | None, override: Override = nullcontext) -> Iterator[
 
 def _is_special(path: str, override: Override) -> bool:
     try:
-        mode = _permitted(partial(os.stat, path), override).st_mode
+        mode = permitted(partial(os.stat, path), override).st_mode
     except FileNotFoundError:
         return False
     except OSError as error:
         raise _unwritable(path, error) from None
     if stat.S_ISDIR(mode):
         raise UsageError(f"{path} is a directory", "name a file")
-    if stat.S_ISREG(mode) and _permitted(partial(os.lstat, path), override).st_mode != mode:
+    if stat.S_ISREG(mode) and permitted(partial(os.lstat, path), override).st_mode != mode:
         raise UsageError(f"{path} is a symbolic link", "name the file itself")
     return not stat.S_ISREG(mode)
 
@@ -136,29 +130,20 @@ def _new_file(path: str, override: Override) -> Iterator[BinaryIO]:
 
     directory, name = os.path.split(path)
     try:
-        handle, beside = _permitted(partial(mkstemp, prefix=f".{name}.", dir=directory or "."), override)
+        handle, beside = permitted(partial(mkstemp, prefix=f".{name}.", dir=directory or "."), override)
     except OSError as error:
         raise _unwritable(path, error) from None
     try:
         with open(handle, "wb") as file:
             close_to_others(beside)
             yield file
-        _permitted(partial(os.replace, beside, path), override)
+        permitted(partial(os.replace, beside, path), override)
     except BaseException as error:
         with suppress(FileNotFoundError):
-            _permitted(partial(os.unlink, beside), override)
+            permitted(partial(os.unlink, beside), override)
         if isinstance(error, OSError) and not isinstance(error, Error):
             raise _unwritable(path, error) from None
         raise
-
-
-def _permitted(step: Callable[[], Result], override: Override) -> Result:
-    """Takes a step, the second time with our privileges, which commands keep out of effect."""
-    try:
-        return step()
-    except PermissionError:
-        with override():
-            return step()
 
 
 def _unwritable(path: str, error: OSError) -> UsageError:

@@ -3,6 +3,7 @@
 import os
 import stat
 from collections.abc import Iterator
+from contextlib import nullcontext
 from hashlib import sha256
 from itertools import islice
 
@@ -23,6 +24,7 @@ from hostscope.model.dump import Anomaly, DumpAnalysis, FoundString, MeasuredReg
 from hostscope.model.gap import Gap, Reason
 from hostscope.model.memory import Region
 from hostscope.model.text import encode
+from hostscope.private import Override
 from hostscope.render.mask import mask_argv, mask_text
 
 SAMPLE_BYTES = 1 << 20
@@ -48,14 +50,14 @@ class AnalysisRequest(Struct, frozen=True):
     """Compute the digests again that the manifest has."""
 
 
-def analyze(path: str, request: AnalysisRequest) -> DumpAnalysis:
-    """Everything that a dump tells.
+def analyze(path: str, request: AnalysisRequest, raised: Override = nullcontext) -> DumpAnalysis:
+    """Everything that a dump tells. `raised`: see `hostscope.dumps.core_file.open_core`.
 
     Raises:
         UsageError: it cannot be read, or is no dump. RuleError
     """
-    rules = compile_rules(request.rules) if request.rules else None
-    with open_core(path) as core:
+    rules = compile_rules(request.rules, raised) if request.rules else None
+    with open_core(path, raised) as core:
         return _analysis(core, request, rules)
 
 

@@ -29,7 +29,7 @@ from hostscope.wire.scores import ScoreBoard
 from hostscope.wire.stubs import StubLinks
 
 if TYPE_CHECKING:
-    from hostscope.wire.capture_file import Raised
+    from hostscope.private import Override
     from hostscope.wire.dns_packets import DnsPackets
 
 Named = TypeVar("Named", Resolver, ResolverScore)
@@ -218,7 +218,7 @@ class Askers:
         return found if isinstance(found, SocketOwner) else None
 
 
-def read(path: str, request: DnsRequest, board: ScoreBoard, raised: "Raised" = nullcontext) -> Answer[DnsQuery]:
+def read(path: str, request: DnsRequest, board: ScoreBoard, raised: "Override" = nullcontext) -> Answer[DnsQuery]:
     """The same from a capture file, with the processes that its comments name, if any. `raised`: see `open_capture`.
 
     Raises:
@@ -228,7 +228,7 @@ def read(path: str, request: DnsRequest, board: ScoreBoard, raised: "Raised" = n
     return Answer(_read(path, request, board, tally, raised), tally.coverage)
 
 
-def _read(path: str, request: DnsRequest, board: ScoreBoard, tally: Tally, raised: "Raised") -> Iterator[DnsQuery]:
+def _read(path: str, request: DnsRequest, board: ScoreBoard, tally: Tally, raised: "Override") -> Iterator[DnsQuery]:
     from hostscope.collectors.file_askers import FROM_COMMENTS, FileAskers
     from hostscope.wire.capture_file import open_capture
     from hostscope.wire.dns_packets import DnsPackets

@@ -13,7 +13,7 @@ from hostscope.platforms.tally import Tally
 if TYPE_CHECKING:
     from hostscope.collectors.file_owners import FileOwners, Said
     from hostscope.collectors.packet_flows import PacketFlows
-    from hostscope.wire.capture_file import Raised
+    from hostscope.private import Override
     from hostscope.wire.flow_records import WireFlow
 
 FROM_COMMENTS = (
@@ -24,7 +24,7 @@ UNRECORDED = "unrecorded"
 """Why there is no process: the file does not say."""
 
 
-def read_file(path: str, tally: Tally, max_flows: int, names: bool, raised: "Raised" = nullcontext) -> Reading:
+def read_file(path: str, tally: Tally, max_flows: int, names: bool, raised: "Override" = nullcontext) -> Reading:
     """All flows of a pcap or pcapng file.
 
     The initiator counts as the local end, or the end whose process the file names. `raised`: see `open_capture`.

@@ -4,6 +4,7 @@ import os
 import threading
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future
+from functools import partial
 from typing import Any
 
 from msgspec.structs import replace
@@ -27,6 +28,7 @@ from hostscope.model.request import ProcessRequest
 from hostscope.platforms.base import Host
 from hostscope.platforms.base_memory import AddressSpace
 from hostscope.platforms.tally import Tally
+from hostscope.private import READ_FILES
 
 FIELDS = frozenset({"exe", "state", "threads"})
 
@@ -45,7 +47,8 @@ def scan(
         UsageError, Gone, Denied, Mismatch: with the first row.
     """
     tally = Tally()
-    scanner = Scanner(host, compile_rules(rules), tally, memory, executable)
+    raised = partial(host.privileges.using, READ_FILES, f"read {rules}")
+    scanner = Scanner(host, compile_rules(rules, raised), tally, memory, executable)
     return Answer(scanner.rows(targets), tally.coverage)
 
 

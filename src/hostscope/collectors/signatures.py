@@ -3,7 +3,8 @@
 import hashlib
 import os
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
 from functools import partial
 
 from msgspec import Struct
@@ -28,6 +29,7 @@ from hostscope.model.signature import Flaw, Signature, SignedPart, status_of
 from hostscope.model.text import decode, encode
 from hostscope.platforms.base import Host
 from hostscope.platforms.tally import Tally
+from hostscope.private import READ_FILES, permitted
 
 SETTLED_NS = 2_000_000_000
 """A file that changed less than this ago is not remembered, as for digests: a second change may not show."""
@@ -60,7 +62,7 @@ def verify(host: Host, targets: Sequence[str], request: VerifyRequest) -> Answer
         UsageError, Gone, Denied, Mismatch, Unavailable: why a single target cannot be judged; with the first row.
     """
     tally = Tally()
-    signatures = Signatures(host, read_trust(request), read_catalogs(request))
+    signatures = Signatures(host, read_trust(request), read_catalogs(request, partial(_reading, host)))
     return Answer(_rows(signatures, host, targets, tally), tally.coverage)
 
 
@@ -96,10 +98,15 @@ def _count(tally: Tally, target: str, failed: Error) -> None:
 
 def _one(signatures: "Signatures", host: Host, target: str) -> Iterator[Signature]:
     if not is_process(target):
-        yield signatures.of_path(target)
+        yield permitted(partial(signatures.of_path, target), partial(_reading, host, target))
         return
     for process in find(host, target, ProcessRequest(fields=NEEDS)):
         yield signatures.of_process(process)
+
+
+def _reading(host: Host, path: str) -> AbstractContextManager[None]:
+    """Brings the right to read files in spite of their permissions into effect, if we have it."""
+    return host.privileges.using(READ_FILES, f"read {path}")
 
 
 def is_process(target: str) -> bool:
@@ -121,9 +128,9 @@ def read_trust(request: VerifyRequest) -> Trust:
     return Trust(roots, None if request.at_ns is None else datetime.fromtimestamp(request.at_ns / 1e9, UTC))
 
 
-def read_catalogs(request: VerifyRequest) -> dict[str, bytes]:
+def read_catalogs(request: VerifyRequest, reading: Callable[[str], AbstractContextManager[None]]) -> dict[str, bytes]:
     """Catalogues by path. Raises `UsageError` for what is none, `Denied`."""
-    found = {path: _read(path) for path in request.catalogs}
+    found = {path: permitted(partial(_read, path), partial(reading, path)) for path in request.catalogs}
     for path, raw in found.items():
         _check(path, raw)
     return found

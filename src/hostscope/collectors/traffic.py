@@ -21,7 +21,7 @@ from hostscope.platforms.base_network import Meter
 from hostscope.platforms.tally import Tally
 
 if TYPE_CHECKING:
-    from hostscope.wire.capture_file import Raised
+    from hostscope.private import Override
 
 
 class Written(NamedTuple):
@@ -143,7 +143,7 @@ def watch(
 
 @contextmanager
 def watch_file(
-    host: Host, path: str, request: TrafficRequest, targets: tuple[str, ...] = (), raised: "Raised" = nullcontext
+    host: Host, path: str, request: TrafficRequest, targets: tuple[str, ...] = (), raised: "Override" = nullcontext
 ) -> Iterator[TrafficWatch]:
     """The same for a capture file. `raised`: see `hostscope.wire.capture_file.open_capture`.
 

@@ -8,7 +8,8 @@ import os
 import struct
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
+from functools import partial
 
 from msgspec import Struct
 from msgspec.structs import replace
@@ -22,10 +23,11 @@ from hostscope.dumps.manifest import MOST_BYTES, SUFFIX, parse_manifest
 from hostscope.dumps.minidump import Minidump, command_line, describe, parse_minidump
 from hostscope.dumps.minidump_form import pointers
 from hostscope.dumps.positional import READ_ONLY, data_range, read_at, write_at
-from hostscope.errors import UsageError
+from hostscope.errors import Denied, UsageError
 from hostscope.model.dump import DumpedThread, Manifest, Piece
 from hostscope.model.memory import Region
 from hostscope.model.text import decode
+from hostscope.private import Override, permitted
 
 MOST_NOTE_BYTES = 1 << 28
 MOST_UNPACKED_BYTES = 1 << 40
@@ -326,20 +328,24 @@ def module_of(regions: tuple[Region, ...], address: int | None) -> str | None:
 
 
 @contextmanager
-def open_core(path: str) -> Iterator[CoreFile]:
+def open_core(path: str, raised: Override = nullcontext) -> Iterator[CoreFile]:
     """A dump, compressed or not, with the manifest that stands beside it.
 
+    Args:
+        raised: brings the right to read files in spite of their permissions into effect, where they forbid it.
+
     Raises:
-        UsageError: it cannot be read, or is no dump.
+        UsageError: it cannot be read, or is no dump. Denied
     """
     try:
-        fd = os.open(path, READ_ONLY)
+        fd = permitted(partial(os.open, path, READ_ONLY), raised)
     except OSError as failed:
         if os.path.isdir(path):  # Windows refuses to open one
             raise UsageError(f"{path} is a directory", "name a dump") from None
-        raise UsageError(f"cannot read {path}: {failed.strerror}") from None
+        refused = Denied if isinstance(failed, PermissionError) else UsageError
+        raise refused(f"cannot read {path}: {failed.strerror}") from None
     try:
-        manifest = _read_manifest(path)
+        manifest = _read_manifest(path, raised)
         if read_at(fd, 4, 0) == ZSTD:
             with _unpacked(fd, path) as plain:
                 yield CoreFile(plain, path, manifest)
@@ -351,9 +357,9 @@ def open_core(path: str) -> Iterator[CoreFile]:
         os.close(fd)
 
 
-def _read_manifest(path: str) -> Manifest | None:
+def _read_manifest(path: str, raised: Override) -> Manifest | None:
     try:
-        with open(path + SUFFIX, "rb") as file:
+        with permitted(lambda: open(path + SUFFIX, "rb"), raised) as file:
             raw = file.read(MOST_BYTES)
     except FileNotFoundError:
         return None

@@ -7,12 +7,14 @@ offsets) is about a part. Parts overlap, so that what lies across a border is fo
 import os
 import stat
 from collections.abc import Iterator
+from contextlib import nullcontext
 from typing import Any
 
 from msgspec import Struct
 
 from hostscope.dumps.positional import READ_ONLY
 from hostscope.errors import RuleError, Unavailable
+from hostscope.private import Override, permitted
 
 PART_BYTES = 16 << 20
 OVERLAP_BYTES = 1 << 16
@@ -70,8 +72,11 @@ def _matches(rule: Any) -> Iterator[PatternMatch]:
         yield PatternMatch(rule.identifier, rule.namespace, None, 0, 0, tags)
 
 
-def compile_rules(path: str) -> Rules:
+def compile_rules(path: str, raised: Override = nullcontext) -> Rules:
     """The rules of a file, or of all ``.yar`` and ``.yara`` files of a directory, each in a namespace of its own.
+
+    Args:
+        raised: brings the right to read files in spite of their permissions into effect, where they forbid it.
 
     Raises:
         RuleError: one is wrong: ``path:line:column``. Nothing there, or it cannot be read.
@@ -80,33 +85,43 @@ def compile_rules(path: str) -> Rules:
 
     compiler = yara_x.Compiler()
     compiler.enable_includes(False)
-    for file in _sources(path):
+    for file, source in _permitted_sources(path, raised):
         compiler.new_namespace(os.path.splitext(os.path.basename(file))[0])
         try:
-            compiler.add_source(_read(file), origin=file)
+            compiler.add_source(source, origin=file)
         except yara_x.CompileError as failed:
             raise _rule_error(file, compiler.errors(), failed) from None
     return Rules(compiler.build())
 
 
+def _permitted_sources(path: str, raised: Override) -> list[tuple[str, str]]:
+    try:
+        return permitted(lambda: [(file, _read(file)) for file in _sources(path)], raised)
+    except OSError as failed:
+        raise RuleError(f"cannot read {failed.filename or path}: {failed.strerror}") from None
+
+
 def _sources(path: str) -> list[str]:
     if not os.path.isdir(path):
         return [path]
-    names = sorted(os.path.join(where, name) for where, _, names in os.walk(path) for name in names)
+    walked = os.walk(path, onerror=_fail)
+    names = sorted(os.path.join(where, name) for where, _, names in walked for name in names)
     found = [name for name in names if name.endswith(SUFFIXES)]
     if not found:
         raise RuleError(f"no rules in {path}", f"rule files end in {' or '.join(SUFFIXES)}")
     return found
 
 
+def _fail(failed: OSError) -> None:
+    """Rules of a folder that cannot be listed are not left out without a word."""
+    raise failed
+
+
 def _read(path: str) -> str:
-    try:
-        with open(path, "rb", opener=lambda name, _: os.open(name, READ_ONLY)) as file:  # does not wait for a pipe
-            if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
-                raise RuleError(f"{path} is not a regular file", "rules are read from files")
-            raw = file.read(MOST_SOURCE_BYTES + 1)
-    except OSError as failed:
-        raise RuleError(f"cannot read {path}: {failed.strerror}") from None
+    with open(path, "rb", opener=lambda name, _: os.open(name, READ_ONLY)) as file:  # does not wait for a pipe
+        if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+            raise RuleError(f"{path} is not a regular file", "rules are read from files")
+        raw = file.read(MOST_SOURCE_BYTES + 1)
     if len(raw) > MOST_SOURCE_BYTES:
         raise RuleError(f"{path} is larger than {MOST_SOURCE_BYTES} bytes")
     try:

@@ -8,6 +8,8 @@ from contextlib import AbstractContextManager
 from functools import partial
 from typing import TYPE_CHECKING
 
+from hostscope.private import READ_FILES
+
 if TYPE_CHECKING:  # what a verb needs is imported when it is called
     from hostscope.collectors.traffic import TrafficWatch
     from hostscope.model.answer import Answer
@@ -19,8 +21,6 @@ if TYPE_CHECKING:  # what a verb needs is imported when it is called
     from hostscope.platforms.base import Host
     from hostscope.session.exits import Exit
     from hostscope.wire.scores import ScoreBoard
-
-READ_FILES = ("dac_read_search",)
 
 
 class NetworkVerbs:

@@ -10,8 +10,11 @@ from typing import TYPE_CHECKING
 
 from hostscope.model.answer import Answer
 from hostscope.platforms.tally import Tally
+from hostscope.private import READ_FILES
 
 if TYPE_CHECKING:
+    from contextlib import AbstractContextManager
+
     from hostscope.audit import AuditTrail
     from hostscope.chain import Entry, Verification
     from hostscope.collectors.analysis import AnalysisRequest
@@ -116,7 +119,7 @@ class ResponseVerbs:
         """The lines of the audit trail, oldest first: of these files, or of ours.
 
         Raises:
-            Unavailable: a file cannot be read; with its first line.
+            Unavailable, Denied: a file cannot be read; with its first line.
         """
         trails, tally = _trails(files), Tally()
         tally.method = "file"
@@ -125,17 +128,21 @@ class ResponseVerbs:
             tally.failed += 1
             tally.note("what is no line of a trail was left out; hostscope audit verify tells where")
 
-        return Answer(chain.from_iterable(trail.entries(leave_out) for trail in trails), tally.coverage)
+        lines = chain.from_iterable(trail.entries(leave_out, self._reading_trails) for trail in trails)
+        return Answer(lines, tally.coverage)
 
     def verify_trail(self, files: tuple[str, ...] = ()) -> Verification:
         """Whether the audit trail is whole: these files, oldest first, or ours.
 
         Raises:
-            Unavailable: a file cannot be read.
+            Unavailable, Denied: a file cannot be read.
         """
         from hostscope.chain import linked
 
-        return linked(tuple(trail.check() for trail in _trails(files)))
+        return linked(tuple(trail.check(self._reading_trails) for trail in _trails(files)))
+
+    def _reading_trails(self) -> AbstractContextManager[None]:
+        return self._host.privileges.using(READ_FILES, "read an audit trail")
 
     def dump(
         self, targets: Sequence[str], request: DumpRequest | None = None, output: str | None = None, force: bool = False
@@ -150,7 +157,8 @@ class ResponseVerbs:
         """See `hostscope.collectors.analysis.analyze`."""
         from hostscope.collectors import analysis
 
-        return analysis.analyze(path, request or analysis.AnalysisRequest())
+        raised = partial(self._host.privileges.using, READ_FILES, f"read {path}")
+        return analysis.analyze(path, request or analysis.AnalysisRequest(), raised)
 
     def scan(
         self, targets: Sequence[str], rules: str, memory: bool = True, executable: bool = True

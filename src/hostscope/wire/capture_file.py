@@ -2,19 +2,19 @@
 
 import gzip
 import os
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import BinaryIO, Protocol, cast
 
 from hostscope.errors import Denied, Unsupported, UsageError
+from hostscope.private import Override, permitted
 from hostscope.wire.batch import I64, PacketBatch
 from hostscope.wire.feed import Feed, Readable
 from hostscope.wire.file_record import Ending, FileInterface
 from hostscope.wire.pcap import MAGICS, PcapFile
 from hostscope.wire.pcapng import MAGIC, PcapngFile
 
-Raised = Callable[[], AbstractContextManager[None]]
 _GZIP, _ZSTD = b"\x1f\x8b", b"\x28\xb5\x2f\xfd"
 
 
@@ -39,7 +39,7 @@ class CaptureFile(Protocol):
 
 
 @contextmanager
-def open_capture(path: str | Path, raised: Raised = nullcontext) -> Iterator[CaptureFile]:
+def open_capture(path: str | Path, raised: Override = nullcontext) -> Iterator[CaptureFile]:
     """A pcap or pcapng file, also compressed by gzip.
 
     Args:
@@ -79,21 +79,12 @@ def _peek(file: BinaryIO) -> bytes:
     return bytes(peek(4)[:4]) if peek else b""
 
 
-def _open(path: str | Path, raised: Raised) -> BinaryIO:
+def _open(path: str | Path, raised: Override) -> BinaryIO:
     try:
-        return _open_as_permitted(path, raised)
+        return permitted(lambda: open(path, "rb"), raised)
     except PermissionError as error:
         if os.path.isdir(path):  # Windows refuses to open one
             raise UsageError(f"{path}: is a directory") from None
-        raise Denied(f"{path}: {error.strerror}") from None
+        raise Denied(f"cannot read {path}: {error.strerror}") from None
     except OSError as error:
-        raise UsageError(f"{path}: {error.strerror}") from None
-
-
-def _open_as_permitted(path: str | Path, raised: Raised) -> BinaryIO:
-    """Without a privilege where that will do."""
-    try:
-        return cast(BinaryIO, open(path, "rb"))
-    except PermissionError:
-        with raised():
-            return cast(BinaryIO, open(path, "rb"))
+        raise UsageError(f"cannot read {path}: {error.strerror}") from None
