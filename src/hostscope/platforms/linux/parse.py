@@ -119,7 +119,17 @@ def parse_status(raw: bytes) -> Status:
 
 def parse_tgid(raw: bytes) -> int:
     """The process that a thread belongs to, of /proc/TID/status."""
-    start = raw.index(b"\nTgid:") + 6
+    return _number(raw, b"\nTgid:")
+
+
+def parse_tracer(raw: bytes) -> int:
+    """The process that traces it, of /proc/PID/status; 0 when none does."""
+    return _number(raw, b"\nTracerPid:")
+
+
+def _number(raw: bytes, name: bytes) -> int:
+    """Of a line; of what may stand in a name the kernel escapes the line feed alone."""
+    start = raw.index(name) + len(name)
     return int(raw[start : raw.index(b"\n", start)])
 
 

@@ -26,7 +26,7 @@ class Mount(Struct, frozen=True):
 
 def parse_mounts(raw: bytes) -> list[Mount]:
     """Source: proc_pid_mountinfo(5). Later mounts stand on top of earlier ones with the same point."""
-    return [_mount(line) for line in raw.splitlines()]
+    return [_mount(line) for line in raw.split(b"\n") if line]  # a carriage return may be in a name
 
 
 def _mount(line: bytes) -> Mount:

@@ -29,7 +29,7 @@ def parse_smaps(raw: bytes) -> tuple[Region, ...]:
 def parse_remote(raw: bytes) -> dict[str, str]:
     """The types of file systems that somebody else answers for, by device as in maps. Source: /proc/PID/mountinfo."""
     found = {}
-    for line in raw.splitlines():
+    for line in raw.split(b"\n"):
         before, _, after = line.partition(b" - ")
         words, kind = before.split(b" "), after.split(b" ")[0].decode("ascii", "replace")
         if len(words) > 2 and (kind in _REMOTE or kind.startswith("fuse.")):

@@ -93,7 +93,7 @@ class Peek:
 
 def writable_at(maps: bytes, address: int) -> bool:
     """Whether a map as text says that memory at an address can be written. Pure."""
-    for line in maps.splitlines():
+    for line in filter(None, maps.split(b"\n")):
         span, _, rest = line.partition(b" ")
         start, _, end = span.partition(b"-")
         if int(start, 16) <= address < int(end, 16):

@@ -27,10 +27,10 @@ from hostscope.model.memory import ThreadState
 from hostscope.model.text import decode
 from hostscope.platforms.linux import translate
 from hostscope.platforms.linux.clock import TICK_NS, Boot
-from hostscope.platforms.linux.parse import parse_stat
+from hostscope.platforms.linux.parse import parse_stat, parse_tracer
 from hostscope.platforms.linux.parse_detail import numbers
 from hostscope.platforms.linux.privileges import Privileges
-from hostscope.platforms.linux.read import PATH_ONLY, list_at, read_at, read_text
+from hostscope.platforms.linux.read import PATH_ONLY, list_at, read_at, read_file, read_text
 
 TRACE_OTHERS = ("sys_ptrace", "dac_read_search")
 NT_PRSTATUS, NT_PRFPREG, NT_X86_XSTATE, NT_ARM_TLS, NT_ARM_SYSTEM_CALL = 1, 2, 0x202, 0x401, 0x404
@@ -364,7 +364,7 @@ def _translated(key: ProcessKey) -> Iterator[None]:
 
 def _refused(pid: int) -> Denied:
     """With what stands in the way, as far as it can be seen."""
-    tracer = _tracer(pid)
+    tracer = tracer_of(pid)
     if tracer:
         return Denied(f"process {pid} is traced by process {tracer} already", "leave registers out: --no-registers")
     scope = read_text(YAMA)
@@ -374,8 +374,9 @@ def _refused(pid: int) -> Denied:
     return Denied(f"process {pid}: tracing is denied", f"{translate.PTRACE_HINT}; or --no-registers")
 
 
-def _tracer(pid: int) -> int:
-    for line in (read_text(f"/proc/{pid}/status") or "").splitlines():
-        if line.startswith("TracerPid:"):
-            return int(line.split()[1])
-    return 0
+def tracer_of(pid: int) -> int:
+    """The process that traces one; 0 when none does, or it cannot be read."""
+    try:
+        return parse_tracer(read_file(f"/proc/{pid}/status"))
+    except (OSError, ValueError):
+        return 0

@@ -36,7 +36,7 @@ from hostscope.platforms.linux.parse import parse_stat, parse_tgid
 from hostscope.platforms.linux.parse_detail import numbers
 from hostscope.platforms.linux.privileges import Privileges
 from hostscope.platforms.linux.ptrace_peek import Peek
-from hostscope.platforms.linux.ptrace_stop import TRACE_OTHERS
+from hostscope.platforms.linux.ptrace_stop import TRACE_OTHERS, tracer_of
 from hostscope.platforms.linux.read import PATH_ONLY, list_at, read_file, read_text
 from hostscope.platforms.linux.syscall_arguments import Decoder
 from hostscope.platforms.linux.syscall_record import Call
@@ -393,9 +393,8 @@ def _process_of(tid: int) -> int | None:
 
 def refusal(pid: int) -> Denied:
     """Why a process may not be traced, as far as it can be seen."""
-    for line in (read_text(f"/proc/{pid}/status") or "").splitlines():
-        if line.startswith("TracerPid:") and line.split()[1] != "0":
-            return Denied(f"process {pid} is traced by process {line.split()[1]} already")
+    if tracer := tracer_of(pid):
+        return Denied(f"process {pid} is traced by process {tracer} already")
     scope = read_text(YAMA)
     if scope not in (None, "0"):
         yama = f"Yama restricts tracing (kernel.yama.ptrace_scope={scope}): needs CAP_SYS_PTRACE"

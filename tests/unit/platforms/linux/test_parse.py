@@ -24,6 +24,7 @@ def of_status(cut: Callable[[parse.Status], Any]) -> Callable[[bytes], Any]:
 PARSERS: dict[str, tuple[Callable[[bytes], Any], list[bytes]]] = {
     "stat": (parse.parse_stat, list(STATS.values())),
     "tgid": (parse.parse_tgid, list(STATUSES.values())),
+    "tracer": (parse.parse_tracer, list(STATUSES.values())),
     "status": (parse.parse_status, list(STATUSES.values())),
     "ids": (parse.parse_ids, [b"Uid:\t0\t1\t2\t3\nGid:\t0\t1\t2\t3"]),
     "ids of a status": (of_status(lambda status: parse.parse_ids(status.ids)), list(STATUSES.values())),
@@ -169,6 +170,13 @@ def test_status_of_a_process_in_a_container() -> None:
 
 def test_process_of_a_thread() -> None:
     assert parse.parse_tgid(samples.STATUS_6_18.replace(b"\nPid:\t77", b"\nPid:\t78")) == 77
+
+
+@pytest.mark.parametrize("end", [b"\r", b"\x0b", b"\x0c", b"\x1e", "\x85".encode(), "\u2028".encode()])
+def test_only_a_line_feed_ends_a_line(end: bytes) -> None:
+    """Nothing else in a name is escaped."""
+    raw = samples.STATUS_6_18.replace(b"Name:\tcat", b"Name:\t" + end + b"TracerPid:\tx")
+    assert parse.parse_tracer(raw) == parse.parse_status(raw).tracer
 
 
 def test_a_name_cannot_forge_lines() -> None:

@@ -70,6 +70,10 @@ def test_file_systems_of_others_by_device() -> None:
     assert parse_remote(MOUNTS) == {"00:12c": "fuse.sshfs", "00:2f": "nfs4"}
 
 
+def test_a_carriage_return_in_a_name_ends_no_line() -> None:
+    assert parse_remote(b"38 35 0:48 / /mnt/a\rb rw shared:1 - fuse.x x rw\n") == {"00:30": "fuse.x"}
+
+
 @given(st.one_of(st.binary(max_size=400), st.lists(st.sampled_from(MOUNTS.split(b" "))).map(b" ".join)))
 def test_any_text_is_mounts_or_a_value_error(raw: bytes) -> None:
     try:

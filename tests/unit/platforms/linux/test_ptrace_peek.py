@@ -79,3 +79,9 @@ def test_maps_as_text(regions: list[tuple[int, int, bool]]) -> None:
         first = next(w for at, length, w in regions if at <= start < at + length)
         assert writable_at(raw, start) == first
         assert writable_at(raw, start + size) in (True, False)
+
+
+def test_a_carriage_return_in_a_name_ends_no_line() -> None:
+    raw = b"1000-2000 r--p 0 0:0 7 /tmp/a\r5000-6000 rw-p\n5000-6000 r--p 0 0:0 0\n"
+    assert not writable_at(raw, 0x5000)
+    assert not writable_at(raw.replace(b"\r5000", b"\rx"), 0x5000)

@@ -44,6 +44,11 @@ def test_mounts() -> None:
     assert (other.root, other.point, other.options) == (b"/a b", b"/mnt/with\ttab\\", (b"ro", b"rw"))
 
 
+def test_a_carriage_return_in_a_name_ends_no_line() -> None:
+    (mount,) = parse_mounts(b"30 27 0:50 / /home/u/a\rb rw,nosuid - fuse.sshfs sshfs rw\n")
+    assert (mount.point, mount.type) == (b"/home/u/a\rb", b"fuse.sshfs")
+
+
 @pytest.mark.parametrize("line", [b"short", b"1 2 3 4 5 6", b"1 2 0:1 / / - ext4", b"1 2 0:1 / /x rw -  x"])
 def test_half_a_mount_is_an_error(line: bytes) -> None:
     with pytest.raises(ValueError):
