@@ -89,7 +89,7 @@ for step in (
         told.append([failed.exit_code, failed.message])
 """
     assert run_told(script, drop=True, before="import yara_x") == [
-        [4, f"{theirs}/program may not be read"],
+        [4, f"cannot read {theirs}/program: Permission denied"],
         [2, f"cannot read {theirs}/rules: Permission denied"],
         [4, f"cannot read {theirs}/core: Permission denied"],
         [4, f"cannot read audit trail {theirs}/audit.jsonl: Permission denied"],

@@ -16,7 +16,7 @@ TARGET is a pid, a name, :PORT (who has a socket there) or a key (pid@start); wi
 \b
 Filters compare columns (see --list-columns) and fields of records:
   rss > 100*MB and user == "root"      startswith(exe, "/tmp/") or "deleted" in exe_flags
-  "cap_sys_admin" in caps              container.runtime == "docker" and age < 1*H
+  "sys_admin" in caps                  container.runtime == "docker" and age < 1*H
 In a cell, - means that it does not apply, and ? that it could not be read.
 
 Example: hostscope ps --filter 'euser == "root" and kernel == False' --sort=-rss --limit 10"""

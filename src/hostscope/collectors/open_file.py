@@ -75,7 +75,8 @@ def _refused(path: str, failed: OSError) -> Error:
     if os.path.isdir(encode(path)):  # Windows refuses to open one
         return UsageError(f"{path} is a folder, and no bundle", "name a file, or a folder such as Some.app")
     if isinstance(failed, PermissionError):
-        return Denied(f"{path} may not be read", "needs the right to read the file")
+        return Denied(f"cannot read {path}: {failed.strerror}", "needs root, an administrator, or who may read it")
     if isinstance(failed, (FileNotFoundError, NotADirectoryError)):
-        return UsageError(f"{path}: {failed.strerror}")
-    return Unavailable(f"{path}: {failed.strerror}")
+        hint = None if os.path.dirname(path) else "a process is named by pid, key or :PORT"
+        return UsageError(f"cannot read {path}: {failed.strerror}", hint)
+    return Unavailable(f"cannot read {path}: {failed.strerror}")

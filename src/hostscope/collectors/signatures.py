@@ -92,7 +92,7 @@ def _count(tally: Tally, target: str, failed: Error) -> None:
         tally.denied += 1
     else:
         tally.failed += 1
-    tally.note(failed.message if failed.message.startswith(target) else f"{target}: {failed.message}")
+    tally.note(failed.message if target in failed.message else f"{target}: {failed.message}")
     tally.count_gaps((Gap("status", reason_of(failed), failed.message),))
 
 

@@ -2,7 +2,7 @@
 
     rss > 100*MB and user == "root"
     startswith(exe, "/tmp/") or exe_flags
-    "cap_sys_admin" in caps and container.runtime == "docker"
+    "sys_admin" in caps and container.runtime == "docker"
 
 Names are columns or dotted fields of the record. A value that is missing (does not apply, or could not be read) makes
 any comparison with it False, except with ``None`` itself: ``exe == None``. Nothing is evaluated by Python: the tree is
@@ -57,6 +57,8 @@ class Operand(Struct, frozen=True):
     kind: str
     """``number text bool list none any``."""
     constant: bool = False
+    path: str = ""
+    """Of a field."""
 
 
 class Filter(Struct, frozen=True):
@@ -85,7 +87,7 @@ def parse_filter(text: str, layout: Layout[Any]) -> Filter:
     try:
         tree = ast.parse(text.strip(), mode="eval")
     except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
-        line, column = getattr(error, "lineno", None) or 1, getattr(error, "offset", None) or 1
+        line, column = getattr(error, "lineno", None) or 1, getattr(error, "offset", None) or len(text.strip()) + 1
         message = getattr(error, "msg", None) or str(error) or "too deeply nested"
         raise QueryError(f"filter {line}:{column}: {message}", 'example: rss > 100*MB and user == "root"') from None
     compiler = _Compiler(layout)
@@ -141,6 +143,7 @@ class _Compiler:
             raise _wrong(wanted, "this must be a text in quotes")
         if column.kind not in ("text", "list", "any"):
             raise _wrong(node.args[0], f"{name} needs a text, this is a {column.kind}")
+        _refuse_prefix(column, wanted.value, wanted)
         return _apply(name, column.get, wanted)
 
     def _operand(self, node: ast.expr) -> Operand:
@@ -193,7 +196,7 @@ class _Compiler:
             return self._field(node)
         self.fields |= {column.field} if column.field else set()
         self.paths.update(column.paths)
-        return Operand(column.get, "number" if column.kind in NUMBERS else column.kind)
+        return Operand(column.get, "number" if column.kind in NUMBERS else column.kind, path=column.path)
 
     def _field(self, node: ast.expr) -> Operand:
         steps = _steps(node)
@@ -202,7 +205,7 @@ class _Compiler:
         group = group_of(path) if self._layout.noun == "processes" else None
         self.fields |= {group} if group else set()
         self.paths.add(path)
-        return Operand(_getter(steps), kind)
+        return Operand(_getter(steps), kind, path=path)
 
     def _check(self, node: ast.expr, steps: tuple[str, ...]) -> str:
         """The kind of the field at the end of the path."""
@@ -224,10 +227,6 @@ def _spelt_out(node: ast.expr) -> ast.expr:
     if isinstance(node, ast.Name) and node.id in WORDS:
         return ast.copy_location(ast.Constant(WORDS[node.id]), node)
     return node
-
-
-def _known(name: str, names: tuple[str, ...]) -> str | None:
-    return f"names: {closest(name, names)}" if names else None
 
 
 def _steps(node: ast.expr) -> tuple[str, ...]:
@@ -281,12 +280,21 @@ def _compare(op: ast.cmpop, left: Operand, right: Operand, node: ast.expr) -> Ca
     if isinstance(op, (ast.In, ast.NotIn)):
         if right.kind not in ("list", "text", "any") or (right.kind == "text" and left.kind != "text"):
             raise _wrong(node, f"nothing can be in a {right.kind}")
+        if left.constant:
+            _refuse_prefix(right, left.get(None), node)
         return _membership(get_left, get_right, wanted=isinstance(op, ast.In))
     if type(op) not in _COMPARISONS:
         raise _wrong(node, "compare with == != < <= > >= in")
     if left.kind != right.kind and "any" not in (left.kind, right.kind):
         raise _wrong(node, f"a {left.kind} cannot be compared with a {right.kind}")
     return _ordered(_COMPARISONS[type(op)], get_left, get_right)
+
+
+def _refuse_prefix(column: Operand, wanted: object, node: ast.expr) -> None:
+    """A name as capabilities(7) writes it would be found in no record, without a word."""
+    name = str(wanted).lower()
+    if "capabilities" in column.path and name.startswith("cap_") and not name[4:].isdigit():
+        raise _wrong(node, "capabilities stand here without CAP_, in lower case", f'write "{name[4:]}"')
 
 
 def _ordered(test: Callable[[Any, Any], bool], get_left: Get, get_right: Get) -> Callable[[Any], bool]:

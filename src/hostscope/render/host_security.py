@@ -15,9 +15,10 @@ def security_facts(security: HostSecurity, system: str) -> Iterable[Fact]:
 
 def _linux(security: HostSecurity) -> Iterable[Fact]:
     yield "security modules", None if security.lsms is None else ", ".join(security.lsms) or "none"
-    yield "Yama ptrace_scope", "no Yama" if security.yama is None else str(security.yama)
-    yield "lockdown", security.lockdown or "none"
-    yield "hidepid", security.hidepid or "off"
+    unread = {gap.field for gap in security.gaps}
+    yield "Yama ptrace_scope", str(security.yama) if security.yama is not None else _unless(unread, "yama", "no Yama")
+    yield "lockdown", security.lockdown
+    yield "hidepid", security.hidepid or _unless(unread, "hidepid", "off")
     yield "unprivileged BPF", _switch(security.unprivileged_bpf, "allowed", "not allowed")
 
 
@@ -61,6 +62,11 @@ def _defender(defender: Defender) -> str:
 def _product(product: Antivirus) -> str:
     told = (_switch(product.enabled, "on", "OFF"), _switch(product.up_to_date, "up to date", "out of date"))
     return ", ".join(filter(None, (product.name, *told)))
+
+
+def _unless(unread: set[str], field: str, otherwise: str) -> str | None:
+    """What it means that a field has no value; what could not be read stands with the gaps."""
+    return None if field in unread else otherwise
 
 
 def _switch(state: bool | None, on: str, off: str) -> str | None:

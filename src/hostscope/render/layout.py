@@ -56,11 +56,15 @@ class Layout(Struct, Generic[Row], frozen=True):
         return found
 
 
+MOST_LISTED = 40
+
+
 def closest(name: str, names: tuple[str, ...]) -> str:
-    """The names a person may have meant, or all of them."""
+    """The names a person may have meant, or all of them; of many, how to see them."""
     from difflib import get_close_matches
 
-    return ", ".join(get_close_matches(name.lower(), names, n=4) or names)
+    meant = get_close_matches(name.lower(), names, n=4)
+    return ", ".join(meant or names) if meant or len(names) <= MOST_LISTED else "--list-columns shows them"
 
 
 def field_groups(columns: tuple[Column[Any], ...]) -> frozenset[str]:

@@ -295,5 +295,5 @@ def test_a_target_is_named_once(tmp_path: Path) -> None:
     answer = verify(host(process(1)), [str(tmp_path), "/no/such/file"], VerifyRequest())
     assert list(answer) == []
     assert [note for note in answer.coverage.notes if "/no/such/file" in note] == [
-        "/no/such/file: No such file or directory"
+        "cannot read /no/such/file: No such file or directory"
     ]

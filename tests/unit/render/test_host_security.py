@@ -2,6 +2,7 @@
 
 import pytest
 
+from hostscope.model.gap import Gap, Reason
 from hostscope.model.security import Antivirus, Defender, HostSecurity
 from hostscope.render.host_security import SYSTEMS, security_facts
 
@@ -38,6 +39,14 @@ def test_linux_and_macos_show_their_own() -> None:
         "SIP blocks": "debugging",
         "SIP guards": "2 paths, 1 left open below them",
     }
+
+
+def test_what_could_not_be_read_is_called_nothing() -> None:
+    """Where securityfs is not mounted lockdown may well be in force."""
+    whole = shown(HostSecurity(lockdown="none"), "linux")
+    assert (whole["Yama ptrace_scope"], whole["lockdown"], whole["hidepid"]) == ("no Yama", "none", "off")
+    unread = tuple(Gap(field, Reason.UNAVAILABLE) for field in ("yama", "lockdown", "hidepid"))
+    assert not {"Yama ptrace_scope", "lockdown", "hidepid"} & shown(HostSecurity(gaps=unread), "linux").keys()
 
 
 @pytest.mark.parametrize("system", [*SYSTEMS, "plan9"])

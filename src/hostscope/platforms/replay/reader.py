@@ -123,7 +123,7 @@ def read_lines(path: str) -> Generator[tuple[int, bytes], None, None]:
         try:
             file = _open(path, stack)
         except OSError as failed:
-            raise UsageError(f"{path}: {failed.strerror or failed}") from failed
+            raise UsageError(f"cannot read {path}: {failed.strerror or failed}") from failed
         number = 1
         while line := _read_line(file, path, number):
             yield number, line

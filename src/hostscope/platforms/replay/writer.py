@@ -202,4 +202,4 @@ def _compressed(file: IO[bytes], path: Path) -> Iterator[IO[bytes]]:
 
 
 def _unwritable(path: Path, failed: OSError) -> UsageError:
-    return UsageError(f"{path}: cannot be written: {failed.strerror or failed}")
+    return UsageError(f"cannot write {path}: {failed.strerror or failed}")
