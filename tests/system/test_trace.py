@@ -129,6 +129,8 @@ def test_the_commands_status_is_ours(method: str) -> None:
     assert trace("--method", method, "--quiet", "--", "sh", "-c", "kill -TERM $$").returncode == 143
     missing = trace("--method", method, "--quiet", "--", "/no/such/program")
     assert missing.returncode == 127 and "No such file" in missing.stderr
+    hostile = trace("--method", method, "--", "/no/\x1b[31m\nsuch")
+    assert "/no/\\x1b[31m\\x0asuch: No such file" in hostile.stderr and "\x1b" not in hostile.stderr
 
 
 @pytest.mark.parametrize("method", METHODS)

@@ -12,6 +12,7 @@ from hostscope.cli.show import say, strict_code
 from hostscope.errors import UsageError
 from hostscope.model.request import FULL, ProcessRequest
 from hostscope.render.coverage import render_coverage
+from hostscope.render.sanitise import sanitise
 from hostscope.session import open_session
 
 EPILOG = """\b
@@ -32,11 +33,11 @@ def command(file: str, force: bool, **given: Any) -> int:
     fields = FULL if choices.fields is None else parse_fields(choices.fields)
     with (
         open_session(choices.replay, choices.reveal, lower=True) as session,
-        progress(f"recording to {os.path.basename(file)}", choices),
+        progress("recording", choices),
     ):
         coverage = session.record(place, ProcessRequest(fields, choices.enhanced, method=choices.method))
     if not choices.quiet:
-        say(f"{file}: {render_coverage(coverage, 'processes')}")
+        say(f"{sanitise(file)}: {render_coverage(coverage, 'processes')}")
     return strict_code(coverage) if choices.strict else 0
 
 

@@ -1,5 +1,6 @@
 """What a person calls a process: a pid, a name, ``:PORT`` or a key."""
 
+import os
 import re
 from collections.abc import Iterator
 
@@ -9,6 +10,7 @@ from hostscope.errors import Gone, Mismatch, UsageError
 from hostscope.model.key import ProcessKey
 from hostscope.model.process import Process
 from hostscope.model.request import ProcessRequest
+from hostscope.model.text import decode
 from hostscope.platforms.base import Host
 from hostscope.platforms.tally import Tally
 
@@ -82,6 +84,7 @@ def _by_key(host: Host, key: re.Match[str], request: ProcessRequest) -> Process:
 def _by_name(host: Host, name: str, request: ProcessRequest) -> tuple[Process, ...]:
     if not name:
         raise UsageError("an empty target", "a target is a pid, a name, :PORT or a key such as 42@1234")
+    name = _as_typed(name)
     quick = replace(request, fields=_NAMED_BY, enhanced=False)
     keys = {process.key: None for process in host.processes.sweep(quick, Tally()) if is_called(process, name)}
     again = _still_there(host, tuple(key.pid for key in keys), request)
@@ -89,6 +92,15 @@ def _by_name(host: Host, name: str, request: ProcessRequest) -> tuple[Process, .
     if not found:
         raise Gone(f"no process is called {name!r}", _hint(name))
     return found
+
+
+def _as_typed(name: str) -> str:
+    """A name as the host's are: bytes that are no UTF-8 come from a command line as lone surrogates."""
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        return decode(os.fsencode(name))
+    return name
 
 
 def _hint(name: str) -> str | None:

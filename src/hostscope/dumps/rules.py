@@ -14,6 +14,7 @@ from msgspec import Struct
 
 from hostscope.dumps.positional import READ_ONLY
 from hostscope.errors import RuleError, Unavailable
+from hostscope.model.text import decode
 from hostscope.private import Override, permitted
 
 PART_BYTES = 16 << 20
@@ -86,9 +87,10 @@ def compile_rules(path: str, raised: Override = nullcontext) -> Rules:
     compiler = yara_x.Compiler()
     compiler.enable_includes(False)
     for file, source in _permitted_sources(path, raised):
-        compiler.new_namespace(os.path.splitext(os.path.basename(file))[0])
+        name = decode(os.fsencode(file))
+        compiler.new_namespace(os.path.splitext(os.path.basename(name))[0])
         try:
-            compiler.add_source(source, origin=file)
+            compiler.add_source(source, origin=name)
         except yara_x.CompileError as failed:
             raise _rule_error(file, compiler.errors(), failed) from None
     return Rules(compiler.build())

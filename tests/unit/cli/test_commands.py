@@ -270,6 +270,12 @@ def test_a_watch_looks_at_least_once(hostscope: Run, command: str) -> None:
     assert [json.loads(line)["type"] for line in result.out.splitlines()].count("coverage") == 1
 
 
+@pytest.mark.posix("names of files with control characters")
+def test_the_name_of_a_recording_commands_no_terminal(hostscope: Run, tmp_path: Path) -> None:
+    said = hostscope("record", str(tmp_path / "a\x1b[31m\nb")).err
+    assert "a\\x1b[31m\\x0ab: 5 processes" in said and "\x1b" not in said
+
+
 def test_record_and_replay(hostscope: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     file = tmp_path / "box.hscope"
     result = hostscope("record", str(file))

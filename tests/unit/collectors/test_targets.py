@@ -1,5 +1,7 @@
 """What a person types leads to the process that is meant, or says why not."""
 
+import os
+
 import pytest
 from msgspec.structs import replace
 
@@ -7,6 +9,7 @@ from hostscope.collectors.targets import find, find_one
 from hostscope.errors import Gone, Mismatch, UsageError
 from hostscope.model.process import Executable
 from hostscope.model.request import ProcessRequest
+from hostscope.model.text import decode
 from hostscope.model.windows import WindowsContext
 from hostscope.platforms.base import Host
 from tests.fake import Answers, host, process
@@ -30,6 +33,13 @@ def box() -> Host:
 )  # fmt: skip
 def test_finds(box: Host, target: str, pids: list[int]) -> None:
     assert [row.key.pid for row in find(box, target, REQUEST)] == pids
+
+
+@pytest.mark.posix("names that are not UTF-8")
+def test_a_name_that_is_no_text_as_the_command_line_gives_it() -> None:
+    box = host(process(7, decode(b"caf\xe9")), answers=Answers())
+    assert [row.key.pid for row in find(box, os.fsdecode(b"caf\xe9"), REQUEST)] == [7]
+    assert [row.key.pid for row in find(box, decode(b"caf\xe9"), REQUEST)] == [7]
 
 
 PROGRAM = "C:\\Program Files\\App\\App.exe"

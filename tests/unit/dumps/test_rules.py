@@ -9,6 +9,7 @@ from hostscope.dumps import matching
 from hostscope.dumps.matching import cut_parts, file_matches, region_matches
 from hostscope.dumps.rules import compile_rules
 from hostscope.errors import RuleError
+from hostscope.model.text import decode
 from tests.unit.dumps.spaces import region
 
 RULE = 'rule needle : tag { strings: $a = "needle" condition: $a }\nrule always { condition: true }\n'
@@ -37,6 +38,14 @@ def test_a_directory_has_a_namespace_for_each_file(tmp_path: Path) -> None:
         ("one", "needle", "$a", 2), ("one", "always", None, 0), ("two", "needle", "$a", 2), ("two", "always", None, 0),
     ]  # fmt: skip
     assert found[0].tags == ("tag",)
+
+
+@pytest.mark.posix("names that are not UTF-8")
+def test_a_file_of_rules_may_be_called_anything(tmp_path: Path) -> None:
+    with open(os.fsencode(tmp_path) + b"/\xff.yar", "w") as file:
+        file.write(RULE)
+    for place in (tmp_path, *tmp_path.iterdir()):
+        assert {one.namespace for one in compile_rules(str(place)).scan(b"..needle..")} == {decode(b"\xff")}
 
 
 def test_what_crosses_a_border_is_found_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

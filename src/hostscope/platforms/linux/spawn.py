@@ -12,6 +12,7 @@ from hostscope.model.key import ProcessKey
 from hostscope.platforms.linux.clock import Boot
 from hostscope.platforms.linux.parse import parse_stat
 from hostscope.platforms.linux.read import read_file
+from hostscope.render.sanitise import sanitise
 
 NOT_FOUND, NOT_EXECUTABLE = 127, 126
 """Exit codes of a child whose program could not be started, as shells have them."""
@@ -97,6 +98,6 @@ def _become(gate: int, argv: tuple[str, ...]) -> None:
         os.execvp(argv[0], argv)
     except OSError as failed:
         code = NOT_FOUND if isinstance(failed, FileNotFoundError) else NOT_EXECUTABLE
-        os.write(2, f"hostscope: {argv[0]}: {failed.strerror}\n".encode(errors="replace"))
+        os.write(2, f"hostscope: {sanitise(argv[0])}: {failed.strerror}\n".encode())
     finally:
         os._exit(code)
