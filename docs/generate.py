@@ -241,13 +241,13 @@ def _shown() -> dict[str, dict[str, Any]]:
 def _document() -> dict[str, Any]:
     from hostscope import chain
     from hostscope.cli.watch import EVENT_SCHEMA
-    from hostscope.model import dump, inspection, response
+    from hostscope.model import dump, host, inspection, response
     from hostscope.render.documents import COVERAGE_SCHEMA
 
     coverage = _reference(COVERAGE_SCHEMA)
     pages = {"inspection": inspection.PROCESS_SCHEMA, "host": inspection.HOST_SCHEMA}
     pages |= {"plan": response.PLAN_SCHEMA, "act": response.ACT_SCHEMA, "verification": chain.VERIFICATION_SCHEMA}
-    pages |= {"analysis": dump.ANALYSIS_SCHEMA}
+    pages |= {"analysis": dump.ANALYSIS_SCHEMA, "ability": host.ABILITY_SCHEMA}
     forms = [
         _object(schema={"const": name}, rows={"type": "array", "items": row}, coverage=coverage)
         for name, row in _shown().items()

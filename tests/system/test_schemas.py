@@ -54,6 +54,7 @@ def output(*arguments: str) -> str:
         ("tree", "--limit", "40"),
         ("inspect", "1"),
         ("doctor",),
+        ("doctor", "iterator"),
         ("counters",),
         ("containers",),
         ("services",),
