@@ -11,6 +11,7 @@ import pytest
 
 import hostscope
 from hostscope.errors import Error, Gone, Refused, UsageError
+from hostscope.model.service import ServiceStep
 from hostscope.platforms.windows.autostart import Autostart
 from hostscope.platforms.windows.native import event_log
 from hostscope.platforms.windows.services import Services
@@ -39,8 +40,8 @@ def service(tmp_path: Path, found_by_services: None) -> Iterator[Path]:
         yield output
     finally:
         with suppress(Error):  # it may have stopped
-            Autostart().stop(NAME)
-        Autostart().remove(NAME)
+            Autostart().act(NAME, "stop")
+        Autostart().act(NAME, "remove")
         eventually(lambda: not installed())
 
 
@@ -61,18 +62,18 @@ def test_it_runs_until_it_is_done(tmp_path: Path, found_by_services: None) -> No
     arguments = (*WATCH, "--duration", "1", "--output", str(output))
     Autostart().install(NAME, arguments)
     try:
-        Autostart().start(NAME)
+        Autostart().act(NAME, "start")
         eventually(lambda: output.exists() and state() == "stopped")
     finally:
-        Autostart().remove(NAME)
+        Autostart().act(NAME, "remove")
         eventually(lambda: not installed())
     assert '"type":"coverage"' in output.read_text(encoding="utf-8").splitlines()[-1]
 
 
 def test_it_stops_when_it_is_told(service: Path) -> None:
-    Autostart().start(NAME)
+    Autostart().act(NAME, "start")
     eventually(lambda: state() == "running")
-    Autostart().stop(NAME)
+    Autostart().act(NAME, "stop")
     eventually(lambda: state() == "stopped")
     scm = Services().service(NAME).scm
     assert scm and scm.exit_code == 0
@@ -86,12 +87,13 @@ def test_a_second_of_that_name_is_refused(service: Path) -> None:
 
 
 def test_services_of_others_are_left_alone() -> None:
-    for act in (Autostart().stop, Autostart().start, Autostart().remove):
+    steps: tuple[ServiceStep, ...] = ("stop", "start", "remove")
+    for step in steps:
         with pytest.raises(Refused, match="not ours"):
-            act("PlugPlay")
+            Autostart().act("PlugPlay", step)
     assert Services().service("PlugPlay").substate == "running"
     with pytest.raises(Gone):
-        Autostart().start("nobody")
+        Autostart().act("nobody", "start")
 
 
 def test_nobody_else_runs_it() -> None:

@@ -4,6 +4,7 @@ import click
 
 from hostscope.cli.show import say
 from hostscope.errors import UsageError
+from hostscope.model.service import ServiceStep
 from hostscope.session import open_session
 from hostscope.session.console import open_console
 
@@ -37,27 +38,21 @@ def install(name: str, arguments: tuple[str, ...]) -> int:
 @NAME
 def start(name: str) -> int:
     """Start a service that was installed like this."""
-    with open_session(None, lower=True) as session:
-        session.start_service(name)
-    return 0
+    return _act(name, "start")
 
 
 @command.command("stop", epilog="Example: hostscope service stop hostscope-watch")
 @NAME
 def stop(name: str) -> int:
     """Have a service end as an interrupt would: files are whole afterwards."""
-    with open_session(None, lower=True) as session:
-        session.stop_service(name)
-    return 0
+    return _act(name, "stop")
 
 
 @command.command("remove", epilog="Example: hostscope service remove hostscope-watch")
 @NAME
 def remove(name: str) -> int:
     """Remove a service that was installed like this."""
-    with open_session(None, lower=True) as session:
-        session.remove_service(name)
-    return 0
+    return _act(name, "remove")
 
 
 @command.command("run", epilog="Example: hostscope service run hostscope-watch -- watch --system-log")
@@ -73,3 +68,9 @@ def run(name: str, arguments: tuple[str, ...]) -> int:
         code = main.run(list(arguments))
         ended(0 if code in (main.INTERRUPTED, main.TERMINATED) else code)
     return code
+
+
+def _act(name: str, step: ServiceStep) -> int:
+    with open_session(None, lower=True) as session:
+        session.act_on_service(name, step)
+    return 0

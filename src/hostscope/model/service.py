@@ -1,11 +1,16 @@
 """Services, by whatever manages them."""
 
+from typing import Literal
+
 from msgspec import Struct
 
 from hostscope.model.gap import Gap
 from hostscope.model.signature import Signature
 
 SCHEMA = "hostscope.service/1"
+
+ServiceStep = Literal["start", "stop", "remove"]
+"""What can be done with a service that hostscope installed."""
 
 
 class Service(Struct, frozen=True, gc=False):

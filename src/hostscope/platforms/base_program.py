@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
     from hostscope.model.host import Ability
+    from hostscope.model.service import ServiceStep
 
 
 class Console(Protocol):
@@ -45,23 +46,16 @@ class Autostart(Protocol):
             Denied, Unsupported
         """
 
-    def command(self, name: str) -> str:
-        """The command line of a service; only those that `install` made are ours.
+    def act(self, name: str, step: ServiceStep) -> None:
+        """Starts a service, has it end as an interrupt would, or registers it no more; returns before that is done.
+
+        One that runs is removed when it has stopped.
 
         Raises:
             Gone: there is no such service.
-            Refused: it is not ours.
+            Refused: `install` did not make it.
             Denied, Unsupported
         """
-
-    def start(self, name: str) -> None:
-        """Starts it; returns before it runs. Raises as `command`."""
-
-    def stop(self, name: str) -> None:
-        """Has it end as an interrupt would; returns before it has. Raises as `command`."""
-
-    def remove(self, name: str) -> None:
-        """Registers it no more; one that runs goes when it has stopped. Raises as `command`."""
 
 
 class Privileges(Protocol):

@@ -5,6 +5,7 @@ from typing import TypeVar
 
 from hostscope.audit import AuditTrail, default_path
 from hostscope.errors import Error, UsageError
+from hostscope.model.service import ServiceStep
 from hostscope.platforms.base import Host
 from hostscope.platforms.control import open_autostart
 
@@ -26,22 +27,10 @@ def install(host: Host, name: str, arguments: tuple[str, ...]) -> str:
     return _recorded("install", f"{name}: {' '.join(arguments)}", lambda: autostart.install(name, arguments))
 
 
-def start(host: Host, name: str) -> None:
+def act(host: Host, name: str, step: ServiceStep) -> None:
     """Raises Gone, Refused, Denied, Unsupported, Unavailable."""
     autostart = open_autostart(host.name)
-    _recorded("start", name, lambda: autostart.start(name))
-
-
-def stop(host: Host, name: str) -> None:
-    """Raises as `start`."""
-    autostart = open_autostart(host.name)
-    _recorded("stop", name, lambda: autostart.stop(name))
-
-
-def remove(host: Host, name: str) -> None:
-    """Raises as `start`."""
-    autostart = open_autostart(host.name)
-    _recorded("remove", name, lambda: autostart.remove(name))
+    _recorded(step, name, lambda: autostart.act(name, step))
 
 
 def _recorded(action: str, what: str, act: Callable[[], Result]) -> Result:

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from hostscope.model.event import Event, EventRequest
     from hostscope.model.key import ProcessKey
     from hostscope.model.response import Act, ActRequest, Plan
+    from hostscope.model.service import ServiceStep
     from hostscope.model.signature import Signature
     from hostscope.model.syscall import TraceRequest
     from hostscope.platforms.base import Host
@@ -54,23 +55,11 @@ class ResponseVerbs:
 
         return autostart.install(self._host, name, arguments)
 
-    def start_service(self, name: str) -> None:
-        """See `hostscope.respond.autostart.start`."""
+    def act_on_service(self, name: str, step: ServiceStep) -> None:
+        """See `hostscope.respond.autostart.act`."""
         from hostscope.respond import autostart
 
-        autostart.start(self._host, name)
-
-    def stop_service(self, name: str) -> None:
-        """See `hostscope.respond.autostart.stop`."""
-        from hostscope.respond import autostart
-
-        autostart.stop(self._host, name)
-
-    def remove_service(self, name: str) -> None:
-        """See `hostscope.respond.autostart.remove`."""
-        from hostscope.respond import autostart
-
-        autostart.remove(self._host, name)
+        autostart.act(self._host, name, step)
 
     def report(self, severity: str, text: str) -> None:
         """Writes an entry to the host's own log (Windows: the event log; else syslog), for who asked for that.

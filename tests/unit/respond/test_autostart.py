@@ -4,6 +4,7 @@ import pytest
 
 from hostscope.audit import AuditTrail, default_path
 from hostscope.errors import Refused, Unsupported, UsageError
+from hostscope.model.service import ServiceStep
 from hostscope.respond import autostart
 from tests.fake import host
 
@@ -18,11 +19,10 @@ class Manager:
         self.done.append(("install", name, *arguments))
         return f"hostscope {' '.join(arguments)}"
 
-    def start(self, name: str) -> None:
-        self.done.append(("start", name))
-
-    def stop(self, name: str) -> None:
-        raise Refused(f"service {name} is not ours", "not-ours")
+    def act(self, name: str, step: ServiceStep) -> None:
+        if name not in (installed for _, installed, *_ in self.done):
+            raise Refused(f"service {name} is not ours", "not-ours")
+        self.done.append((step, name))
 
 
 @pytest.fixture
@@ -39,7 +39,7 @@ def last(count: int) -> list[tuple[str, str | None, str]]:
 
 def test_a_live_command_is_installed_and_started(manager: Manager) -> None:
     assert autostart.install(host(), "w", ("watch", "--system-log")) == "hostscope watch --system-log"
-    autostart.start(host(), "w")
+    autostart.act(host(), "w", "start")
     assert manager.done == [("install", "w", "watch", "--system-log"), ("start", "w")]
     assert last(4) == [
         ("act.service.install", "w: watch --system-log", "begun"),
@@ -58,10 +58,10 @@ def test_nothing_else_is(manager: Manager, arguments: tuple[str, ...]) -> None:
 
 def test_a_refusal_is_in_the_trail(manager: Manager) -> None:
     with pytest.raises(Refused):
-        autostart.stop(host(), "other")
+        autostart.act(host(), "other", "stop")
     assert last(1) == [("act.service.stop", "other", "failed: service other is not ours")]
 
 
 def test_other_systems_need_none() -> None:
     with pytest.raises(Unsupported, match="no services on Linux"):
-        autostart.remove(host(), "w")
+        autostart.act(host(), "w", "remove")

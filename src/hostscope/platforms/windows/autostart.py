@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from hostscope.errors import Refused, UsageError
+from hostscope.model.service import ServiceStep
 from hostscope.platforms.windows.native import services as native
 from hostscope.platforms.windows.parse_services import parse_config
 from hostscope.platforms.windows.services import ERROR_INVALID_NAME, translated
@@ -35,44 +36,41 @@ class Autostart:
         ):
             return command
 
-    def command(self, name: str) -> str:
-        """The command line of a service of ours.
+    def act(self, name: str, step: ServiceStep) -> None:
+        """Starts it, asks it to stop, or marks it for deletion.
 
         Raises:
             Gone: there is no such service.
             Refused: it is not ours.
             Denied, NativeError
         """
-        with (
-            translated(name),
-            native.opened_manager() as manager,
-            native.opened_service(manager, name, native.SERVICE_QUERY_CONFIG) as service,
-        ):
-            found = parse_config(*native.read_config(service)).command or ""
-        if f" {subprocess.list2cmdline([*MARK, name])} " not in f"{found} ":
-            raise Refused(f"service {name} is not ours: it runs {found}", "not-ours: sc.exe manages any service")
-        return found
-
-    def start(self, name: str) -> None:
-        """Starts it. Raises as `command`."""
-        self._act(name, native.SERVICE_START, native.start_service)
-
-    def stop(self, name: str) -> None:
-        """Asks it to stop. Raises as `command`."""
-        self._act(name, native.SERVICE_STOP, native.stop_service)
-
-    def remove(self, name: str) -> None:
-        """Marks it for deletion. Raises as `command`."""
-        self._act(name, native.DELETE, native.delete_service)
-
-    def _act(self, name: str, access: int, act: Callable[[int], None]) -> None:
-        self.command(name)
+        access, call = _STEPS[step]
+        _check(name)
         with (
             translated(name),
             native.opened_manager() as manager,
             native.opened_service(manager, name, access) as service,
         ):
-            act(service)
+            call(service)
+
+
+_STEPS: dict[ServiceStep, tuple[int, Callable[[int], None]]] = {
+    "start": (native.SERVICE_START, native.start_service),
+    "stop": (native.SERVICE_STOP, native.stop_service),
+    "remove": (native.DELETE, native.delete_service),
+}
+
+
+def _check(name: str) -> None:
+    """Raises `Refused` for a service that is not ours; `Gone`, `Denied`."""
+    with (
+        translated(name),
+        native.opened_manager() as manager,
+        native.opened_service(manager, name, native.SERVICE_QUERY_CONFIG) as service,
+    ):
+        found = parse_config(*native.read_config(service)).command or ""
+    if f" {subprocess.list2cmdline([*MARK, name])} " not in f"{found} ":
+        raise Refused(f"service {name} is not ours: it runs {found}", "not-ours: sc.exe manages any service")
 
 
 def command_line(name: str, arguments: tuple[str, ...]) -> str:

@@ -14,10 +14,7 @@ from hostscope.platforms.macos.system import System
 
 NOT_HERE: dict[str, Callable[[], Any]] = {
     "install": lambda: Autostart().install("x", ("ps",)),
-    "command": lambda: Autostart().command("x"),
-    "start": lambda: Autostart().start("x"),
-    "stop": lambda: Autostart().stop("x"),
-    "remove": lambda: Autostart().remove("x"),
+    "act": lambda: Autostart().act("x", "start"),
     "serving": lambda: Console().serving("x"),
     "named": lambda: Counters().named(("x",), 1.0),
 }
