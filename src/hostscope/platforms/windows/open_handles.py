@@ -155,12 +155,16 @@ class _Worker:
     def _run(self) -> None:
         while (job := self._jobs.get()) is not None:
             ask, handle = job
-            try:
-                self._answers.put(ask(handle))
-            except (OSError, ValueError) as failed:
-                self._answers.put(failed)
-            finally:
-                handles.close(handle)
+            self._answers.put(self._asked(ask, handle))
+
+    def _asked(self, ask: Callable[[int], str], handle: int) -> str | Exception:
+        """The handle is closed before anybody has the answer, and may think that all is over."""
+        try:
+            return ask(handle)
+        except (OSError, ValueError) as failed:
+            return failed
+        finally:
+            handles.close(handle)
 
     def ask(self, ask: Callable[[int], str], handle: int, patience_s: float) -> str | Exception | None:
         """The answer; None when it did not come: then this worker is of no use any more."""

@@ -65,6 +65,13 @@ def stuck(monkeypatch: pytest.MonkeyPatch) -> Iterator[threading.Event]:
 
 
 def install(monkeypatch: pytest.MonkeyPatch, named: dict[int, tuple[str, Any]]) -> Objects:
+    class Worker(open_handles._Worker):
+        """What does answer has all the time that this machine may take."""
+
+        def ask(self, ask: Callable[[int], str], handle: int, patience_s: float) -> str | Exception | None:
+            return super().ask(ask, handle, patience_s if callable(named[handle - OURS][1]) else 60)
+
+    monkeypatch.setattr(open_handles, "_Worker", Worker)
     found, system = Objects(named), System()
     entries = [(PID, handle, 3, 10 + sorted({k for k, _ in named.values()}).index(kind)) for handle, (kind, _) in
                named.items()]  # fmt: skip
@@ -105,6 +112,19 @@ def test_handles_have_types_names_and_access(monkeypatch: pytest.MonkeyPatch) ->
     assert (gaps, found.open) == ([], set())
 
 
+def test_a_handle_is_closed_before_the_name_of_its_file_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    found = install(monkeypatch, {4: ("File", "\\Device\\x")})
+
+    def close(handle: int) -> int:
+        time.sleep(0.05)  # whoever did not wait for it would be done by then
+        return found.close(handle)
+
+    script(monkeypatch, handles.kernel32, CloseHandle=close)
+    names = Names(1)
+    assert (names.of(HandleEntry(4, 3, 10, 0)), found.open) == (("File", "\\Device\\x"), set())
+    assert names.gaps() == []
+
+
 def test_a_type_is_asked_for_once(monkeypatch: pytest.MonkeyPatch) -> None:
     found = install(monkeypatch, {4 * n: ("Event", f"\\e{n}") for n in range(1, 6)})
     files, _ = read_handles(PID, 1)
@@ -117,14 +137,7 @@ def test_a_pipe_that_never_answers_is_left_behind(monkeypatch: pytest.MonkeyPatc
         stuck.wait(60)
         return "late"
 
-    class Waited(open_handles._Worker):
-        """What does answer has all the time that this machine may take."""
-
-        def ask(self, ask: Callable[[int], str], handle: int, patience_s: float) -> str | Exception | None:
-            return super().ask(ask, handle, patience_s if handle == OURS + 4 else 60)
-
     install(monkeypatch, {4: ("File", never), 8: ("File", "\\Device\\good"), 12: ("Key", "\\k")})
-    monkeypatch.setattr(open_handles, "_Worker", Waited)
     began = time.monotonic()
     files, gaps = read_handles(PID, 1)
     assert time.monotonic() - began < 30
