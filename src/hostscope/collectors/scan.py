@@ -2,7 +2,7 @@
 
 import os
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future
 from functools import partial
 from typing import Any
@@ -14,8 +14,9 @@ from hostscope.collectors.errors import reason_of
 from hostscope.collectors.targets import find
 from hostscope.dumps.matching import cut_parts, file_matches, region_matches
 from hostscope.dumps.patience import STALLED, Hands, Steps, answer_of, open_hands
+from hostscope.dumps.pieces import not_asked
 from hostscope.dumps.positional import read_at
-from hostscope.dumps.reading import MOST_STALLS, NO_ANSWER, NOT_ASKED
+from hostscope.dumps.reading import BUFFER_BYTES, MOST_STALLS, NO_ANSWER, NO_PAGE, NOT_ASKED, PAGE_BYTES
 from hostscope.dumps.rules import Rules, compile_rules
 from hostscope.dumps.selection import obstacle, without_memory
 from hostscope.errors import Denied, Error, Gone, Mismatch, Unavailable
@@ -118,10 +119,9 @@ class Scanner:
                     try:
                         yield from region_matches(self._rules, region, coming.parts(), key.pid, process.name, key)
                     except Unavailable as failed:
-                        self._tally.count_gaps((Gap("memory", Reason.UNAVAILABLE, failed.message),))
-                    if coming.stalled:
-                        stalls += 1
-                        self._tally.count_gaps((Gap("memory", Reason.UNAVAILABLE, NO_ANSWER),))
+                        coming.missing.add(failed.message)
+                    stalls += coming.stalled
+                    self._tally.count_gaps(Gap("memory", Reason.UNAVAILABLE, why) for why in sorted(coming.missing))
             space.check()
 
     def _in_file(self, process: Process) -> Iterator[RuleMatch]:
@@ -132,13 +132,16 @@ class Scanner:
             place = (found.st_dev, found.st_ino)
             if place not in self._files:
                 parts = ((at, read_at(file.fileno(), size, at)) for at, size in cut_parts([(0, found.st_size)]))
-                self._files[place] = file_matches(self._rules, path, parts)
+                self._files[place] = list(self._told(file_matches(self._rules, path, parts)))
         for match in self._files[place]:
-            yield _of(match, process)
+            yield replace(match, path=path, pid=process.key.pid, key=process.key, name=process.name)
 
-
-def _of(match: RuleMatch, process: Process) -> RuleMatch:
-    return replace(match, pid=process.key.pid, key=process.key, name=process.name)
+    def _told(self, matches: Iterator[RuleMatch]) -> Iterator[RuleMatch]:
+        """The same; when the scanner gives up, that is counted."""
+        try:
+            yield from matches
+        except Unavailable as failed:
+            self._tally.count_gaps((Gap("executable", Reason.UNAVAILABLE, failed.message),))
 
 
 class _Coming:
@@ -153,38 +156,58 @@ class _Coming:
         self._region = region
         self.stalled = False
         """Whether a part did not answer; those after it are not asked for."""
+        self.missing: set[str] = set()
+        """Why some of it could not be scanned."""
 
     def parts(self) -> Iterator[tuple[int, bytes]]:
         """Addresses and bytes. Raises as `AddressSpace.read`."""
-        before: tuple[int, Future[Any]] | None = None
-        for address, size in cut_parts(self._space.resident(self._region)):
+        before: Future[Any] | None = None
+        for address, size in cut_parts(self._ranges()):
             ready = self._ready(before)
             if self.stalled:
                 return
-            before = address, self._begun(address, size)
+            before = self._begun(address, size)
             yield from ready
         yield from self._ready(before)
 
+    def _ranges(self) -> Iterable[tuple[int, int]]:
+        ranges = self._space.resident(self._region)
+        if not self._region.served_by:
+            return ranges
+        held = list(ranges)
+        self.missing.update(unread.detail or "" for unread in not_asked(self._region, held))
+        return held
+
     def _begun(self, address: int, size: int) -> "Future[Any]":
         begun = threading.Event()
+        future = self._reader.submit(self._steps(address, size, begun))
+        begun.wait()
+        return future
+
+    def _steps(self, address: int, size: int, begun: threading.Event) -> Steps:
+        """Reads a part; in several pieces when pages in it cannot be read: what lies behind those is scanned, too."""
 
         def read() -> bytes:
             begun.set()
             return self._space.read_bytes(address, size)
 
-        def steps() -> Steps:
-            return (yield read)
+        pieces: list[tuple[int, bytes]] = []
+        end = address + size
+        while address < end:
+            content = yield read
+            if content is STALLED:
+                self.stalled = True
+                self.missing.add(NO_ANSWER)
+                break
+            if content:
+                pieces.append((address, content))
+            address += len(content)
+            if len(content) < size:
+                self.missing.add(NO_PAGE)
+                address = min(address - address % PAGE_BYTES + PAGE_BYTES, end)
+            size = min(BUFFER_BYTES, end - address)
+        return pieces
 
-        future = self._reader.submit(steps())
-        begun.wait()
-        return future
-
-    def _ready(self, coming: "tuple[int, Future[Any]] | None") -> list[tuple[int, bytes]]:
-        """The part that was begun, when it is there; none when there was none, or it does not answer."""
-        if coming is None:
-            return []
-        content = answer_of(coming[1])
-        if content is STALLED:
-            self.stalled = True
-            return []
-        return [(coming[0], content)]
+    def _ready(self, coming: "Future[Any] | None") -> list[tuple[int, bytes]]:
+        """What was read of the part that was begun; nothing when there was none."""
+        return [] if coming is None else answer_of(coming)

@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Iterator
 
 from hostscope.dumps.rules import OVERLAP_BYTES, PART_BYTES, PatternMatch, Rules
+from hostscope.errors import Error
 from hostscope.model.dump import RuleMatch
 from hostscope.model.key import ProcessKey
 from hostscope.model.memory import Region
@@ -27,23 +28,17 @@ def region_matches(
     pid: int | None = None,
     name: str | None = None,
     key: ProcessKey | None = None,
-) -> list[RuleMatch]:
+) -> Iterator[RuleMatch]:
     """What rules find in the parts of one region, each match once; `MOST_LISTED` of a pattern, the rest counted.
 
     Raises:
-        Unavailable: the scanner gave up.
+        Unavailable: the scanner gave up; after what it had found until then. As reading the parts does, likewise.
     """
-    listed = _Listed()
-    for address, content in parts:
-        for match in rules.scan(content) if content else ():
-            listed.add(match, address + match.offset)
-    return [
-        RuleMatch(
+    for match, address, more in _matches(rules, parts):
+        yield RuleMatch(
             match.rule, match.namespace, match.pattern, address, match.length, "memory", region.permissions,
             region.path, address - region.start, pid, key, name, match.tags, more,
-        )
-        for match, address, more in listed.rows()
-    ]  # fmt: skip
+        )  # fmt: skip
 
 
 def file_matches(
@@ -53,19 +48,27 @@ def file_matches(
     pid: int | None = None,
     name: str | None = None,
     key: ProcessKey | None = None,
-) -> list[RuleMatch]:
+) -> Iterator[RuleMatch]:
     """The same in the parts of a file, by their offsets."""
-    listed = _Listed()
-    for offset, content in parts:
-        for match in rules.scan(content) if content else ():
-            listed.add(match, offset + match.offset)
-    return [
-        RuleMatch(
+    for match, offset, more in _matches(rules, parts):
+        yield RuleMatch(
             match.rule, match.namespace, match.pattern, None, match.length, "executable", None,
             path, offset, pid, key, name, match.tags, more,
-        )
-        for match, offset, more in listed.rows()
-    ]  # fmt: skip
+        )  # fmt: skip
+
+
+def _matches(rules: Rules, parts: Iterable[tuple[int, bytes]]) -> Iterator[tuple[PatternMatch, int, int]]:
+    """Each with its place, and how many more of its pattern there are; what ends the parts is raised after them."""
+    listed, ended = _Listed(), None
+    try:
+        for place, content in parts:
+            for match in rules.scan(content) if content else ():
+                listed.add(match, place + match.offset)
+    except Error as failed:
+        ended = failed
+    yield from listed.rows()
+    if ended:
+        raise ended
 
 
 class _Listed:

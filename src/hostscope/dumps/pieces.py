@@ -6,6 +6,7 @@ from msgspec import Struct
 
 from hostscope.model.dump import Unread
 from hostscope.model.gap import Reason
+from hostscope.model.memory import Region
 
 PIECE_BYTES = 8 << 20
 """Of one piece, without holes; and of one batch of small ones."""
@@ -64,6 +65,14 @@ def between(start: int, end: int, runs: Iterable[Range]) -> Iterator[Range]:
         start = last
     if start < end:
         yield start, end
+
+
+def not_asked(region: Region, runs: Iterable[Range]) -> Iterator[Unread]:
+    """What the process has not mapped of memory that somebody else would have to give."""
+    if region.served_by:
+        why = f"not mapped by the process: {region.served_by} was not asked, which may never answer, or take memory"
+        for start, end in between(region.start, region.end, runs):
+            yield Unread(start, end, Reason.UNAVAILABLE, why)
 
 
 _OF_REGION, _OF_DUMP = "the limit for one region (--max-region-bytes)", "the limit for the dump (--max-bytes)"

@@ -22,7 +22,9 @@ OVERLAP_BYTES = 1 << 16
 """The longest match that is sure to be found across a border."""
 MOST_MATCHES = 1000
 """Of one pattern in one part."""
-TIMEOUT_S = 600
+TIMEOUT_S = 30
+"""For one part. YARA-X keeps Python's lock while it scans, so an interrupt is noticed only behind a part. Sets of ten
+thousand rules take less than a second."""
 SUFFIXES = (".yar", ".yara")
 MOST_SOURCE_BYTES = 64 << 20
 

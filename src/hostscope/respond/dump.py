@@ -26,12 +26,12 @@ from hostscope.dumps.macho_layout import CPU_TYPES, macho_layout
 from hostscope.dumps.manifest import SUFFIX, dumped_regions, encode_manifest, row_of, unread_bytes
 from hostscope.dumps.minidump_layout import DumpedProcess, minidump_layout, windows_version
 from hostscope.dumps.output import NewFile, Override, check_free, check_space, new_file
-from hostscope.dumps.pieces import PIECE_BYTES, Budget, PiecePlan, between, cut
+from hostscope.dumps.pieces import PIECE_BYTES, Budget, PiecePlan, cut, not_asked
 from hostscope.dumps.reading import Crew, open_crew
 from hostscope.dumps.selection import Chosen, reading_order, select
 from hostscope.errors import Denied, Error, Gone, Unsupported
 from hostscope.model.dump import MANIFEST_SCHEMA, SYSTEM, Dump, DumpRequest, Manifest, Observer, StoppedThread, Unread
-from hostscope.model.gap import Gap, Reason
+from hostscope.model.gap import Gap
 from hostscope.model.memory import Region, ThreadState
 from hostscope.model.process import Process
 from hostscope.model.request import ProcessRequest
@@ -152,7 +152,7 @@ class Dumper:
             region = chosen[index].region
             runs, beyond = budget.take(region.start, region.end, space.resident(region))
             pieces.extend(cut(index, region.start, region.end, runs))
-            cut_off[index] = beyond or list(_not_asked(region, runs))
+            cut_off[index] = beyond or list(not_asked(region, runs))
         return Planned(chosen, tuple(pieces), cut_off)
 
     def _layout(self, process: Process, space: AddressSpace, planned: Planned, stopped: Stopped) -> Layout:
@@ -364,14 +364,6 @@ def reader_of(space: AddressSpace) -> Read:
             return b""
 
     return read
-
-
-def _not_asked(region: Region, runs: list[tuple[int, int]]) -> Iterator[Unread]:
-    """What the process has not mapped of a file that somebody else would have to send."""
-    if region.served_by:
-        why = f"not mapped: its file system ({region.served_by}) would have to be asked, which may never answer"
-        for start, end in between(region.start, region.end, runs):
-            yield Unread(start, end, Reason.UNAVAILABLE, why)
 
 
 def _thread(thread: ThreadState, now_ns: int) -> StoppedThread:

@@ -1,14 +1,15 @@
 """YARA rules: errors with their place, matches across borders, each once."""
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from hostscope.dumps import matching
+from hostscope.dumps import matching, rules
 from hostscope.dumps.matching import cut_parts, file_matches, region_matches
 from hostscope.dumps.rules import compile_rules
-from hostscope.errors import RuleError
+from hostscope.errors import RuleError, Unavailable
 from hostscope.model.text import decode
 from tests.unit.dumps.spaces import region
 
@@ -60,7 +61,7 @@ def test_what_crosses_a_border_is_found_once(tmp_path: Path, monkeypatch: pytest
     where = region(1, 1)
     parts = [(at, bytes(raw[at - 4096 : at - 4096 + size])) for at, size in cut_parts([(4096, 4096 + 400)])]
     assert sum(len(part) for _, part in parts) >= 400 and all(len(part) <= 64 for _, part in parts)
-    found = region_matches(rules, where, parts, 7, "x")
+    found = list(region_matches(rules, where, parts, 7, "x"))
     assert [one.offset for one in found if one.pattern] == places
     assert [one.rule for one in found].count("always") == 1
     assert {(one.pid, one.name, one.place) for one in found} == {(7, "x", "memory")}
@@ -71,6 +72,26 @@ def test_many_matches_are_counted(tmp_path: Path) -> None:
     found = file_matches(compile_rules(str(tmp_path / "r.yar")), "/bin/x", [(0, b"needle" * 150)])
     listed = [one for one in found if one.pattern]
     assert (len(listed), listed[-1].more, listed[0].more, listed[0].address) == (100, 50, 0, None)
+
+
+def test_what_was_found_before_the_scanner_gave_up_is_told(tmp_path: Path) -> None:
+    def parts() -> Iterator[tuple[int, bytes]]:
+        yield 4096, b"..needle"
+        raise Unavailable("it gave up")
+
+    (tmp_path / "r.yar").write_text(RULE)
+    matches = region_matches(compile_rules(str(tmp_path / "r.yar")), region(1, 1), parts())
+    assert [next(matches).address, next(matches).address] == [4098, 4096]
+    with pytest.raises(Unavailable, match="it gave up"):
+        next(matches)
+
+
+def test_a_slow_rule_is_given_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(rules, "TIMEOUT_S", 1)
+    every = "for any i in (0..filesize) : ( for any j in (0..filesize) : ( uint8(i) + uint8(j) == 600 ) )"
+    (tmp_path / "r.yar").write_text(f"rule slow {{ condition: {every} }}")
+    with pytest.raises(Unavailable, match="the YARA scanner gave up"):
+        compile_rules(str(tmp_path / "r.yar")).scan(bytes(16 << 20))
 
 
 def test_parts_of_small_and_odd_ranges() -> None:
