@@ -288,7 +288,8 @@ class RuleMatch(Struct, frozen=True, gc=False):
     name: str | None = None
     tags: tuple[str, ...] = ()
     more: int = 0
-    """Matches of the same pattern in the same region that are not listed."""
+    """Matches of the same pattern in the same region that are not listed; at least, if a part of 16 MiB has more than
+    1,000."""
 
 
 class DumpAnalysis(Struct, frozen=True):

@@ -25,7 +25,8 @@ class Region(Struct, frozen=True, gc=False):
     special: bool = False
     """Neither memory nor a regular file: a device, or an object of the kernel. Reading it may act on it."""
     served_by: str | None = None
-    """Type of its file system (``fuse.sshfs``, ``nfs4``) when somebody else has to answer for what is not in memory."""
+    """Type of its file system (``fuse.sshfs``, ``nfs4``) when somebody else has to answer for what is not in memory;
+    ``tmpfs`` for shared memory whose file we may not look at: to ask for more than the process mapped takes memory."""
     flags: tuple[str, ...] = ()
     """Of smaps VmFlags, such as ``io``, ``dd``, ``ht``; only when details were asked for."""
     kind: str | None = None

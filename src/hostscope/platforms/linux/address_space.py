@@ -2,17 +2,21 @@
 
 import errno
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from heapq import merge
 
 from hostscope.errors import Gone, NativeError
 from hostscope.model.memory import Region
 from hostscope.platforms.linux.clock import PAGE_BYTES
-from hostscope.platforms.linux.pagemap import Pagemap
+from hostscope.platforms.linux.pagemap import Pagemap, Range, data_ranges, joined, tells_holes
 
 SHARED_MEMORY = ("/memfd:", "/SYSV", "/dev/zero", "/dev/shm/", "/anon_hugepage", "/dev/hugepages")
 """Paths of mappings whose untouched pages a read would allocate, in the memory of the process."""
 LITTLE_BYTES = 16 << 20
-"""Of shared memory, so little is read whole: some of its pages may be others' work, and not in this page table."""
+"""Of shared memory, so little is read whole: some of its pages may be others' work, and not in this page table. Of
+more, the file behind it says which pages it has."""
+OpenMapped = Callable[[Region], int | None]
+"""Opens the file behind a mapping; None where that is denied."""
 _UNREADABLE = frozenset({errno.EIO, errno.EFAULT, errno.EPERM, errno.ENXIO, errno.EINVAL})
 _LAZY = frozenset({"um", "ui"})
 """VmFlags of regions whose missing pages a userfaultfd gives."""
@@ -31,12 +35,26 @@ class AddressSpace:
     Reading takes no privilege: the file was opened with it, and where process_vm_readv wants it, the file is read.
     """
 
-    def __init__(self, task: int, directory: int, mem: int, pagemap: Pagemap | None, auxv: bytes) -> None:
-        """`task` is a thread whose /proc directory is open as `directory`; all are the caller's to close."""
+    def __init__(
+        self,
+        task: int,
+        directory: int,
+        mem: int,
+        pagemap: Pagemap | None,
+        auxv: bytes,
+        in_memory: frozenset[str],
+        open_mapped: OpenMapped,
+    ) -> None:
+        """`task` is a thread whose /proc directory is open as `directory`; all are the caller's to close.
+
+        Files on the devices `in_memory` are memory themselves.
+        """
         self._task = task
         self._directory = directory
         self._mem = mem
         self._pagemap = pagemap
+        self._in_memory = in_memory
+        self._open_mapped = open_mapped
         self._direct = True
         self._stack = self._read_stack()
         self.auxiliary_vector = auxv
@@ -109,7 +127,8 @@ class AddressSpace:
         Raises:
             Gone
         """
-        whole = self._pagemap is None or (region.inode and not _allocates(region)) or "ht" in region.flags
+        takes = takes_memory(region, self._in_memory)
+        whole = self._pagemap is None or (region.inode and not takes) or "ht" in region.flags
         if self._pagemap and (region.served_by or _LAZY & set(region.flags)):
             whole = False
         if whole or self._pagemap is None:
@@ -117,12 +136,26 @@ class AddressSpace:
             if backed:
                 yield region.start, region.start + backed
             return
+        others = self._others(region) if takes and not region.served_by else ()
         try:
-            yield from self._pagemap.used(region.start, region.end)
+            yield from joined(merge(self._pagemap.used(region.start, region.end), others))
         except ProcessLookupError:
             raise self._gone() from None
         except OSError as failed:
             raise NativeError("pagemap", failed.errno or 0, failed.strerror or "") from failed
+
+    def _others(self, region: Region) -> Iterator[Range]:
+        """What shared memory holds, whoever put it there."""
+        fd = self._open_mapped(region)
+        if fd is None:
+            return
+        try:
+            if tells_holes(fd):
+                shift = region.start - region.offset
+                for first, last in data_ranges(fd, region.offset, region.offset + region.size_bytes):
+                    yield first + shift, last + shift
+        finally:
+            os.close(fd)
 
     def check(self) -> None:
         """Looks whether all that was read is of one program; of one that has ended since, each read was looked after.
@@ -190,7 +223,7 @@ class AddressSpace:
         return b"" if not places.strip(b" 0") else places
 
 
-def _allocates(region: Region) -> bool:
+def takes_memory(region: Region, in_memory: frozenset[str]) -> bool:
     """Whether reading untouched pages of a mapped file would use memory, and much of it."""
-    path = region.path or ""
-    return path.startswith(SHARED_MEMORY) and region.size_bytes > LITTLE_BYTES
+    shared = (region.path or "").startswith(SHARED_MEMORY) or region.device in in_memory
+    return shared and bool(region.inode) and region.size_bytes > LITTLE_BYTES

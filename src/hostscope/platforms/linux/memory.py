@@ -5,6 +5,7 @@ import stat
 import threading
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from functools import partial
 from typing import BinaryIO
 
 from msgspec.structs import replace
@@ -14,18 +15,20 @@ from hostscope.model.key import ProcessKey
 from hostscope.model.memory import Region
 from hostscope.model.text import encode
 from hostscope.platforms.linux import translate
-from hostscope.platforms.linux.address_space import SHARED_MEMORY, AddressSpace
+from hostscope.platforms.linux.address_space import SHARED_MEMORY, AddressSpace, OpenMapped, takes_memory
 from hostscope.platforms.linux.clock import PAGE_BYTES, Boot, read_boot
 from hostscope.platforms.linux.detail import ENDED, living_thread, read_records
-from hostscope.platforms.linux.pagemap import Pagemap
+from hostscope.platforms.linux.pagemap import Pagemap, tells_holes
 from hostscope.platforms.linux.parse import PF_KTHREAD, parse_stat
-from hostscope.platforms.linux.parse_memory import parse_regions, parse_remote, parse_smaps
+from hostscope.platforms.linux.parse_memory import parse_in_memory, parse_regions, parse_remote, parse_smaps
 from hostscope.platforms.linux.privileges import READ_OTHERS, Privileges
 from hostscope.platforms.linux.read import PATH_ONLY, read_at
 
 MAPS_LIMIT, SMAPS_LIMIT = 1 << 25, 1 << 28
 """Bytes; far beyond vm.max_map_count lines."""
 _AUXV_LIMIT = 4096
+LOOK_BEHIND = ("checkpoint_restore",)
+"""What opening the files behind mappings takes (Linux 5.9)."""
 NICE = 10
 """Of threads that read memory."""
 DEVICE_FLAGS = frozenset({"io", "pf"})
@@ -60,7 +63,7 @@ class Memory:
                 raise translate.error("maps", failed, key.pid) from failed
             if not raw:
                 raise self._without_memory(key, directory)
-            files = _Files(directory, self._remote(directory))
+            files = _Files(directory, self._mounts(directory), partial(self._open_mapped, key, directory))
             found = [files.fill(region) for region in parse(raw)]
         if len(raw) >= limit:
             raise Unavailable(f"process {key.pid}: {name} is longer than {limit} bytes")
@@ -87,7 +90,9 @@ class Memory:
                 closing.callback(os.close, mem)
                 pagemap = self._pagemap(directory, closing)
                 auxv = self._auxv(key, directory)
-            yield AddressSpace(task, directory, mem, pagemap, auxv)
+                in_memory = parse_in_memory(self._mounts(directory))
+            open_mapped = partial(self._open_mapped, key, directory)
+            yield AddressSpace(task, directory, mem, pagemap, auxv, in_memory, open_mapped)
 
     def give_way(self) -> None:
         """Others run before the calling thread from now on: who reads memory must not slow down whose it is.
@@ -142,11 +147,21 @@ class Memory:
         if not self._boot.key(key.pid, start).same(key):
             raise Mismatch(f"process {key.pid} is not the one that was meant: its start differs")
 
-    def _remote(self, directory: int) -> dict[str, str]:
+    def _mounts(self, directory: int) -> bytes:
         try:
-            return parse_remote(read_records(directory, "mountinfo", MAPS_LIMIT))
-        except (OSError, ValueError):
-            return {}  # then a read that gets no answer tells
+            raw = read_records(directory, "mountinfo", MAPS_LIMIT)
+        except OSError:
+            return b""  # then a read that gets no answer tells
+        return raw[: raw.rfind(b"\n") + 1]
+
+    def _open_mapped(self, key: ProcessKey, directory: int, region: Region) -> int | None:
+        """The file behind a mapping, or None where that is denied. Source: /proc/PID/map_files (Linux 3.3)."""
+        name = f"map_files/{region.start:x}-{region.end:x}"
+        with self._privileges.using((*READ_OTHERS, *LOOK_BEHIND), f"find the holes of what process {key.pid} maps"):
+            try:
+                return os.open(name, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK, dir_fd=directory)
+            except OSError:
+                return None
 
     def _pagemap(self, directory: int, closing: ExitStack) -> Pagemap | None:
         try:
@@ -193,16 +208,22 @@ def _holder(pid: int, process: int) -> Iterator[tuple[int, int]]:
 class _Files:
     """What mapped files are, as the process sees them; each is asked once."""
 
-    def __init__(self, directory: int, remote: dict[str, str]) -> None:
+    def __init__(self, directory: int, mounts: bytes, open_mapped: OpenMapped) -> None:
         self._directory = directory
-        self._remote = remote
+        self._remote = parse_remote(mounts)
+        self._in_memory = parse_in_memory(mounts)
+        self._open_mapped = open_mapped
         self._known: dict[tuple[str, int], os.stat_result | None] = {}
         self._flags: dict[int, frozenset[str]] | None = None
 
     def fill(self, region: Region) -> Region:
         """The region with `backed_bytes`, `special` and `served_by`."""
         path = region.path or ""
-        if not region.inode or path.startswith(SHARED_MEMORY):
+        if not region.inode:
+            return region
+        if takes_memory(region, self._in_memory):
+            return region if self._tells_holes(region) else replace(region, served_by="tmpfs")
+        if path.startswith(SHARED_MEMORY):
             return region
         if region.device in self._remote:  # asking after the file might wait for its server
             return replace(region, served_by=self._remote[region.device])
@@ -216,6 +237,15 @@ class _Files:
         left = -(-max(0, found.st_size - region.offset) // PAGE_BYTES) * PAGE_BYTES
         special = path.startswith(_DEVICES)
         return replace(region, backed_bytes=min(left, region.size_bytes), special=special)
+
+    def _tells_holes(self, region: Region) -> bool:
+        fd = self._open_mapped(region)
+        if fd is None:
+            return False
+        try:
+            return tells_holes(fd)
+        finally:
+            os.close(fd)
 
     def _out_of_sight(self, region: Region, path: str) -> bool:
         """Whether a mapping is of a device though its file cannot be looked at: by the kernel's flags of the mapping.

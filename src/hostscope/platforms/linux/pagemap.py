@@ -3,6 +3,7 @@
 import errno
 import os
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 
 from hostscope.platforms.linux.clock import PAGE_BYTES
 
@@ -72,6 +73,21 @@ def runs(raw: bytes, start: int) -> Iterator[Range]:
     edges = numpy.flatnonzero(numpy.diff(numpy.concatenate(([0], used.view(numpy.int8), [0]))))
     for first, last in edges.reshape(-1, 2).tolist():
         yield start + first * PAGE_BYTES, start + last * PAGE_BYTES
+
+
+def tells_holes(fd: int) -> bool:
+    """Whether the open file of shared memory says where it has pages. hugetlbfs calls all of a file data."""
+    return os.fstat(fd).st_blksize == PAGE_BYTES
+
+
+def data_ranges(fd: int, offset: int, end: int) -> Iterator[Range]:
+    """Where a file has pages between two offsets, ascending. Source: lseek(SEEK_DATA, SEEK_HOLE)."""
+    with suppress(OSError):  # ENXIO: only a hole is left
+        while offset < end:
+            first = os.lseek(fd, offset, os.SEEK_DATA)
+            offset = -(-os.lseek(fd, first, os.SEEK_HOLE) // PAGE_BYTES) * PAGE_BYTES
+            if first < end:
+                yield first, min(offset, end)
 
 
 def joined(ranges: Iterable[Range]) -> Iterator[Range]:

@@ -10,6 +10,8 @@ _HEX = frozenset(b"0123456789abcdef")
 _REMOTE = frozenset({"9p", "afs", "ceph", "cifs", "coda", "fuse", "fuseblk", "glusterfs", "lustre", "nfs", "nfs4"})
 _REMOTE |= {"orangefs", "smb3", "smbfs", "vboxsf", "virtiofs"}
 """File systems whose files come from a server, or from another process."""
+_IN_MEMORY = frozenset({"tmpfs", "devtmpfs", "ramfs", "hugetlbfs"})
+"""File systems that are memory themselves."""
 
 
 def parse_regions(raw: bytes) -> tuple[Region, ...]:
@@ -28,14 +30,22 @@ def parse_smaps(raw: bytes) -> tuple[Region, ...]:
 
 def parse_remote(raw: bytes) -> dict[str, str]:
     """The types of file systems that somebody else answers for, by device as in maps. Source: /proc/PID/mountinfo."""
-    found = {}
+    return {device: kind for device, kind in _mounts(raw) if kind in _REMOTE or kind.startswith("fuse.")}
+
+
+def parse_in_memory(raw: bytes) -> frozenset[str]:
+    """Devices, as in maps, of file systems that are memory. Source: /proc/PID/mountinfo."""
+    return frozenset(device for device, kind in _mounts(raw) if kind in _IN_MEMORY)
+
+
+def _mounts(raw: bytes) -> Iterator[tuple[str, str]]:
+    """Device and type of each."""
     for line in raw.split(b"\n"):
         before, _, after = line.partition(b" - ")
-        words, kind = before.split(b" "), after.split(b" ")[0].decode("ascii", "replace")
-        if len(words) > 2 and (kind in _REMOTE or kind.startswith("fuse.")):
+        words = before.split(b" ")
+        if len(words) > 2:
             major, _, minor = words[2].partition(b":")
-            found[f"{int(major):02x}:{int(minor):02x}"] = kind
-    return found
+            yield f"{int(major):02x}:{int(minor):02x}", after.split(b" ")[0].decode("ascii", "replace")
 
 
 def _blocks(raw: bytes) -> Iterator[tuple[bytes, dict[bytes, bytes]]]:

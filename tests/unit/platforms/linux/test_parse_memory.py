@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from hostscope.platforms.linux.clock import PAGE_BYTES
 from hostscope.platforms.linux.pagemap import joined, runs
-from hostscope.platforms.linux.parse_memory import parse_regions, parse_remote, parse_smaps
+from hostscope.platforms.linux.parse_memory import parse_in_memory, parse_regions, parse_remote, parse_smaps
 
 SMAPS = b"""00400000-00401000 r-xp 00000000 fe:00 12 /usr/bin/a b (deleted)
 Size:                  4 kB
@@ -78,5 +78,6 @@ def test_a_carriage_return_in_a_name_ends_no_line() -> None:
 def test_any_text_is_mounts_or_a_value_error(raw: bytes) -> None:
     try:
         parse_remote(raw)
+        parse_in_memory(raw)
     except ValueError:
         return
