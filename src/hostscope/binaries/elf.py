@@ -5,6 +5,7 @@ Source: the System V ABI, chapter 4 and 5; include/uapi/linux/elf.h.
 
 import struct
 from collections.abc import Callable, Iterator
+from itertools import islice
 
 from msgspec import Struct
 
@@ -21,7 +22,9 @@ SEGMENT = struct.Struct("<IIQQQQQQ")
 SECTION = struct.Struct("<IIQQQQIIQQ")
 NOTE = struct.Struct("<III")
 MOST_SEGMENTS = 1 << 20
-MOST_NOTES = 1 << 17
+MOST_NOTES = 1 << 20
+MOST_IDENTIFYING = 16
+"""Note segments in which the linker's digest is looked for; programs have two or three."""
 
 Read = Callable[[int, int], bytes]
 """(offset, size) -> at most so many bytes of the file."""
@@ -117,11 +120,10 @@ def build_note(owner: bytes, type_: int, data: bytes) -> bytes:
 
 def build_id(elf: Elf, read: Read) -> str | None:
     """The linker's digest of the file, hexadecimal."""
-    for segment in elf.segments:
-        if segment.type == PT_NOTE:
-            for note in parse_notes(read(segment.offset, min(segment.file_bytes, 1 << 16))):
-                if note.type == NT_GNU_BUILD_ID and note.owner == b"GNU":
-                    return note.data[:64].hex()
+    for segment in islice((one for one in elf.segments if one.type == PT_NOTE), MOST_IDENTIFYING):
+        for note in parse_notes(read(segment.offset, min(segment.file_bytes, 1 << 16))):
+            if note.type == NT_GNU_BUILD_ID and note.owner == b"GNU":
+                return note.data[:64].hex()
     return None
 
 

@@ -2,19 +2,19 @@
 
 import os
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import nullcontext
 from hashlib import sha256
 from itertools import islice
 
 from msgspec import Struct
-from msgspec.structs import replace
 
 from hostscope.binaries.elf import Elf, build_id, parse_elf
 from hostscope.dumps.anomalies import changed_code, image_anomalies, region_anomalies, thread_anomalies
 from hostscope.dumps.core_file import CoreFile, Held, open_core
 from hostscope.dumps.entropy import entropy
 from hostscope.dumps.indicators import Indicators
+from hostscope.dumps.masking import Masking
 from hostscope.dumps.matching import cut_parts, region_matches
 from hostscope.dumps.positional import READ_ONLY, read_at
 from hostscope.dumps.rules import Rules, compile_rules
@@ -25,7 +25,7 @@ from hostscope.model.gap import Gap, Reason
 from hostscope.model.memory import Region
 from hostscope.model.text import encode
 from hostscope.private import Override
-from hostscope.render.mask import mask_argv, mask_text
+from hostscope.render.mask import mask_argv
 
 SAMPLE_BYTES = 1 << 20
 MOST_ANOMALIES = 10_000
@@ -71,8 +71,8 @@ def _analysis(core: CoreFile, request: AnalysisRequest, rules: Rules | None) -> 
     if not threads:
         gaps.append(Gap("threads", Reason.UNAVAILABLE, "the dump has no registers"))
     pid, name, arguments = core.process()
-    verified, altered = _verified(core) if request.verify else (None, [])
-    anomalies = (*altered, *islice(_anomalies(core, request), MOST_ANOMALIES))
+    verified, altered = _verified(core, gaps) if request.verify else (None, ())
+    anomalies = (*altered, *_bounded(_anomalies(core, request), MOST_ANOMALIES, gaps))
     if core.cut_bytes:
         gaps.append(Gap("memory", Reason.TRUNCATED, _cut(core)))
     if core.manifest:
@@ -98,6 +98,14 @@ def _analysis(core: CoreFile, request: AnalysisRequest, rules: Rules | None) -> 
     )
 
 
+def _bounded(anomalies: Iterable[Anomaly], most: int, gaps: list[Gap]) -> tuple[Anomaly, ...]:
+    """The first ones; that there are more is a gap."""
+    found = tuple(islice(anomalies, most + 1))
+    if len(found) > most:
+        gaps.append(Gap("anomalies", Reason.TRUNCATED, f"more than {most} ({found[-1].kind})"))
+    return found[:most]
+
+
 def _notes(core: CoreFile) -> tuple[str, ...]:
     cut = (_cut(core),) if core.cut_bytes else ()
     if core.manifest is None:
@@ -111,14 +119,14 @@ def _cut(core: CoreFile) -> str:
 
 def _strings(core: CoreFile, request: AnalysisRequest, indicators: Indicators) -> Iterator[FoundString]:
     """The first ones that are kept, masked; indicators see all."""
-    kept = 0
+    kept, masking = 0, Masking()
     for one in core.held:
         for start, end in core.present(one):
             for string in find_strings(core.read, start, end, request.shortest):
                 indicators.see((string,))
                 if kept < request.strings:
                     kept += 1
-                    yield replace(string, text=mask_text(string.text))
+                    yield masking.mask(string)
 
 
 def _anomalies(core: CoreFile, request: AnalysisRequest) -> Iterator[Anomaly]:
@@ -127,9 +135,9 @@ def _anomalies(core: CoreFile, request: AnalysisRequest) -> Iterator[Anomaly]:
     yield from thread_anomalies(core.threads(), regions, core.read)
     if core.auxiliary_vector:
         exe = core.manifest.exe if core.manifest else None
-        yield from image_anomalies(core.auxiliary_vector, regions, exe, core.read)
+        yield from image_anomalies(core.auxiliary_vector, regions, exe, core.read_present)
     if request.compare and core.manifest:  # which says by inode which files they were
-        yield from changed_code(regions, core.read, read_file)
+        yield from changed_code(((one.region, core.present(one)) for one in core.held), core.read, read_file)
 
 
 def read_file(region: Region, within: int) -> bytes | None:
@@ -204,24 +212,26 @@ def _matches(core: CoreFile, rules: Rules, gaps: list[Gap]) -> Iterator[RuleMatc
             gaps.append(Gap("matches", Reason.UNAVAILABLE, f"{one.region.start:#x}: {failed.message}"))
 
 
-def _verified(core: CoreFile) -> tuple[bool | None, list[Anomaly]]:
+def _verified(core: CoreFile, gaps: list[Gap]) -> tuple[bool | None, tuple[Anomaly, ...]]:
     """Whether every hashed piece has its digest, and those that have not; None without a manifest or digests."""
     if core.manifest is None:
-        return None, []
+        return None, ()
     hashed = [
         (region.region, piece)
         for region in core.manifest.regions
         for piece in region.pieces
         if piece.sha256 and piece.ranges
     ]
-    altered = [_altered(region, piece) for region, piece in hashed if _digest(core, piece) != piece.sha256]
-    return not altered if hashed else None, altered[:MOST_ALTERED]
+    wrong = (_altered(region, piece) for region, piece in hashed if _digest(core, piece) != piece.sha256)
+    altered = _bounded(wrong, MOST_ALTERED, gaps)
+    return not altered if hashed else None, altered
 
 
 def _digest(core: CoreFile, piece: Piece) -> str:
     digest = sha256()
     for start, end in piece.ranges:
-        digest.update(core.read(start, min(end - start, core.size_bytes)))
+        for at in range(start, end, SAMPLE_BYTES):
+            digest.update(core.read(at, min(SAMPLE_BYTES, end - at)))
     return digest.hexdigest()
 
 

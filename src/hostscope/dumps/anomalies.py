@@ -8,6 +8,7 @@ from hostscope.model.memory import Region
 
 Read = Callable[[int, int], bytes]
 """(address, size) -> the bytes from there on, fewer or none where there are none."""
+Range = tuple[int, int]
 ReadFile = Callable[[Region, int], bytes | None]
 """The file's bytes behind an offset into a region, as they are now; None when there is no such file."""
 AT_PHDR, AT_ENTRY = 3, 9
@@ -105,32 +106,39 @@ def _lost_header(headers: int | None, regions: Sequence[Region], read: Read) -> 
             yield _of(region, "hollowed-image", "critical", detail, False)
 
 
-def changed_code(regions: Iterable[Region], read: Read, read_file: ReadFile) -> Iterator[Anomaly]:
-    """Executable regions of files whose bytes are not the file's."""
-    for region in regions:
+def changed_code(held: Iterable[tuple[Region, Iterable[Range]]], read: Read, read_file: ReadFile) -> Iterator[Anomaly]:
+    """Executable regions of files whose bytes are not the file's, each given with the ranges of it that there are."""
+    for region, ranges in held:
         if "x" in region.permissions and region.inode and not region.deleted:
-            differing = _differing(region, read, read_file)
+            differing = _differing(region, ranges, read, read_file)
             if differing:
                 first, pages = differing
                 detail = f"{pages} pages differ from the file on disk, the first at {first:#x}; uprobes do this, too"
                 yield _of(region, "changed-code", "high", detail, True)
 
 
-def _differing(region: Region, read: Read, read_file: ReadFile) -> tuple[int, int] | None:
+def _differing(region: Region, ranges: Iterable[Range], read: Read, read_file: ReadFile) -> tuple[int, int] | None:
     """Address of the first page that differs, and how many do."""
     first, count = 0, 0
-    for start in range(region.start, region.end, _COMPARE_BYTES):
-        size = min(_COMPARE_BYTES, region.end - start)
-        ours, file = read(start, size), read_file(region, start - region.start)
-        if file is None:
-            return None
-        size = min(size, len(ours), len(file))
-        if ours[:size] == file[:size]:
+    for start, size in _blocks(ranges):
+        file = read_file(region, start - region.start)
+        if not file:  # there is none, or it ends before
+            break
+        ours = read(start, size)
+        both = min(len(ours), len(file))
+        if ours[:both] == file[:both]:
             continue
-        for place in range(0, size, _PAGE):
-            if ours[place : min(place + _PAGE, size)] != file[place : min(place + _PAGE, size)]:
+        for place in range(0, both, _PAGE):
+            if ours[place : min(place + _PAGE, both)] != file[place : min(place + _PAGE, both)]:
                 first, count = first or start + place, count + 1
     return (first, count) if count else None
+
+
+def _blocks(ranges: Iterable[Range]) -> Iterator[Range]:
+    """Address and size."""
+    for start, end in ranges:
+        for at in range(start, end, _COMPARE_BYTES):
+            yield at, min(_COMPARE_BYTES, end - at)
 
 
 def parse_auxv(raw: bytes) -> dict[int, int]:

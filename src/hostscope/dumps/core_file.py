@@ -5,8 +5,10 @@ nothing.
 """
 
 import os
+import stat
 import struct
 import tempfile
+from bisect import bisect_right
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from functools import partial
@@ -23,8 +25,8 @@ from hostscope.dumps.manifest import MOST_BYTES, SUFFIX, parse_manifest
 from hostscope.dumps.minidump import Minidump, command_line, describe, parse_minidump
 from hostscope.dumps.minidump_form import pointers
 from hostscope.dumps.positional import READ_ONLY, data_range, read_at, write_at
-from hostscope.errors import Denied, UsageError
-from hostscope.model.dump import DumpedThread, Manifest, Piece
+from hostscope.errors import Denied, Error, UsageError
+from hostscope.model.dump import DumpedThread, Manifest
 from hostscope.model.memory import Region
 from hostscope.model.text import decode
 from hostscope.private import Override, permitted
@@ -34,6 +36,7 @@ MOST_UNPACKED_BYTES = 1 << 40
 ZSTD = b"\x28\xb5\x2f\xfd"
 MINIDUMP = b"MDMP"
 MACHO = MACHO_MAGIC.to_bytes(4, "little")
+_OF_USE = (NT_PRSTATUS, NT_PRPSINFO, NT_AUXV, NT_FILE)
 _STATUS_REGISTERS = 112
 _PLACES = {"x86_64": (16, 19), "aarch64": (32, 31)}
 """Of the instruction and stack pointers among the registers."""
@@ -90,19 +93,23 @@ class CoreFile:
         return self.manifest.observer.architecture if self.manifest else "unknown"
 
     def read(self, address: int, size: int) -> bytes:
-        """Up to `size` bytes at an address; fewer, or none, where the dump has none."""
-        low, high = 0, len(self.held)
-        while low < high:
-            middle = (low + high) // 2
-            if self.held[middle].region.end <= address:
-                low = middle + 1
-            else:
-                high = middle
-        if low == len(self.held) or self.held[low].region.start > address:
+        """Up to `size` bytes at an address; fewer, or none, where the dump has none. Holes are zeros."""
+        one = self._find(address)
+        if one is None:
             return b""
-        one = self.held[low]
         within = address - one.region.start
         return self._at(one.file_offset + within, min(size, one.file_bytes - within))
+
+    def read_present(self, address: int, size: int) -> bytes:
+        """The same, but nothing of holes: of a file that is mapped, those were not read."""
+        one = self._find(address)
+        ranges = self.present(one) if one else ()
+        end = next((end for start, end in ranges if start <= address < end), address)
+        return self.read(address, min(size, end - address))
+
+    def _find(self, address: int) -> Held | None:
+        place = bisect_right(self.held, address, key=lambda one: one.region.start) - 1
+        return self.held[place] if place >= 0 and address < self.held[place].region.end else None
 
     def present(self, one: Held) -> Iterator[tuple[int, int]]:
         """The address ranges of a region that the file holds, holes left out."""
@@ -128,12 +135,12 @@ class CoreFile:
             return
         places = _PLACES.get(self.architecture)
         for note in self.notes:
-            if note.type == NT_PRSTATUS and note.owner == b"CORE" and len(note.data) > _STATUS_REGISTERS:
+            if note.type == NT_PRSTATUS and len(note.data) > _STATUS_REGISTERS:
                 yield _thread(note.data, places, self)
 
     def note(self, type_: int) -> bytes:
         """The first note of a type; empty without one."""
-        return next((note.data for note in self.notes if note.type == type_ and note.owner == b"CORE"), b"")
+        return next((note.data for note in self.notes if note.type == type_), b"")
 
     @property
     def auxiliary_vector(self) -> bytes:
@@ -187,12 +194,13 @@ class CoreFile:
         return elf
 
     def _notes(self, elf: Elf) -> Iterator[Note]:
-        left = MOST_NOTE_BYTES
+        """Those that are of use; no byte of the file is read twice."""
+        left, end = MOST_NOTE_BYTES, 0
         for segment in elf.segments:
-            if segment.type == PT_NOTE:
+            if segment.type == PT_NOTE and segment.offset >= end:
                 raw = self._at(segment.offset, min(segment.file_bytes, left))
-                left -= len(raw)
-                yield from parse_notes(raw)
+                left, end = left - len(raw), segment.offset + len(raw)
+                yield from (note for note in parse_notes(raw) if note.owner == b"CORE" and note.type in _OF_USE)
 
     def _held(self) -> Iterator[Held]:
         if self.manifest:
@@ -209,21 +217,22 @@ def _by_manifest(manifest: Manifest) -> Iterator[Held]:
     last = 0
     for dumped in manifest.regions:
         region = dumped.region
-        if region.start < last or region.end <= region.start:
+        ranges = tuple(place for piece in dumped.pieces for place in piece.ranges)
+        if region.start < last or region.end <= region.start or not _ascend(ranges, region):
             raise UsageError("a manifest whose regions are not in order")
         last = region.end
         held = region.size_bytes if dumped.file_offset is not None else 0
-        yield Held(region, dumped.file_offset or 0, held, tuple(_within(region, dumped.pieces)))
+        yield Held(region, dumped.file_offset or 0, held, ranges)
 
 
-def _within(region: Region, pieces: tuple[Piece, ...]) -> Iterator[tuple[int, int]]:
-    """Ascending ranges; what lies outside of the region, or was given already, is left out."""
+def _ascend(ranges: tuple[tuple[int, int], ...], region: Region) -> bool:
+    """Whether they lie in the region one behind the other, so that no byte is looked at twice."""
     last = region.start
-    for piece in pieces:
-        for start, end in piece.ranges:
-            if last <= start < end <= region.end:
-                last = end
-                yield start, end
+    for start, end in ranges:
+        if not last <= start < end:
+            return False
+        last = end
+    return last <= region.end
 
 
 def _cut_bytes(one: Held, size_bytes: int) -> int:
@@ -345,26 +354,36 @@ def open_core(path: str, raised: Override = nullcontext) -> Iterator[CoreFile]:
         refused = Denied if isinstance(failed, PermissionError) else UsageError
         raise refused(f"cannot read {path}: {failed.strerror}") from None
     try:
-        manifest = _read_manifest(path, raised)
+        _check_regular(fd, path)
+        manifest = _read_manifest(path + SUFFIX, raised)
         if read_at(fd, 4, 0) == ZSTD:
             with _unpacked(fd, path) as plain:
                 yield CoreFile(plain, path, manifest)
         else:
             yield CoreFile(fd, path, manifest)
-    except IsADirectoryError:
-        raise UsageError(f"{path} is a directory", "name a dump") from None
+    except OSError as failed:
+        raise failed if isinstance(failed, Error) else UsageError(f"cannot read {path}: {failed.strerror}") from None
     finally:
         os.close(fd)
 
 
+def _check_regular(fd: int, path: str) -> None:
+    """Reading a device may act on it, and a pipe may never answer."""
+    mode = os.fstat(fd).st_mode
+    if not stat.S_ISREG(mode):
+        what = "is a directory" if stat.S_ISDIR(mode) else "is no regular file"
+        raise UsageError(f"{path} {what}", "name a dump")
+
+
 def _read_manifest(path: str, raised: Override) -> Manifest | None:
     try:
-        with permitted(lambda: open(path + SUFFIX, "rb"), raised) as file:
+        with open(permitted(partial(os.open, path, READ_ONLY), raised), "rb") as file:
+            _check_regular(file.fileno(), path)
             raw = file.read(MOST_BYTES)
     except FileNotFoundError:
         return None
     except OSError as failed:
-        raise UsageError(f"cannot read {path}{SUFFIX}: {failed.strerror}") from None
+        raise UsageError(f"cannot read {path}: {failed.strerror}") from None
     return parse_manifest(raw)
 
 

@@ -72,7 +72,8 @@ def indicators_of(text: str) -> Iterator[tuple[str, str]]:
         quick = _QUICK.get(kind)
         if quick and not any(mark in text for mark in quick):
             continue
-        for found in shape.finditer(text):
+        # A password in a URL, and the host behind it, look like a mailbox.
+        for found in shape.finditer(mask_text(text) if kind == "email" else text):
             value = found.group()
             if kind == "key":
                 yield kind, masked_key(value)

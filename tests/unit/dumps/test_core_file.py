@@ -1,5 +1,7 @@
 """Dumps are foreign bytes: whatever they hold, reading them ends, in an answer or a `UsageError`."""
 
+import os
+import struct
 import tempfile
 from pathlib import Path
 
@@ -12,6 +14,7 @@ from hostscope.binaries.elf import ET_CORE, HEADER, MAGIC, SEGMENT, build_note
 from hostscope.collectors.analysis import AnalysisRequest, analyze
 from hostscope.dumps.core_file import Held, _bounded, open_core, parse_files
 from hostscope.dumps.manifest import parse_manifest
+from hostscope.dumps.positional import data_range
 from hostscope.errors import UsageError
 from hostscope.model.memory import Region
 
@@ -67,6 +70,46 @@ def test_any_manifest_is_one_or_not(raw: bytes) -> None:
 @given(st.binary(max_size=200))
 def test_any_list_of_files(raw: bytes) -> None:
     assert len(parse_files(raw)) <= len(raw) // 24
+
+
+def test_notes_that_segments_share_are_read_once(tmp_path: Path) -> None:
+    notes = [(b"CORE", 6, b"auxv"), (b"CORE", 6, b"more"), (b"LINUX", 0x202, b"state")]
+    raw = core_of([], notes, b"")
+    count, at = 1000, HEADER.size + SEGMENT.size
+    shift = SEGMENT.size * count
+    head = HEADER.pack(MAGIC, 2, 1, 1, 0, 0, ET_CORE, 62, 1, 0, 64, 0, 0, 64, SEGMENT.size, count + 1, 0, 0, 0)
+    again = SEGMENT.pack(4, 0, at + shift, 0, 0, len(raw) - at, 0, 4) * (count + 1)
+    (tmp_path / "core").write_bytes(head + again + raw[at:])
+    with open_core(str(tmp_path / "core")) as core:
+        assert [note.data for note in core.notes] == [b"auxv", b"more"]
+
+
+@pytest.mark.posix("pipes")
+@pytest.mark.timeout(20)
+@pytest.mark.parametrize("which", ["core", "core.json"])
+def test_a_pipe_is_not_waited_for(tmp_path: Path, which: str) -> None:
+    (tmp_path / "core").write_bytes(core_of([], [], b""))
+    (tmp_path / which).unlink(missing_ok=True)
+    os.mkfifo(tmp_path / which)
+    with pytest.raises(UsageError, match=f"{which} is no regular file"), open_core(str(tmp_path / "core")):
+        pass
+
+
+def test_holes_of_a_file_that_is_mapped_are_not_its_bytes(tmp_path: Path) -> None:
+    files = struct.pack("<5Q", 1, 4096, 1 << 32, (1 << 32) + (1 << 20), 0) + b"/bin/x\0"
+    at = 1 << 20
+    segments = [(1, 5, at, 1 << 32, 0, 1 << 20, 1 << 20, 4096)]
+    raw = core_of(segments, [(b"CORE", 0x46494C45, files)], b"")
+    with open(tmp_path / "core", "wb") as file:
+        file.write(raw)
+        file.seek(at + (1 << 19))
+        file.write(b"x" * (1 << 19))
+    with open_core(str(tmp_path / "core")) as core:
+        assert core.read(1 << 32, 4) == bytes(4)
+        if data_range(core._fd, at, at + (1 << 20)) != (at, at + (1 << 20)):  # a file system with holes
+            assert core.read_present(1 << 32, 4) == b""
+        assert core.read_present((1 << 32) + (1 << 19), 4) == b"xxxx"
+        assert core.read_present(7, 4) == core.read(7, 4) == b""
 
 
 def test_a_program_is_no_dump() -> None:

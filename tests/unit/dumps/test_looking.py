@@ -143,10 +143,24 @@ def test_code_that_is_not_the_files() -> None:
     def read(at: int, size: int) -> bytes:
         return memory[at - PAGE : at - PAGE + size]
 
-    (found,) = changed_code([code], read, lambda one, within: disk[within:])
+    whole = [(code, [(code.start, code.end)])]
+    (found,) = changed_code(whole, read, lambda one, within: disk[within:])
     assert found.kind == "changed-code" and f"{2 * PAGE:#x}" in found.detail and found.detail.startswith("1 pages")
-    assert list(changed_code([code], read, lambda one, within: memory[within:])) == []
-    assert list(changed_code([code], read, lambda one, within: None)) == []
+    assert list(changed_code(whole, read, lambda one, within: memory[within:])) == []
+    assert list(changed_code(whole, read, lambda one, within: None)) == []
+    without = [(code, [(code.start, code.start + PAGE), (code.start + 2 * PAGE, code.end)])]
+    assert list(changed_code(without, read, lambda one, within: disk[within:])) == [], "what was not read is not told"
+
+
+def test_comparing_ends_with_the_file() -> None:
+    code, asked = region(1, 1 << 30, "r-xp", "/bin/x", 5), list[int]()
+
+    def read_file(_: object, within: int) -> bytes:
+        asked.append(within)
+        return bytes(PAGE) if within == 0 else b""
+
+    assert list(changed_code([(code, [(code.start, code.end)])], lambda at, size: bytes(size), read_file)) == []
+    assert len(asked) == 2
 
 
 ROWS = (
