@@ -290,7 +290,7 @@ def kernel(links: Darwin, monkeypatch: pytest.MonkeyPatch) -> Iterator[Kernel]:
     yield made
     ours.close()
     theirs.shutdown(socket.SHUT_RDWR)
-    made.thread.join(5)
+    made.thread.join(60)
     theirs.close()
 
 

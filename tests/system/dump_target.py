@@ -78,7 +78,7 @@ def runs(tid: int) -> bool:
     return status(tid, "State")[0] in "SR" and status(tid, "TracerPid") == "0"
 
 
-def until(condition: Callable[[], bool], seconds: float = 20) -> None:
+def until(condition: Callable[[], bool], seconds: float = 60) -> None:
     deadline = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < deadline, "it did not happen in time"

@@ -30,7 +30,7 @@ class Pair(NamedTuple):
 
 def ip(*arguments: str) -> str:
     """What `ip` prints."""
-    done = subprocess.run(["ip", *arguments], capture_output=True, text=True, check=False, timeout=30)
+    done = subprocess.run(["ip", *arguments], capture_output=True, text=True, check=False, timeout=60)
     if done.returncode:
         raise OSError(done.stderr.strip())
     return done.stdout

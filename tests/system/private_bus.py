@@ -31,4 +31,4 @@ def private_bus(folder: Path) -> Iterator[str]:
         yield f"unix:path={socket}"
     finally:
         daemon.terminate()
-        daemon.communicate(timeout=10)
+        daemon.communicate(timeout=60)

@@ -34,7 +34,7 @@ def said(child: "subprocess.Popen[str]") -> Any:
     assert child.stdout is not None
     line = child.stdout.readline()
     if not line:
-        raise RuntimeError(f"the talker ended with {child.wait(20)}")
+        raise RuntimeError(f"the talker ended with {child.wait(60)}")
     return json.loads(line)
 
 
@@ -47,7 +47,7 @@ def go_on(child: "subprocess.Popen[str]") -> None:
 
 def end(child: "subprocess.Popen[str]") -> Any:
     """Ends its input; what it told last, if anything."""
-    out, _ = child.communicate(timeout=30)
+    out, _ = child.communicate(timeout=60)
     return json.loads(out) if out.strip() else None
 
 

@@ -91,7 +91,7 @@ def state(pid: int) -> str:
     return str(parse_stat(Path(f"/proc/{pid}/stat").read_bytes()).state)
 
 
-def until(condition: Callable[[], bool], seconds: float = 20) -> None:
+def until(condition: Callable[[], bool], seconds: float = 60) -> None:
     deadline = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < deadline
@@ -296,7 +296,7 @@ def test_a_service_is_known_by_its_identity(session: LocalSession) -> None:
     if not os.path.exists("/usr/bin/dbus-daemon"):
         pytest.skip("needs dbus-daemon")
     command = ["/usr/bin/dbus-daemon", "--session", "--fork", "--print-pid", "--address=unix:tmpdir=/tmp"]
-    done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=20)
+    done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=60)
     pid = int(done.stdout)
     try:
         (step,) = session.plan(ActRequest("terminate", (str(pid),), dry_run=True)).steps

@@ -33,7 +33,7 @@ from tests.system.links import Pair, ip, pair
 pytestmark = [pytest.mark.system, pytest.mark.root]
 
 HOSTSCOPE = shutil.which("hostscope", path=f"{Path(sys.executable).parent}:{os.environ['PATH']}") or "hostscope"
-PATIENCE_S = 20.0
+PATIENCE_S = 60.0
 
 
 @pytest.fixture(scope="module")

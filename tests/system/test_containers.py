@@ -32,7 +32,7 @@ def run(*command: str, check: bool = True) -> str:
     return done.stdout
 
 
-def until(condition: Callable[[], int | None], seconds: float = 20) -> int:
+def until(condition: Callable[[], int | None], seconds: float = 60) -> int:
     deadline = time.monotonic() + seconds
     while (found := condition()) is None:
         assert time.monotonic() < deadline, "the container did not start"

@@ -84,14 +84,14 @@ def test_an_interrupt_ends_the_waiting(
     (tmp_path / "out").mkdir()
     more = ["--output", str(tmp_path / "out" / "core")] if words == ("dump",) else ["--rules", str(tmp_path / "r.yar")]
     script = (
-        "import sys\nfrom hostscope.dumps import patience\npatience.PATIENCE_S = 60\n"
+        "import sys\nfrom hostscope.dumps import patience\npatience.PATIENCE_S = 600\n"
         "from hostscope.cli.main import main\nmain(sys.argv[1:])"
     )
     command = [sys.executable, "-c", script, *words, str(lazy[0]), *more]
     with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as ours:
         until(lambda: any("handle_userfault" in one for one in waits(ours.pid)))
         ours.send_signal(blow)
-        code = ours.wait(20)
+        code = ours.wait(60)
     assert code == {signal.SIGINT: 130, signal.SIGTERM: 143}[blow]
     assert list((tmp_path / "out").iterdir()) == []
 

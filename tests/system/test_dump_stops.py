@@ -37,7 +37,7 @@ def test_whatever_ends_us_the_target_runs_on(program: str, tmp_path: Path, stage
             if stage == "frozen":
                 assert status(pid, "TracerPid") != "0" and status(pid, "State").startswith("t")
             ours.send_signal(blow)
-            code = ours.wait(20)
+            code = ours.wait(60)
         until(lambda: status(pid, "TracerPid") == "0" and status(pid, "State")[0] in "SR")
         for tid in os.listdir(f"/proc/{pid}/task"):
             assert status(int(tid), "State")[0] in "SR"

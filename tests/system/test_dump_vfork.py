@@ -37,7 +37,7 @@ def test_what_does_not_stop_is_said(tmp_path: Path, frozen: bool, monkeypatch: p
         row, manifest = dumped(child.pid, tmp_path / "core", freeze=frozen)
         assert child.stdin
         child.stdin.close()
-        assert child.wait(20) == 0
+        assert child.wait(60) == 0
     assert manifest.consistency == ("partly-frozen" if frozen else "running")
     assert [thread.stopped_ns > 0 for thread in manifest.threads] == [False, True]
     assert "sleeps in the kernel (disk-sleep" in str(manifest.threads[0].unread)

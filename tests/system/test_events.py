@@ -191,7 +191,7 @@ def test_without_privileges_it_is_said_what_is_missing() -> None:
     as_nobody = ["setpriv", "--reuid", "65534", "--regid", "65534", "--clear-groups", sys.executable]
     for more in (("--method", "ring-buffer"), ("--kinds", "socket")):
         command = [*as_nobody, "-m", "hostscope.cli.main", "watch", *more, "--duration", "1"]
-        found = subprocess.run(command, check=False, capture_output=True, text=True, timeout=30)
+        found = subprocess.run(command, check=False, capture_output=True, text=True, timeout=60)
         if "hostscope:" not in found.stderr:
             pytest.skip(f"the interpreter cannot be run as nobody: {found.stderr[-80:]}")
         assert found.returncode == 4 and "CAP_BPF" in found.stderr

@@ -35,7 +35,7 @@ def running(program: Path, **options: object) -> Iterator[ProcessKey]:
         assert child.stdout.readline() == b"x\n"
         yield key_of(child.pid)
     finally:
-        child.communicate(timeout=10)
+        child.communicate(timeout=60)
 
 
 def key_of(pid: int) -> ProcessKey:

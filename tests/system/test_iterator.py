@@ -160,7 +160,7 @@ def test_argument_sizes_around_the_slot(tasks: TaskIterator, methods: Methods, s
     finally:
         child.stdin.close()
         child.stdout.close()
-        child.wait(20)
+        child.wait(60)
 
 
 OVERWRITE = """

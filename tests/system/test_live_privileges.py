@@ -20,7 +20,7 @@ from hostscope.platforms.linux.privileges import read_held
 
 pytestmark = [pytest.mark.system, pytest.mark.root]
 
-DEADLINE_S = 30
+DEADLINE_S = 60
 STAYS_FOR_MODULES = "dac_read_search"
 """Stays in effect where Python's modules are in a private directory; see `Privileges.lower_all`."""
 

@@ -67,7 +67,7 @@ def certified(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def curl(scheme: str, name: str, port: int) -> None:
     command = [need("curl", "curl"), "--silent", "--insecure", "--noproxy", "*", "--max-time", "10", "--resolve",
                f"{name}:{port}:127.0.0.1", f"{scheme}://{name}:{port}/"]  # fmt: skip
-    subprocess.run(command, check=True, timeout=20)
+    subprocess.run(command, check=True, timeout=60)
 
 
 def learnt(port: int, act: object) -> list[Name]:

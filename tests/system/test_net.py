@@ -360,7 +360,7 @@ thread = threading.Thread(target=hide); thread.start(); thread.join()
 def test_a_container(runc: int, method: str) -> None:
     """Busybox listens in a plain runc container, which has a network namespace of its own."""
     command = ["runc", "exec", "-d", NAME, "/bin/busybox", "nc", "-l", "-p", "7777"]
-    subprocess.run(command, stdin=QUIET, stdout=QUIET, stderr=QUIET, check=True, timeout=30)
+    subprocess.run(command, stdin=QUIET, stdout=QUIET, stderr=QUIET, check=True, timeout=60)
     net_ns = os.stat(f"/proc/{runc}/ns/net").st_ino
 
     def listening() -> int | None:

@@ -43,7 +43,7 @@ def start(address: str) -> Iterator[Start]:
 
     yield start
     for child in children:
-        child.communicate(timeout=10)
+        child.communicate(timeout=60)
 
 
 def read(root: Path, address: str | None = None) -> tuple[list[Resolver], Tally]:

@@ -43,7 +43,7 @@ class FakeSystemd:
         self.expect("done")
 
     def end(self) -> None:
-        self.process.communicate(timeout=10)
+        self.process.communicate(timeout=60)
 
 
 def stream(pipe: IO[str] | None) -> IO[str]:

@@ -26,7 +26,7 @@ from hostscope.platforms.tally import Tally
 pytestmark = [pytest.mark.system, pytest.mark.root]
 HOSTSCOPE = (sys.executable, "-m", "hostscope.cli.main")
 METHODS = ("ebpf", "ptrace")
-LIMIT_S = 30
+LIMIT_S = 60
 _ADDRESS = re.compile(r"0x[0-9a-f]{6,}")
 
 

@@ -183,8 +183,8 @@ def test_a_signal_ends_it_with_the_totals(number: signal.Signals, code: int) -> 
         reader = threading.Thread(target=lambda: rest.extend(child.stdout or ()))
         reader.start()
         child.send_signal(number)
-        reader.join(20)
-        assert child.wait(20) == code
+        reader.join(60)
+        assert child.wait(60) == code
     assert '"type":"coverage"' in rest[-1]
 
 

@@ -36,7 +36,7 @@ def test_curl_over_tls_is_named_by_its_hello(certified: Path) -> None:
     with served(certified) as port, watch(open_host(), request) as watching:
         place = f"shop.example:{port}:127.0.0.1"
         command = [curl, "-sk", "--resolve", place, f"https://shop.example:{port}/"]
-        subprocess.run(command, check=True, timeout=30)
+        subprocess.run(command, check=True, timeout=60)
         look = watching.look()
     named = [flow for flow in look.flows if flow.remote and flow.remote.port == port]
     assert [(flow.domain, flow.domain_source) for flow in named] == [("shop.example", "tls")]
@@ -90,7 +90,7 @@ def container(tmp_path: Path) -> Iterator[Callable[..., str]]:
     for folder in ("bin", "proc", "dev", "sys", "tmp"):
         (root / folder).mkdir(parents=True)
     shutil.copy(busybox, root / "bin/busybox")
-    subprocess.run([runc, "spec", "-b", str(tmp_path)], check=True, timeout=30)
+    subprocess.run([runc, "spec", "-b", str(tmp_path)], check=True, timeout=60)
     name = f"hostscope-traffic-{os.getpid()}"
 
     def run(line: str) -> str:
@@ -110,7 +110,7 @@ def container(tmp_path: Path) -> Iterator[Callable[..., str]]:
     try:
         yield run
     finally:
-        subprocess.run([runc, "delete", "-f", name], capture_output=True, check=False, timeout=30)
+        subprocess.run([runc, "delete", "-f", name], capture_output=True, check=False, timeout=60)
 
 
 TALK = """
@@ -154,7 +154,7 @@ def test_a_live_table_leaves_the_terminal_as_it_was(number: signal.Signals, code
 
 def _read_until(terminal: int, enough: Callable[[bytes], bool]) -> bytes:
     """What a terminal shows until it is enough, or it is closed."""
-    seen, deadline = b"", time.monotonic() + 20
+    seen, deadline = b"", time.monotonic() + 60
     while not enough(seen) and time.monotonic() < deadline:
         if not select.select([terminal], [], [], 1)[0]:
             continue

@@ -45,12 +45,12 @@ def told_child(
     try:
         line = child.stdout.readline()
         if not line:
-            raise RuntimeError(f"the child ended with {child.wait(20)}")
+            raise RuntimeError(f"the child ended with {child.wait(60)}")
         yield child.pid, json.loads(line)
     finally:
         child.stdin.close()
         child.stdout.close()
-        child.wait(20)
+        child.wait(60)
 
 
 def run_told(script: str, prefix: Sequence[str] = (), drop: bool = False, before: str = "", **options: Any) -> Any:

@@ -62,6 +62,6 @@ class Child:
             return self.process.wait(10)
         except subprocess.TimeoutExpired:
             self.process.kill()
-            return self.process.wait(10)
+            return self.process.wait(60)
         finally:
             self.process.stdout.close()

@@ -31,7 +31,7 @@ while event := wait():
     ctypes.set_last_error(0)
     sent = kernel32.GenerateConsoleCtrlEvent(int(event), 0)
     error = 0 if sent else ctypes.get_last_error()
-    rest = player.communicate(timeout=30) if sent else (b"", b"")
+    rest = player.communicate(timeout=60) if sent else (b"", b"")
     say(error=error, code=player.poll(), out=rest[0].decode(), err=rest[1].decode())
 player.kill()
 """
@@ -45,7 +45,7 @@ def take(event):
     return True
 with open_console().listening(take):
     print("ready", flush=True)
-    gone.wait(20)
+    gone.wait(60)
 print(*heard, flush=True)
 """
 

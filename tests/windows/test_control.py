@@ -62,7 +62,7 @@ def test_forced_to_end(child: Callable[..., Child], control: Control) -> None:
     assert not control.wait(key, 0)
     control.terminate(key, True)
     assert control.wait(key, 10)
-    assert one.process.wait(10) == ENDED_BY_US
+    assert one.process.wait(60) == ENDED_BY_US
     with pytest.raises(Gone):
         control.terminate(key, True)
 

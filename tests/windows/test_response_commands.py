@@ -27,7 +27,7 @@ def test_a_tree_ends_with_its_evidence_kept(child: Callable[..., Child], tmp_pat
     folder = tmp_path / "evidence"
     command = ("kill", str(one.pid), "--tree", "--yes", "--grace", "0", "--evidence", str(folder), "--reason", "a test")
     assert "2 done" in typed(*command)
-    one.process.wait(10)
+    one.process.wait(60)
     assert other.process.poll() is None
     kept = [json.loads(path.read_text(encoding="utf-8")) for path in folder.rglob("process.json")]
     assert {record["inspection"]["process"]["key"]["pid"] for record in kept} == pids

@@ -98,7 +98,7 @@ class Traced:
         """The calls up to one of this name."""
         found: list[SystemCall] = []
         while not found or found[-1].call != last:
-            body = self.bodies.get(timeout=30)
+            body = self.bodies.get(timeout=60)
             assert body is not None, "it ended before"
             found += [body] if isinstance(body, SystemCall) else []
         return found
@@ -193,7 +193,7 @@ wait()
     traced = Traced(one, "VirtualAlloc", "VirtualProtect")
     found: list[SystemCall] = []
     while len(found) < 200 or len({call.tid for call in found}) < 4:
-        body = traced.bodies.get(timeout=30)
+        body = traced.bodies.get(timeout=60)
         found += [body] if isinstance(body, SystemCall) else []
     traced.end()
     assert {call.error for call in found} == {None}

@@ -11,7 +11,7 @@ from typing import Self
 
 from tests.zoo.build import program
 
-DEADLINE_S = 20.0
+DEADLINE_S = 60.0
 
 
 def until(condition: Callable[[], bool], what: str) -> None:

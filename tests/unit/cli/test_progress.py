@@ -33,7 +33,7 @@ platforms.open_host = lambda replay=None: box
 sys.exit(main.run(sys.argv[2:]))
 """
 ROOT = Path(__file__).parents[3]
-DEADLINE_S = 20
+DEADLINE_S = 60
 
 
 def start(

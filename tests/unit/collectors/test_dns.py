@@ -125,7 +125,7 @@ def test_questions_time_out_while_no_packet_comes() -> None:
     class Quiet(Packets):
         def batches(self, stop: threading.Event) -> Iterator[PacketBatch]:
             yield from self.given
-            going.wait(20)
+            going.wait(60)
 
     asked = replace(box(readings=[reading()]), capture=Quiet([batch(ASKED)]))
     rows = iter(dns.observe(asked, DnsRequest(timeout_s=0.05), threading.Event(), ScoreBoard()))

@@ -218,7 +218,7 @@ def private_socket(path: Path, greeting: bytes = b"OK 0123456789abcdef\r\n", jun
     try:
         yield f"unix:path={path}"
     finally:
-        thread.join(10)
+        thread.join(60)
         server.close()
 
 

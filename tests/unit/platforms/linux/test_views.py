@@ -63,12 +63,12 @@ def test_threads_are_not_processes(exists) -> None:  # type: ignore[no-untyped-d
     def run() -> None:
         tids.append(threading.get_native_id())
         started.set()
-        release.wait(20)
+        release.wait(60)
 
     thread = threading.Thread(target=run)
     thread.start()
     try:
-        assert started.wait(20)
+        assert started.wait(60)
         assert exists(os.getpid())
         assert not exists(tids[0])
     finally:

@@ -73,11 +73,11 @@ def test_threads_share_them(kernel: Kernel, trail: AuditTrail) -> None:
     def use() -> None:
         with privileges.using((DEBUG,), "elsewhere"):
             entered.set()
-            assert leave.wait(10)
+            assert leave.wait(60)
 
     other = threading.Thread(target=use)
     other.start()
-    assert entered.wait(10)
+    assert entered.wait(60)
     with privileges.using((DEBUG,), "here"):
         pass
     assert enabled(kernel) == [DEBUG]
