@@ -27,10 +27,6 @@ class UsageError(Error, ValueError):
     exit_code = 2
 
 
-class ConfigError(UsageError):
-    """A setting is wrong."""
-
-
 class QueryError(UsageError):
     """A filter or query is wrong."""
 
@@ -103,9 +99,3 @@ class Incomplete(Error):
     """Only a part could be done; the message says which."""
 
     exit_code = 8
-
-
-class LinkError(Error, ConnectionError):
-    """An agent or broker could not be reached."""
-
-    exit_code = 9

@@ -18,10 +18,11 @@ from hostscope.errors import Denied, Unsupported
 from hostscope.platforms.linux import bpf_maps, program_cache, relocate
 from hostscope.platforms.linux.bpf import build
 from hostscope.platforms.linux.bpf_maps import ONLY_KNOWN, ONLY_NEW, Elements, Map, count_possible_cpus
+from hostscope.platforms.linux.btf import STRUCT, Btf
 from hostscope.platforms.linux.image import Image
-from hostscope.platforms.linux.kernel_types import read_kernel_types
 from hostscope.platforms.linux.loader import Programs
 from hostscope.platforms.linux.native import bpf, libc
+from hostscope.platforms.linux.relocate import read_kernel_btf
 from hostscope.platforms.linux.ring import HEADER_BYTES, READ_BYTES
 
 pytestmark = [
@@ -107,25 +108,16 @@ def fact(programs: Programs, index: int) -> int:
 def test_facts_about_the_kernel_are_filled_in(programs: Programs) -> None:
     programs.attach("on_fork")
     fork_child()
-    types = read_kernel_types()
+    types = Btf(read_kernel_btf())
+    named = types.find(frozenset({b"task_struct"}))[b"task_struct"]
+    (task,) = (found for found in named if types.kind(found) == STRUCT)
     assert fact(programs, 1) == 0
     assert fact(programs, 2) == 2  # the field that is missing, the field that is there
     assert fact(programs, 3) == 2
-    assert types.has_field("task_struct", "se", "sum_exec_runtime") and types.has_type("task_struct")
-    assert not types.has_field("task_struct", "se", "nothing") and not types.has_type("no_such_struct")
-    assert fact(programs, 4) == types.size("task_struct")
+    assert fact(programs, 4) == types.size(task)
     assert fact(programs, 4) > 1000
     assert (fact(programs, 5), fact(programs, 6)) == (27, 0)
-    assert types.enumerator("bpf_map_type", "BPF_MAP_TYPE_RINGBUF") == 27
-    assert types.enumerator("bpf_map_type", "BPF_MAP_TYPE_NO_SUCH") is None
     assert fact(programs, 7) == 44
-
-
-def test_the_kernels_tracepoints_are_listed() -> None:
-    types = read_kernel_types()
-    assert {"sched_process_fork", "sys_exit"} <= types.tracepoints()
-    assert types.has_tracepoint("sys_exit")
-    assert not types.has_tracepoint("no_such_tracepoint")
 
 
 def test_a_bit_field_is_read_where_the_kernel_has_it(programs: Programs) -> None:

@@ -20,7 +20,6 @@ HEADER = Layout(">9I4BI")
 SCATTER = Layout(">I")
 TEAM = Layout(">I")
 CODE_LIMIT_64 = Layout(">Q")
-EXEC_SEGMENT = Layout(">3Q")
 RUNTIME = Layout(">I")
 SUPPORTS_SCATTER, SUPPORTS_TEAM, SUPPORTS_LIMIT_64, SUPPORTS_EXEC, SUPPORTS_RUNTIME = (
     0x20100, 0x20200, 0x20300, 0x20400, 0x20500,
@@ -153,19 +152,15 @@ def _team(raw: bytes) -> str | None:
     return c_string(raw, at) if at else None
 
 
-def bad_pages(content: Content, directory: CodeDirectory, most: int = 1 << 30) -> tuple[int, ...]:
-    """Numbers of pages that have not their digest, ascending; of each part of the file at most so many.
+def begin_pages(content: Content, directory: CodeDirectory, most: int) -> Callable[[], tuple[int, ...]]:
+    """Begins to compare pages with their digests, in other threads; what comes of it is told when it is called for.
 
-    Raises:
-        ValueError: the directory covers more, or in another number of pages, than there is.
+    Returns:
+        A function for the numbers of pages that have not their digest, ascending; of each part of the file at most so
+        many. It raises `ValueError` when the directory covers more, or in another number of pages, than there is.
 
-    Cost: hashes `code_limit` bytes once, with several threads.
+    Cost: hashes `code_limit` bytes once.
     """
-    return begin_pages(content, directory, most)()
-
-
-def begin_pages(content: Content, directory: CodeDirectory, most: int = 1 << 30) -> Callable[[], tuple[int, ...]]:
-    """The same, begun in other threads: what `bad_pages` gives or raises comes when the function is called."""
     page, limit = directory.page_size or directory.code_limit, directory.code_limit
     parts: list[Future[list[int]]] = []
     if limit <= content.size and directory.code_slots == (-(-limit // page) if page else 0):

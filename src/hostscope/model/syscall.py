@@ -4,8 +4,6 @@ from msgspec import Struct
 
 from hostscope.model.key import ProcessKey
 
-SYSCALL_SCHEMA = "hostscope.syscall/1"
-
 DEFAULT_CALLS = ("mprotect", "mmap", "munmap")
 CALLS_OF = {"windows": ("memory", "process")}
 """What is traced on systems without those calls, unless told otherwise."""

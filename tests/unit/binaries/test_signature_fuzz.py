@@ -14,7 +14,7 @@ from hostscope.binaries.appended_signature import MARK
 from hostscope.binaries.bundle import check, parse_seal
 from hostscope.binaries.certificates import CODE_SIGNING, Broken, build_chain, check_bag, describe
 from hostscope.binaries.cms import parse_message, verify_signer, verify_timestamp
-from hostscope.binaries.code_directory import bad_pages, parse_code_directory
+from hostscope.binaries.code_directory import begin_pages, parse_code_directory
 from hostscope.binaries.content import Held
 from hostscope.binaries.elf_hardening import parse_hardening
 from hostscope.binaries.entitlements import as_records, parse_der, parse_xml
@@ -165,7 +165,7 @@ def test_code_directories(raw: bytes, content: bytes) -> None:
     head = (0xFADE0C02).to_bytes(4, "big") + (len(raw) + 8).to_bytes(4, "big")
     try:
         directory = parse_code_directory(head + raw)
-        bad_pages(Held(content), directory)
+        begin_pages(Held(content), directory, 3)()
     except ValueError:
         return
 

@@ -9,7 +9,6 @@ from hypothesis import strategies as st
 
 from hostscope.platforms.linux.btf import ENUM, ENUM64, INT, STRUCT, Btf
 from hostscope.platforms.linux.core import Ambiguous, Field, Kernel, Kind, Relocation, Value, resolve, root_names
-from hostscope.platforms.linux.kernel_types import KernelTypes
 
 STRINGS = b"\0unsigned\0signed\0task\0flags\0low\0high\0e\0ONE\0BIG\0task___old\0wide\0"
 UNSIGNED, SIGNED, TASK, ENUMERATION, OLD_TASK, WIDE = range(1, 7)
@@ -129,14 +128,3 @@ def test_any_damage_to_the_kernels_types(at: int, patch: bytes, kind: Kind) -> N
         kernel = Kernel(Btf((raw[:at] + patch + raw[at + len(patch) :])[: len(raw)]), frozenset({b"task", b"e"}))
         access = b"0" if kind >= Kind.LOCAL_TYPE else b"0:2"
         resolve(LOCAL, kernel, Relocation(0, ENUMERATION if kind >= Kind.ENUMERATOR_EXISTS else TASK, access, kind))
-
-
-@given(st.integers(0, len(blob()) - 1), st.binary(min_size=1, max_size=4))
-def test_any_damage_to_what_is_asked_about(at: int, patch: bytes) -> None:
-    raw = blob()
-    with suppress(ValueError):
-        types = KernelTypes((raw[:at] + patch + raw[at + len(patch) :])[: len(raw)])
-        types.tracepoints()
-        types.has_field("task", "flags", "low")
-        types.enumerator("e", "BIG")
-        types.size("task")

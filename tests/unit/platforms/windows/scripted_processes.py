@@ -3,7 +3,7 @@
 import ctypes
 import struct
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from typing import Any
@@ -11,7 +11,6 @@ from typing import Any
 import pytest
 
 from hostscope.model.process import Account, Process
-from hostscope.platforms.tally import Tally
 from hostscope.platforms.windows.clock import Boot
 from hostscope.platforms.windows.native import handles, memory, ntdll, paths, process, toolhelp
 from hostscope.platforms.windows.native.library import set_last_error
@@ -334,10 +333,3 @@ class Unraised:
     def using(self, names: tuple[str, ...], why: str) -> AbstractContextManager[None]:
         self.used.append((names, why))
         return nullcontext()
-
-
-def tally_of(rows: Iterable[Any], tally: Tally) -> list[Any]:
-    """All rows, counted."""
-    found = list(rows)
-    tally.rows = len(found)
-    return found
