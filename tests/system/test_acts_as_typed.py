@@ -116,6 +116,7 @@ def test_somebody_without_privileges_is_told_what_is_missing(tmp_path: Path) -> 
         if "Permission denied" in done.stderr or "No module" in done.stderr:
             pytest.skip("the interpreter lies where that user may not read")
         assert "needs root (CAP_KILL) or the process's own user" in done.stdout
+        assert done.returncode == 4
         done = typed("kill", "--yes", str(target.pid), prefix=prefix, **home)
         assert done.returncode == 4
         assert "denied" in done.stdout and "CAP_KILL" in done.stdout

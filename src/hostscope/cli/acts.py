@@ -16,17 +16,22 @@ from hostscope.session import open_session
 from hostscope.session.local import LocalSession
 
 TARGETS = """\b
-TARGET is a pid, a name (every process called so), :PORT (what listens there) or a key (pid@start#serial, as plans
-show it). A pid becomes a key when the plan is made; the key is compared again, through a handle of the process, at the
-moment of acting, so a process that took over the pid is never hit."""
+TARGET is a pid, a name (every process called so), :PORT (what listens
+there) or a key (pid@start#serial, as plans show it). A pid becomes a key
+when the plan is made; the key is compared again, through a handle of the
+process, at the moment of acting, so a process that took over the pid is
+never hit."""
 
 CODES = """\b
-Rules of the guard: init, kernel-thread (never overridden), self, session, ancestor, container-init, critical-service
-(--override names each that applies); --override evidence acts although evidence could not be preserved.
+Rules of the guard: init, kernel-thread (never overridden), self, session,
+ancestor, container-init, critical-service (--override names each that
+applies); --override evidence acts although evidence could not be preserved.
 
 \b
-Exit codes: 0 all done; 3 they had ended before; 4 denied; 5 the pid is another process now; 7 refused by the guard or
-not confirmed; 8 only a part was done. One refused process stops the whole plan: nothing is done then."""
+Exit codes: 0 all done; 3 they had ended before; 4 denied; 5 the pid is
+another process now; 7 refused by the guard or not confirmed; 8 only a part
+was done. One refused process stops the whole plan: nothing is done then. A
+dry run ends with the code that the act would have, as far as can be told."""
 
 WORST = {"done": 0, "gone": Gone.exit_code, "denied": Denied.exit_code, "mismatch": Mismatch.exit_code}
 
@@ -37,7 +42,7 @@ def act_on(request: ActRequest, confirmed: bool, choices: Choices) -> int:
         plan = session.plan(request)
         if request.dry_run:
             _show(session, choices, PLAN_SCHEMA, "plan", plan)
-            return Refused.exit_code if plan.refused else 0
+            return planned_code(plan)
         act = session.apply(plan, confirmed or _confirm(plan))
         _show(session, choices, ACT_SCHEMA, "act", act)
     return exit_code(act)
@@ -59,6 +64,16 @@ def _show(session: LocalSession, choices: Choices, schema: str, place: str, answ
             sink.write(render_plan(answer, sink.style()))
         else:
             sink.write(render_act(answer, sink.style()))
+
+
+def planned_code(plan: Plan) -> int:
+    """What the act would end with, as far as the plan tells."""
+    if plan.refused:
+        return Refused.exit_code
+    expected = {step.status for step in plan.steps}
+    if "denied" in expected:
+        return Incomplete.exit_code if "ready" in expected else Denied.exit_code
+    return Gone.exit_code if expected == {"ended"} else 0
 
 
 def exit_code(act: Act) -> int:

@@ -15,12 +15,14 @@ from hostscope.render.documents import encode_json
 from hostscope.session import open_session
 
 EPILOG = """\b
-FILE is an ELF core (of hostscope, gdb or the kernel), or a raw image beside its manifest; .zst is unpacked. Secrets in
-text are masked where they look like some (a heuristic). Anomalies that honest programs show, too, are marked so. Exits
-with 10 when there are anomalies or matches (bytes without the digest of the manifest are one), 11 when besides the dump
-is incomplete, 8 with --strict when it is incomplete and nothing was found.
+FILE is an ELF core (of hostscope, gdb or the kernel), or a raw image beside
+its manifest; .zst is unpacked. Secrets in text are masked where they look
+like some (a heuristic). Anomalies that honest programs show, too, are
+marked so. Exits with 10 when there are anomalies or matches (bytes without
+the digest of the manifest are one), 11 when besides the dump is incomplete,
+8 with --strict when it is incomplete and nothing was found.
 
-Example: hostscope analyze /tmp/init.core --no-text"""
+Example: hostscope analyze init.core --no-text"""
 
 
 @click.command("analyze", epilog=EPILOG)

@@ -14,20 +14,24 @@ from hostscope.render.documents import encode_json
 from hostscope.session import open_session
 
 EPILOG = """\b
-FILE is a trail; several are one trail in parts, oldest first. Without one it is this user's own
-(/var/log/hostscope/audit.jsonl for root, or HOSTSCOPE_AUDIT)."""
+FILE is a trail; several are one trail in parts, oldest first. Without one
+it is this user's own (/var/log/hostscope/audit.jsonl for root, or
+HOSTSCOPE_AUDIT)."""
 
 VERIFY_EPILOG = f"""{EPILOG}
 
 \b
-Exit codes: 0 whole; 8 lines are missing (cut off, never finished, or in older files that were not given);
-10 a line was changed, inserted or moved; 11 both.
+Exit codes: 0 whole; 8 lines are missing (cut off, never finished, or in
+older files that were not given); 10 a line was changed, inserted or moved;
+11 both.
 
 Example: hostscope audit verify"""
 
 SHOW_EPILOG = f"""{EPILOG}
 
-Example: hostscope audit show --filter 'action == "act.terminate"' --sort -seq --limit 20"""
+\b
+Example:
+  hostscope audit show --filter 'action == "act.terminate"' --sort -seq"""
 
 
 @click.group("audit", no_args_is_help=False, epilog="Example: hostscope audit verify")

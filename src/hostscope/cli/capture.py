@@ -25,7 +25,8 @@ EXAMPLES = """\b
 Examples:
   hostscope capture --interface eth0 --bpf 'tcp port 443' --duration 60
   hostscope capture --output - | tshark -r -
-  hostscope capture --last 60 --output incident.pcapng     # kill -USR1 writes the last minute"""
+  hostscope capture --last 60 --output incident.pcapng
+    # kill -USR1 writes the last minute"""
 
 
 @click.command("capture", epilog=EXAMPLES)

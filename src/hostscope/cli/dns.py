@@ -27,18 +27,22 @@ SERVERS_DURATION_S = 10.0
 """How long ``--servers`` alone watches."""
 
 EPILOG = """\b
-Without options, or with --config: the configured servers (resolv.conf, containers', systemd-resolved, NetworkManager).
---watch shows each question that passes with its answer and process, until interrupted; --duration S for so long;
-both end with the servers' scores. --servers shows only these (alone: after 10 s). --read takes a capture file instead.
-Watching needs CAP_NET_RAW; on Windows an administrator, and there the system's own resolver tells what is asked,
-without the servers, unless --servers, --port or --interface make it packets.
-Questions over TLS or HTTPS are encrypted, and not seen in packets.
+Without options, or with --config: the configured servers (resolv.conf,
+containers', systemd-resolved, NetworkManager). --watch shows each question
+that passes with its answer and process, until interrupted; --duration S for
+so long; both end with the servers' scores. --servers shows only these
+(alone: after 10 s). --read takes a capture file instead. Watching needs
+CAP_NET_RAW; on Windows an administrator, and there the system's own
+resolver tells what is asked, without the servers, unless --servers, --port
+or --interface make it packets. Questions over TLS or HTTPS are encrypted,
+and not seen in packets.
 
 \b
-Examples: hostscope dns
-          hostscope dns --duration 10
-          hostscope dns --watch --filter 'result != "NOERROR"'
-          hostscope dns --read capture.pcapng --servers"""
+Examples:
+  hostscope dns
+  hostscope dns --duration 10
+  hostscope dns --watch --filter 'result != "NOERROR"'
+  hostscope dns --read capture.pcapng --servers"""
 
 
 @dataclass(frozen=True)

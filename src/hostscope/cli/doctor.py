@@ -15,12 +15,13 @@ from hostscope.render.table import Style
 from hostscope.session import open_session
 
 EPILOG = """\b
-CAPABILITY is a name from the list; its page says what it takes, what goes without it, and how to enable it.
-With --strict, what is missing makes the exit code 8.
+CAPABILITY is a name from the list; its page says what it takes, what goes
+without it, and how to enable it. With --strict, what is missing makes the
+exit code 8.
 
 \b
 --unit writes a unit for systemd, to be placed and started by you:
-  hostscope doctor --unit traffic > /etc/systemd/system/hostscope-traffic.service
+  hostscope doctor --unit traffic > hostscope-traffic.service
 
 Example: hostscope doctor iterator"""
 

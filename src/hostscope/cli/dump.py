@@ -17,24 +17,30 @@ from hostscope.render.dump_columns import DUMPS
 from hostscope.session import open_session
 
 EPILOG = """\b
-A TARGET is a pid, a name, :PORT or a key. Beside each dump stands its manifest (.json): what was read when, by whom
-and how, a digest of every piece, and everything that was left out or could not be read. Files are readable by their
-owner only; memory is raw, so what a process knew is in them, secrets too.
+TARGET is a pid, a name, :PORT or a key. Beside each dump stands its
+manifest (.json): what was read when, by whom and how, a digest of every
+piece, and everything that was left out or could not be read. Files are
+readable by their owner only; memory is raw, so what a process knew is in
+them, secrets too.
 
 \b
-The process is not stopped, so pages are of different moments; --freeze stops it for that time. Registers stop each
-thread for a moment, --no-registers leaves them out. Whatever happens to hostscope, a stopped process runs on (Windows:
-since Windows 11; before, `hostscope resume` is needed when hostscope was killed while a process was frozen).
+The process is not stopped, so pages are of different moments; --freeze
+stops it for that time. Registers stop each thread for a moment,
+--no-registers leaves them out. Whatever happens to hostscope, a stopped
+process runs on (Windows: since Windows 11; before, `hostscope resume` is
+needed when hostscope was killed while a process was frozen).
 
 \b
---image system has the system write the dump (Windows: MiniDumpWriteDump, which stops the process for all of the time):
-every region, without limits or compression. What it left out is counted, and every region has a digest all the same.
+--image system has the system write the dump (Windows: MiniDumpWriteDump,
+which stops the process for all of the time): every region, without limits
+or compression. What it left out is counted, and every region has a digest
+all the same.
 
 \b
-Policies: all, private, executable, anonymous, suspicious-first (anomalies before the rest), suspicious (only those,
-and stacks).
+Policies: all, private, executable, anonymous, suspicious-first (anomalies
+before the rest), suspicious (only those, and stacks).
 
-Example: hostscope dump 1 --policy executable --output /tmp/init.core --force"""
+Example: hostscope dump 1 --policy executable --output init.core --force"""
 
 POSITIVE = click.IntRange(min=1)
 

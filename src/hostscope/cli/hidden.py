@@ -12,9 +12,11 @@ from hostscope.render.layouts import FINDINGS
 from hostscope.session import open_session
 
 EPILOG = """\b
-Compares ways of looking that should agree. Linux: the kernel's iterator, the listing of /proc, each pid, control
-groups; Windows: the kernel's list, Toolhelp, EnumProcesses, each pid. Exits with 10 when one of them does not show a
-process, 11 when besides not everything could be looked at, 8 when nothing was found but not everything could be.
+Compares ways of looking that should agree. Linux: the kernel's iterator,
+the listing of /proc, each pid, control groups; Windows: the kernel's list,
+Toolhelp, EnumProcesses, each pid. Exits with 10 when one of them does not
+show a process, 11 when besides not everything could be looked at, 8 when
+nothing was found but not everything could be.
 
 Example: hostscope hidden --format json"""
 

@@ -14,7 +14,8 @@ from hostscope.render.process_page import render_process
 from hostscope.session import open_session
 
 EPILOG = """\b
-TARGET is a pid, a name, :PORT (what listens there) or a key (pid@start, as the page shows it).
+TARGET is a pid, a name, :PORT (what listens there) or a key (pid@start, as
+the page shows it).
 
 Example: hostscope inspect 1"""
 

@@ -53,7 +53,8 @@ Exit codes:
    5  the pid is another process now
    6  the host cannot do it
    7  refused by the guard, or not confirmed
-   8  incomplete (with --strict, or when a filter left nothing and not everything could be seen; an act done in part)
+   8  incomplete: an act done in part; a filter that left nothing, while not
+      everything could be seen; with --strict, whatever could not be seen
   10  findings          11  findings, and not everything could be seen
  130  interrupted      143  terminated"""
 

@@ -14,21 +14,26 @@ from hostscope.render.socket_columns import SOCKETS
 from hostscope.session import open_session
 
 EPILOG = """\b
-TARGET is a pid, a name, :PORT (at either end) or a key (pid@start); without one all sockets are shown.
+TARGET is a pid, a name, :PORT (at either end) or a key (pid@start); without
+one all sockets are shown.
 
 \b
 Filters compare columns (see --list-columns) and fields of records:
-  direction == "outbound" and remote_port == 443     state == "listen" and user != "root"
-  container == "web" and rtt > 100*MS                 startswith(remote_address, "10.") or "nc" in process
+  direction == "outbound" and remote_port == 443
+  state == "listen" and user != "root"
+  container == "web" and rtt > 100*MS
+  startswith(remote_address, "10.") or "nc" in process
 In a cell, - means that it does not apply, and ? that it could not be read.
 
 \b
-Sockets of every network namespace and container are shown, and those that no process holds (time-wait, waiting to be
-accepted, the kernel's own). Names of remote ends are learnt by traffic --connections (--dns), which sees what passes;
-here only --resolve gives them. --columns +netns tells namespaces apart. Who began a connection is a heuristic: see
+Sockets of every network namespace and container are shown, and those that
+no process holds (time-wait, waiting to be accepted, the kernel's own).
+Names of remote ends are learnt by traffic --connections (--dns), which sees
+what passes; here only --resolve gives them. --columns +netns tells
+namespaces apart. Who began a connection is a heuristic: see
 docs/records.md, Socket.direction.
 
-Example: hostscope net --listening --columns proto,local,pid,process,user,netns"""
+Example: hostscope net --listening --columns proto,local,pid,process,netns"""
 
 ORDER = "state,proto,local_port,pid"
 

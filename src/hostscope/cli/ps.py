@@ -11,15 +11,20 @@ from hostscope.render.process_layout import PROCESSES
 from hostscope.session import open_session
 
 EPILOG = """\b
-TARGET is a pid, a name, :PORT (who has a socket there) or a key (pid@start); without one every process is shown.
+TARGET is a pid, a name, :PORT (who has a socket there) or a key
+(pid@start); without one every process is shown.
 
 \b
 Filters compare columns (see --list-columns) and fields of records:
-  rss > 100*MB and user == "root"      startswith(exe, "/tmp/") or "deleted" in exe_flags
-  "sys_admin" in caps                  container.runtime == "docker" and age < 1*H
+  rss > 100*MB and user == "root"
+  startswith(exe, "/tmp/") or "deleted" in exe_flags
+  "sys_admin" in caps
+  container.runtime == "docker" and age < 1*H
 In a cell, - means that it does not apply, and ? that it could not be read.
 
-Example: hostscope ps --filter 'euser == "root" and kernel == False' --sort=-rss --limit 10"""
+\b
+Example:
+  hostscope ps --filter 'user == "root"' --skip-system --sort -rss --limit 9"""
 
 
 @click.command("ps", epilog=EPILOG)

@@ -16,10 +16,13 @@ from hostscope.render.sanitise import sanitise
 from hostscope.session import open_session
 
 EPILOG = """\b
-The file is readable by its owner only; - is standard output, for a pipe to another host. Secrets in
-arguments are masked unless --reveal, for root and administrators.
+The file is readable by its owner only; - is standard output, for a pipe to
+another host. Secrets in arguments are masked unless --reveal, for root and
+administrators.
 
-Example: hostscope record host.hscope --force && hostscope ps --replay host.hscope"""
+\b
+Example:
+  hostscope record host.hscope && hostscope ps --replay host.hscope"""
 
 
 @click.command("record", epilog=EPILOG)

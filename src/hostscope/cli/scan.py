@@ -13,9 +13,11 @@ from hostscope.render.dump_columns import MATCHES
 from hostscope.session import open_session
 
 EPILOG = """\b
-Rules are YARA-X's; a directory is searched for .yar and .yara files. Memory is scanned in parts of 16 MiB that overlap
-by 64 KiB: conditions about a whole file (filesize, offsets) are about a part. Exits with 10 when a rule matches, 11
-when besides not everything could be scanned, 8 when nothing matched but not everything could be scanned.
+Rules are YARA-X's; a directory is searched for .yar and .yara files. Memory
+is scanned in parts of 16 MiB that overlap by 64 KiB: conditions about a
+whole file (filesize, offsets) are about a part. Exits with 10 when a rule
+matches, 11 when besides not everything could be scanned, 8 when nothing
+matched but not everything could be scanned.
 
 Example: hostscope scan 1 --rules rules.yar"""
 

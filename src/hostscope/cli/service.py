@@ -9,12 +9,14 @@ from hostscope.session import open_session
 from hostscope.session.console import open_console
 
 EPILOG = """\b
-A service has no terminal: say where its output goes, with --output, and for watch with --system-log.
-Only services that were installed like this are started, stopped and removed; each act is in the audit trail.
-Linux and macOS need nothing of the kind; for systemd the doctor prints units.
+A service has no terminal: say where its output goes, with --output, and for
+watch with --system-log. Only services that were installed like this are
+started, stopped and removed; each act is in the audit trail. Linux and
+macOS need nothing of the kind; for systemd the doctor prints units.
 
 \b
-Example: hostscope service install hostscope-watch -- watch --system-log --output C:\\Logs\\watch.txt"""
+Example:
+  hostscope service install hostscope-watch -- watch --output C:\\Logs\\w.txt"""
 
 NAME = click.argument("name")
 

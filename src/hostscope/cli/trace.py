@@ -30,21 +30,27 @@ FORMATS = ("table", "ndjson", "strace")
 COMMAND_AT = "hostscope.command"
 
 EPILOG = """\b
-Groups: memory process file network all. Without --calls: mprotect, mmap and munmap; on Windows memory and process,
-which are VirtualAlloc, VirtualProtect, WriteProcessMemory and CreateRemoteThread with their Ex and Nt forms.
-Marked are w-to-x (memory that could be written becomes executable), executable-anonymous and writable-executable.
---filter takes arguments by their names, and call, result, error, pid, tid, duration, remarks.
+Groups: memory process file network all. Without --calls: mprotect, mmap and
+munmap; on Windows memory and process, which are VirtualAlloc,
+VirtualProtect, WriteProcessMemory and CreateRemoteThread with their Ex and
+Nt forms. Marked are w-to-x (memory that could be written becomes
+executable), executable-anonymous and writable-executable. --filter takes
+arguments by their names, and call, result, error, pid, tid, duration,
+remarks.
 
 \b
-As root calls are seen in the kernel (--method ebpf), which does not stop the process; else by ptrace, which does.
-On Windows nothing sees calls without stopping the process: --method debugger does that, --method regions compares what
-is mapped and which threads there are, every so often, without attaching.
-With a command, its exit code is ours, and calls are shown on standard error.
+As root calls are seen in the kernel (--method ebpf), which does not stop
+the process; else by ptrace, which does. On Windows nothing sees calls
+without stopping the process: --method debugger does that, --method regions
+compares what is mapped and which threads there are, every so often, without
+attaching. With a command, its exit code is ours, and calls are shown on
+standard error.
 
 \b
-Examples: hostscope trace 4711 --filter '"PROT_EXEC" in prot'
-          hostscope trace nginx --calls network,openat --durations --duration 10
-          hostscope trace --summary --calls all -- ls -l"""
+Examples:
+  hostscope trace 4711 --filter '"PROT_EXEC" in prot'
+  hostscope trace nginx --calls network,openat --durations --duration 10
+  hostscope trace --summary --calls all -- ls -l"""
 
 
 class _WithCommand(click.Command):

@@ -32,23 +32,31 @@ HIGHEST_FIRST = ("traffic", "connections")
 DEFAULT_INTERVAL_S = 1.0
 
 EPILOG = """\b
-TARGET is a pid, a name, :PORT (local) or a key; without one all processes are shown, also those that start later.
-Without --duration a table is refreshed until interrupted; then the totals stay.
+TARGET is a pid, a name, :PORT (local) or a key; without one all processes
+are shown, also those that start later. Without --duration a table is
+refreshed until interrupted; then the totals stay.
 
 \b
-Methods, best first; the coverage says which one it was, and what it cannot see:
-  accounting  payload, counted in the kernel (Linux 6.3; CAP_BPF, CAP_PERFMON); short-lived processes included
-  wire        packets, counted in the kernel; the ledger balances with the interfaces (besides CAP_NET_RAW)
-  etw         payload, by the kernel's events (Windows; an administrator); short-lived processes included
-  ntstat      payload, counted in the kernel for each connection (macOS; root); what nettop shows
-  capture     packets, copied to us and attributed by the sockets there are, on macOS by the kernel's own word for
-              each packet (PKTAP) (CAP_NET_RAW; an administrator; root)
-  polling     payload of TCP connections as the kernel tells everyone (no privilege)
+Methods, best first; the coverage says which it was, and what it cannot see:
+  accounting  payload, counted in the kernel; short-lived processes included
+              (Linux 6.3; CAP_BPF, CAP_PERFMON)
+  wire        packets, counted in the kernel; the ledger balances with the
+              interfaces (Linux; CAP_BPF, CAP_PERFMON, CAP_NET_RAW)
+  etw         payload, by the kernel's events; short-lived processes too
+              (Windows; an administrator)
+  ntstat      payload, counted in the kernel for each connection, as nettop
+              shows it (macOS; root)
+  capture     packets, copied to us and attributed by the sockets there are,
+              on macOS by the kernel's own word for each packet, PKTAP
+              (CAP_NET_RAW; an administrator; root)
+  polling     payload of TCP connections as the kernel tells everyone
+              (no privilege)
 
 \b
-Examples: hostscope traffic --duration 5
-          hostscope traffic --method wire --duration 5 --ledger
-          hostscope traffic --connections --filter 'remote_port == 443' --duration 5 --format json"""
+Examples:
+  hostscope traffic --duration 5
+  hostscope traffic --method wire --duration 5 --ledger
+  hostscope traffic --connections --filter 'remote_port == 443' --duration 5"""
 
 
 @dataclass(frozen=True)

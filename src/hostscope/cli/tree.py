@@ -21,7 +21,8 @@ from hostscope.render.tree import TREE, branch_columns
 from hostscope.session import open_session
 
 EPILOG = """\b
-A filter selects rows before they are arranged; a process whose parent is left out becomes a root.
+A filter selects rows before they are arranged; a process whose parent is
+left out becomes a root.
 
 Example: hostscope tree --columns pid,user,rss,command --skip-system"""
 

@@ -18,16 +18,19 @@ from hostscope.render.signature_columns import SIGNATURES
 from hostscope.session import open_session
 
 EPILOG = """\b
-A TARGET is a file, a bundle's folder (Some.app), or a process by pid, key or :PORT: then the image that it runs is
-judged, deleted or replaced as its file may be. A file that is called like a number is ./123.
+TARGET is a file, a bundle's folder (Some.app), or a process by pid, key
+or :PORT: then the image that it runs is judged, deleted or replaced as its
+file may be. A file that is called like a number is ./123.
 
 \b
-Mach-O, PE, ELF and kernel modules are understood on every system. Apple's root is pinned, Microsoft's come with
-hostscope, --root names others. For other files and ELF the package database and IMA are asked. Nothing is fetched
-from the network, so revocation is not checked.
+Mach-O, PE, ELF and kernel modules are understood on every system. Apple's
+root is pinned, Microsoft's come with hostscope, --root names others. For
+other files and ELF the package database and IMA are asked. Nothing is
+fetched from the network, so revocation is not checked.
 
 \b
-Exit code 10 when a signature is invalid or leads to no root that is trusted; a file that nobody signed is no finding.
+Exit code 10 when a signature is invalid or leads to no root that is
+trusted; a file that nobody signed is no finding.
 
 Example: hostscope verify /bin/ls"""
 

@@ -26,25 +26,38 @@ FORMATS = ("table", "json", "ndjson")
 DEFAULT_INTERVAL_S = 1.0
 
 EPILOG = f"""\b
-Kinds: {", ".join(KINDS)}; on Windows {", ".join(KINDS_OF["windows"])}.
-  start exec exit      programs with their arguments, exit codes, run time, processor time and peak memory
-  credentials          users, groups and sessions; with --capabilities also capabilities
-  ptrace, module       who traces whom; kernel modules that are loaded
-  image, thread        programs and libraries that are loaded; threads that begin and end (Windows)
-  security             settings of Defender, UAC and LSA protection that are changed (Windows)
-  socket               TCP, SCTP and DCCP: connect, accept, listen, close. An accepted connection is told of when it
-                       is made, with the process that listens
-A target is a pid, a key, :PORT, or a name, also of processes that come later; all that they start is shown with them.
+Kinds: {", ".join(KINDS)};
+on Windows {", ".join(KINDS_OF["windows"])}.
+  start, exec, exit  programs with their arguments, exit codes, run time,
+                     processor time and peak memory
+  credentials        users, groups and sessions; with --capabilities also
+                     capabilities
+  ptrace, module     who traces whom; kernel modules that are loaded
+  socket             TCP, SCTP and DCCP: connect, accept, listen, close; an
+                     accepted connection when it is made, with the process
+                     that listens
+  image, thread      programs and libraries that are loaded; threads that
+                     begin and end (Windows)
+  security           settings of Defender, UAC and LSA protection that are
+                     changed (Windows)
 
 \b
-As root events come from the kernel (--method ring-buffer, else proc-connector), and none is lost without a LOST line.
-Others see what differs between two looks (--method polling). On Windows events come from a tracing session
-(--method etw), which takes an administrator; security settings are told of whatever the method.
+TARGET is a pid, a name (also of processes that come later), :PORT or a key
+(pid@start); all that they start is shown with them. Without one everything
+is shown.
 
 \b
-Examples: hostscope watch
-          hostscope watch sshd --kinds start,exec,exit,credentials
-          hostscope watch --kinds socket --duration 60 --format ndjson"""
+As root events come from the kernel (--method ring-buffer, else
+proc-connector), and none is lost without a LOST line. Others see what
+differs between two looks (--method polling). On Windows events come from a
+tracing session (--method etw), which takes an administrator; security
+settings are told of whatever the method.
+
+\b
+Examples:
+  hostscope watch
+  hostscope watch sshd --kinds start,exec,exit,credentials
+  hostscope watch --kinds socket --duration 60 --format ndjson"""
 
 
 @click.command("watch", epilog=EPILOG)

@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from hostscope.audit import AuditTrail
-from hostscope.cli.acts import exit_code
-from hostscope.model.response import Act, ActRequest, Outcome, Plan
+from hostscope.cli.acts import exit_code, planned_code
+from hostscope.model.response import Act, ActRequest, Outcome, Plan, Step
 from hostscope.platforms.base import Host
 from hostscope.respond.guard import OVERRIDABLE, RULES
 from tests.fake import key
@@ -120,6 +120,22 @@ def outcomes(action: str, *results: str, complete: bool = True) -> Act:
 )
 def test_exit_codes(action: str, results: tuple[str, ...], code: int) -> None:
     assert exit_code(outcomes(action, *results)) == code
+
+
+@pytest.mark.parametrize(
+    ("expected", "code"),
+    [
+        (("ready",), 0),
+        (("ready", "ended"), 0),
+        (("ready", "denied"), 8),
+        (("denied", "denied"), 4),
+        (("denied", "ended"), 4),
+        (("ended",), 3),
+    ],
+)
+def test_exit_codes_of_dry_runs(expected: tuple[str, ...], code: int) -> None:
+    steps = tuple(Step(key(number), "x", status) for number, status in enumerate(expected, 50))
+    assert planned_code(Plan(ActRequest("terminate"), 0, steps, 5)) == code
 
 
 def test_what_may_be_left_is_incomplete() -> None:
