@@ -22,6 +22,7 @@ from msgspec.structs import replace
 
 from hostscope.errors import Gone, Unavailable, UsageError
 from hostscope.model.capture import CaptureRequest
+from hostscope.model.text import decode
 from hostscope.platforms.linux import capture
 from hostscope.platforms.linux.capture import Capture
 from hostscope.platforms.linux.native import pcap
@@ -443,6 +444,20 @@ def test_the_interfaces_of_another_namespace_by_name_and_by_process(cable: Pair)
         pass
     with pytest.raises(Gone), opened(CaptureRequest(namespace=str(inhabitant.pid))):
         pass
+
+
+def test_an_interface_whose_name_is_no_text() -> None:
+    """Its owner names it, perhaps in a container, and must not keep us from hearing it."""
+    with pair("od", "10.213.14") as cable:
+        odd, run = b"v\xff\x9b" + cable.far.encode()[-8:], ["ip", "-n", cable.namespace, "link", "set"]
+        for words in ((cable.far, "down"), (cable.far, "name", odd), (odd, "up")):
+            subprocess.run([*run, *words], check=True)
+        for wanted in ((), (decode(odd),)):
+            request = CaptureRequest(wanted, "udp dst port 1008", namespace=cable.namespace)
+            with opened(request) as (batches, stop, tally):
+                send(cable.far_address, 1008, 5)
+                assert len(collect(batches, stop, lambda raw: True, 5)) == 5
+            assert tally.coverage().notes == ()
 
 
 def test_captures_leave_no_descriptor_behind() -> None:

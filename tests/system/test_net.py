@@ -12,10 +12,12 @@ import pytest
 
 from hostscope.model.gap import Reason
 from hostscope.model.socket import FAMILIES, Socket, SocketRequest
+from hostscope.model.text import decode
 from hostscope.platforms import open_host
 from hostscope.platforms.linux.net_namespaces import Namespaces
 from hostscope.platforms.linux.socket_records import OWNERS_UNSEEN
 from hostscope.platforms.tally import Tally
+from hostscope.render.documents import encode_json
 from tests.system.test_containers import NAME, rootfs, runc, until
 from tests.system.told_child import run_told, told_child
 
@@ -291,6 +293,29 @@ def test_a_process_in_another_namespace(method: str) -> None:
         assert (row.net_ns, row.local and row.local.port) == (net_ns, port)
         ours = swept(method, all_namespaces=False)[0]
         assert of_pid(ours, pid) == [] and ours
+
+
+ODD_DEVICE = """
+import socket, subprocess
+name = b"v\\xff\\x9b"
+told = not subprocess.run([b"ip", b"link", b"add", name, b"type", b"bridge"], capture_output=True).returncode
+one = socket.socket()
+if told:
+    one.setsockopt(socket.SOL_SOCKET, socket.SO_BINDTODEVICE, name + bytes(1))
+    one.bind(("0.0.0.0", 0))
+    one.listen()
+"""
+
+
+@pytest.mark.root
+def test_a_device_whose_name_is_no_text(method: str) -> None:
+    """Anybody can make one, in namespaces of their own."""
+    with told_child(ODD_DEVICE, prefix=["unshare", "--net"]) as (pid, made):
+        if not made:
+            pytest.skip("this kernel makes no bridge")
+        row = only(of_pid(swept(method)[0], pid), state="listen")
+    assert row.interface in ((None,) if method == "proc" else (decode(b"v\xff\x9b"),))
+    assert encode_json(row)
 
 
 @pytest.mark.root

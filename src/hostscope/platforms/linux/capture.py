@@ -287,9 +287,8 @@ def _tried(place: _Place, step: Callable[..., Result], *given: object) -> Result
 
 def _starts(place: _Place, ring: "PacketRing", request: CaptureRequest, tally: Tally) -> bool:
     """Starts a ring; False if its interface, which nobody named, has gone since all were listed."""
-    name = None if place.everywhere else place.shown.name
     try:
-        _tried(place, ring.start, name, place.shown.index, place.program, request.promiscuous)
+        _tried(place, ring.start, place.shown.index, place.program, request.promiscuous)
     except UsageError as gone:
         if request.interfaces:
             raise

@@ -18,6 +18,7 @@ from msgspec import Struct
 from numpy.lib.stride_tricks import as_strided
 from numpy.typing import NDArray
 
+from hostscope.platforms.linux.native.libc import bind_packet, packet_interface
 from hostscope.platforms.linux.packet_filter import DROP_ALL, SLL2_BYTES, Program, attach
 from hostscope.wire.batch import I64, U8, U32, PacketBatch
 
@@ -96,7 +97,7 @@ class PacketRing:
         flags = mmap.MAP_SHARED | mmap.MAP_POPULATE
         return mmap.mmap(self.socket.fileno(), self._blocks * BLOCK_BYTES, flags)
 
-    def start(self, interface: str | None, index: int, program: Program, promiscuous: bool) -> None:
+    def start(self, index: int, program: Program, promiscuous: bool) -> None:
         """Lets packets in that pass the filter, and no others before it.
 
         Raises:
@@ -106,8 +107,8 @@ class PacketRing:
             with suppress(OSError):  # before Linux 4.20 they are left out when they are read
                 self.socket.setsockopt(SOL_PACKET, PACKET_IGNORE_OUTGOING, 1)
         attach(self.socket, program)
-        if interface is not None:
-            self.socket.bind((interface, ETH_P_ALL))
+        if index:
+            bind_packet(self.socket.fileno(), socket.htons(ETH_P_ALL), index)
         if promiscuous and index:
             membership = struct.pack("@iHH8s", index, PACKET_MR_PROMISC, 0, b"")
             self.socket.setsockopt(SOL_PACKET, PACKET_ADD_MEMBERSHIP, membership)
@@ -126,7 +127,7 @@ class PacketRing:
 
     def has_gone(self) -> bool:
         """Whether the interface that the socket was bound to is no more."""
-        return not self.socket.getsockname()[0]
+        return packet_interface(self.socket.fileno()) < 0
 
     def count(self) -> None:
         """Adds up the kernel's statistics, which start again with each question."""

@@ -1,11 +1,13 @@
 """What systemd-resolved asks, link by link. Source: org.freedesktop.resolve1(5)."""
 
+import os
 import socket
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from hostscope.errors import Gone
 from hostscope.model.dns import Resolver
+from hostscope.model.text import decode
 from hostscope.platforms.linux.parse_resolv import LinkServer, is_loopback, parse_server
 from hostscope.platforms.linux.systemd import PROPERTIES
 
@@ -114,6 +116,6 @@ def _name(index: int) -> str | None:
     if index == 0:
         return None
     try:
-        return socket.if_indextoname(index)
+        return decode(os.fsencode(socket.if_indextoname(index)))
     except OSError:
         return f"index {index}"

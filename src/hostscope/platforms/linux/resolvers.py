@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from hostscope.errors import Denied, HostError, Unsupported
 from hostscope.model.container import Container
 from hostscope.model.dns import DnsQuery, Resolver
+from hostscope.model.text import decode, encode
 from hostscope.platforms.base_program import Privileges
 from hostscope.platforms.linux.cgroups import parse_cgroup
 from hostscope.platforms.linux.containers import Containers
@@ -91,7 +92,7 @@ class Resolvers:
             tally.note(f"{path}: {failed.strerror}")
             return
         net_ns = parse_link(os.readlink("/proc/self/ns/net"))
-        yield from _of_file(parse_resolv_conf(raw), os.path.realpath(path), None, net_ns, tally)
+        yield from _of_file(parse_resolv_conf(raw), decode(os.path.realpath(encode(path))), None, net_ns, tally)
 
     def _of_service(
         self, name: str, service: str, read: "Callable[[Bus], Iterator[Resolver]]", tally: Tally

@@ -1,6 +1,7 @@
 """Every socket of a Linux host with its owners, by the best of three methods."""
 
 import gc
+import os
 import socket
 from collections.abc import Iterable, Iterator, Mapping, Set
 from contextlib import ExitStack, closing, contextmanager
@@ -11,6 +12,7 @@ from hostscope.errors import Error, Unsupported, UsageError
 from hostscope.model.container import Container
 from hostscope.model.gap import Gap, Reason
 from hostscope.model.socket import Socket, SocketOwner, SocketRequest
+from hostscope.model.text import decode
 from hostscope.platforms.linux import net_namespaces, socket_files, translate
 from hostscope.platforms.linux.clock import Boot
 from hostscope.platforms.linux.containers import Containers
@@ -236,7 +238,8 @@ class _Sweep:
         if namespace is None:
             return Gap("interface", Reason.UNAVAILABLE, "its network namespace was not found")
         try:
-            return dict(net_namespaces.inside(namespace, socket.if_nameindex))
+            listed = net_namespaces.inside(namespace, socket.if_nameindex)
+            return {index: decode(os.fsencode(name)) for index, name in listed}
         except OSError as failed:
             return translate.gap("interface", failed)
 

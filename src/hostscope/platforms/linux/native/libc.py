@@ -22,6 +22,7 @@ AT_STATX_DONT_SYNC = 0x4000
 STATX_BASIC_STATS = 0x7FF
 CLONE_NEWNET = 0x4000_0000
 PR_SET_NO_NEW_PRIVS = 38
+AF_PACKET = 17
 
 
 class _CapabilityHeader(ctypes.Structure):
@@ -57,6 +58,20 @@ class FileStatus(NamedTuple):
     links: int
 
 
+class _SockaddrLl(ctypes.Structure):
+    """struct sockaddr_ll; the protocol in the network's order of bytes."""
+
+    _fields_ = (
+        ("family", ctypes.c_uint16),
+        ("protocol", ctypes.c_uint16),
+        ("index", ctypes.c_int),
+        ("hardware", ctypes.c_uint16),
+        ("packet_type", ctypes.c_uint8),
+        ("length", ctypes.c_uint8),
+        ("address", ctypes.c_uint8 * 32),  # 8, and as many as a long address of Infiniband takes
+    )
+
+
 _CapabilityData = _CapabilityWords * 2
 
 _libc.capget.argtypes = [ctypes.POINTER(_CapabilityHeader), ctypes.POINTER(_CapabilityWords)]
@@ -72,6 +87,10 @@ _libc.setns.argtypes = [ctypes.c_int, ctypes.c_int]
 _libc.setns.restype = ctypes.c_int
 _libc.fallocate.argtypes = [ctypes.c_int, ctypes.c_int, ctypes.c_int64, ctypes.c_int64]
 _libc.fallocate.restype = ctypes.c_int
+_libc.bind.argtypes = [ctypes.c_int, ctypes.POINTER(_SockaddrLl), ctypes.c_uint32]
+_libc.bind.restype = ctypes.c_int
+_libc.getsockname.argtypes = [ctypes.c_int, ctypes.POINTER(_SockaddrLl), ctypes.POINTER(ctypes.c_uint32)]
+_libc.getsockname.restype = ctypes.c_int
 
 
 def get_capabilities() -> tuple[int, int, int]:
@@ -146,6 +165,24 @@ def fallocate(fd: int, offset: int, size: int) -> None:
         OSError: EOPNOTSUPP, ENOSPC.
     """
     _checked(_libc.fallocate(fd, 0, offset, size))
+
+
+def bind_packet(fd: int, protocol: int, index: int) -> None:
+    """Has a packet socket hear one interface, by number: Python takes its name alone, and only in UTF-8.
+
+    Source: packet(7). Args: protocol: in the network's order of bytes.
+
+    Raises:
+        OSError: ENODEV, ENETDOWN.
+    """
+    _checked(_libc.bind(fd, ctypes.byref(_SockaddrLl(AF_PACKET, protocol, index)), 20))
+
+
+def packet_interface(fd: int) -> int:
+    """The number of the interface that a packet socket is bound to; -1 when that has gone, 0 for all. See packet(7)."""
+    found, size = _SockaddrLl(), ctypes.c_uint32(ctypes.sizeof(_SockaddrLl))
+    _checked(_libc.getsockname(fd, ctypes.byref(found), ctypes.byref(size)))
+    return int(found.index)
 
 
 def lsm_ids() -> list[int]:

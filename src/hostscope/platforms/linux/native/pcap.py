@@ -5,10 +5,9 @@ asks the configured resolver.
 """
 
 import ctypes
-import os
 
 from hostscope.errors import Unavailable, UsageError
-from hostscope.model.text import decode
+from hostscope.model.text import decode, encode
 
 NAMES = ("libpcap.so.0.8", "libpcap.so.1", "libpcap.so")
 """As Debian calls it, as everybody else does, and as development packages do."""
@@ -57,7 +56,7 @@ def compile_filter(
 
 def _open_live(library: ctypes.CDLL, interface: str, link: int, snap_bytes: int) -> int | None:
     """A capture on the interface; None where it may not be opened or has another link type."""
-    handle: int | None = library.pcap_create(os.fsencode(interface), ctypes.create_string_buffer(_MESSAGE_BYTES))
+    handle: int | None = library.pcap_create(encode(interface), ctypes.create_string_buffer(_MESSAGE_BYTES))
     if not handle:
         return None
     library.pcap_set_snaplen(handle, snap_bytes)
