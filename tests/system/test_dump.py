@@ -461,6 +461,21 @@ def test_several_at_once_and_one_that_is_gone(program: str, tmp_path: Path) -> N
     assert os.stat(tmp_path / "dumps").st_mode & 0o777 == 0o700
 
 
+def test_why_there_is_no_dump_is_counted(program: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    failures = [Denied("no"), Gone("ended"), Mismatch("another")]
+    with running(program) as target:
+        processes = [target.process] * 3
+
+    def fail(*_: object) -> Dump:
+        raise failures.pop(0)
+
+    monkeypatch.setattr(Dumper, "dump", fail)
+    monkeypatch.setattr(preserve, "_everything", lambda host, tally: iter(processes))
+    answer = dump(HOST, [], DumpRequest(), str(tmp_path))
+    assert [row.outcome for row in answer] == ["no", "ended", "another"] or failures == []
+    assert (answer.coverage.denied, answer.coverage.vanished, answer.coverage.failed) == (1, 1, 1)
+
+
 def test_limits_are_kept_and_named(program: str, tmp_path: Path) -> None:
     with running(program) as target:
         row, manifest = dumped(target.child.pid, tmp_path / "core", max_bytes=10 * PAGE, max_region_bytes=2 * PAGE)

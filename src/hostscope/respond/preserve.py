@@ -15,6 +15,7 @@ from hostscope.dumps.selection import without_memory
 from hostscope.errors import UsageError
 from hostscope.model.answer import Answer
 from hostscope.model.dump import Dump, DumpRequest
+from hostscope.model.gap import Reason
 from hostscope.model.process import Process
 from hostscope.model.request import ProcessRequest
 from hostscope.platforms.base import Host
@@ -71,7 +72,10 @@ def _count(tally: Tally, row: Dump) -> None:
     tally.rows += 1
     tally.count_gaps(row.gaps)
     if row.file is None:
-        tally.failed += 1
+        reasons = {gap.reason for gap in row.gaps}
+        tally.denied += Reason.DENIED in reasons
+        tally.vanished += Reason.GONE in reasons
+        tally.failed += not reasons & {Reason.DENIED, Reason.GONE}
     elif row.threads:
         effect = "stopped threads for their registers; their manifests say for how long"
         if effect not in tally.effects:
