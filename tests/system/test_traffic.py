@@ -16,6 +16,7 @@ from hostscope.collectors.traffic import Look, TrafficWatch, watch
 from hostscope.model.traffic import Counts, Flow, TrafficRequest
 from hostscope.platforms import open_host
 from hostscope.platforms.tally import Tally
+from tests.descriptors import descriptors
 from tests.system import talkers
 
 pytestmark = [pytest.mark.system, pytest.mark.root]
@@ -152,25 +153,11 @@ def test_the_coverage_says_how_and_what_is_missed() -> None:
 
 
 def test_nothing_stays_in_the_kernel() -> None:
-    before = _programs()
+    before = descriptors()
     with measuring():
-        assert _programs() > before
+        assert any("bpf" in name for name in descriptors() - before)
     gc.collect()
-    assert _programs() == before
-
-
-def _programs() -> int:
-    """Descriptors of programs, maps and links; other tests' sessions may hold some."""
-    return len([name for name in map(os.readlink, _descriptors()) if "bpf" in name])
-
-
-def _descriptors() -> list[str]:
-    found = []
-    for name in os.listdir("/proc/self/fd"):
-        path = f"/proc/self/fd/{name}"
-        if os.path.lexists(path):
-            found.append(path)
-    return found
+    assert not any("bpf" in name for name in descriptors() - before)
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
