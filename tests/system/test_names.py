@@ -15,14 +15,12 @@ import pytest
 from hostscope.collectors.traffic import watch
 from hostscope.model.capture import CaptureRequest
 from hostscope.model.dns import Name
-from hostscope.model.socket import Endpoint
 from hostscope.model.traffic import TrafficRequest
 from hostscope.platforms import open_host
 from hostscope.platforms.linux.capture import Capture
 from hostscope.platforms.tally import Tally
 from hostscope.wire.decode import decode
-from hostscope.wire.decoded import Decoded
-from hostscope.wire.names import Flow, NameTable
+from hostscope.wire.hello import Hellos
 from tests.system.commands import need
 
 pytestmark = [pytest.mark.system, pytest.mark.root]
@@ -71,8 +69,8 @@ def curl(scheme: str, name: str, port: int) -> None:
 
 
 def learnt(port: int, act: object) -> list[Name]:
-    """Names that a table learns from the packets of one port while something is done."""
-    names, found, stop = NameTable(), list[Name](), threading.Event()
+    """Names that are learnt from the packets of one port while something is done."""
+    hellos, found, stop = Hellos(), list[Name](), threading.Event()
     with Capture().open(CaptureRequest(("lo",), f"tcp port {port}", ring_bytes=1 << 20), Tally()) as source:
         act()  # type: ignore[operator]
         stop.set()
@@ -84,14 +82,9 @@ def learnt(port: int, act: object) -> list[Name]:
                     header = int(decoded.transport_offset[index])
                     sequence = int.from_bytes(batch.data[header + 4 : header + 8].tobytes(), "big")
                     payload = batch.data[start : start + size].tobytes()
-                    name = names.learn_hello(flow(decoded, index), payload, sequence)
+                    name = hellos.feed(int(decoded.source_port[index]), "tcp", payload, sequence)
                     found += [name] if name else []
     return found
-
-
-def flow(decoded: Decoded, index: int) -> Flow:
-    client = Endpoint("127.0.0.1", int(decoded.source_port[index]))
-    return Flow("tcp", client, Endpoint("127.0.0.1", int(decoded.destination_port[index])))
 
 
 def test_curl_over_tls(certified: Path) -> None:

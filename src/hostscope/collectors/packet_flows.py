@@ -14,11 +14,12 @@ from hostscope.wire.flow_keys import Scope
 from hostscope.wire.flow_records import WireFlow, records
 from hostscope.wire.flows import FlowTable, Update
 from hostscope.wire.fragments import FragmentTable
-from hostscope.wire.hello import server_name
+from hostscope.wire.hello import Hellos
 from hostscope.wire.names import NameTable
 from hostscope.wire.plain import TCP, UDP
 
 DNS_PORT = 53
+DNS_PORTS = frozenset({DNS_PORT, 5353, 5355})
 QUIC = "quic"
 _KNOWN = {
     1: "icmp",
@@ -41,6 +42,7 @@ class PacketFlows:
         self._table = FlowTable(capacity=max_flows, scope=Scope(vlan=False, tunnel=True, interface=True))
         self._fragments = FragmentTable()
         self._names = NameTable() if names else None
+        self._hellos = Hellos()
 
     def feed(self, batch: PacketBatch) -> I64:
         """Counts the packets of a batch, and looks into the first ones of each flow for names.
@@ -88,15 +90,17 @@ class PacketFlows:
             start, size = int(decoded.payload_offset[packet]), int(decoded.payload_captured[packet])
             payload = batch.data[start : start + size].tobytes()
             udp = int(kinds[place]) == UDP
-            if udp and int(decoded.source_port[packet]) == DNS_PORT:
+            source, destination = int(decoded.source_port[packet]), int(decoded.destination_port[packet])
+            if udp and source == DNS_PORT:
                 message = parse_message(payload)
                 if message is not None:
                     names.learn_dns(message, int(batch.at_ns[packet]))
-            elif _may_name(payload, udp):
-                protocol = QUIC if udp else "tcp"
-                named = server_name(payload, protocol, int(decoded.destination_port[packet]))
+            elif destination not in DNS_PORTS:
+                flow = int(update.ids[packet])
+                sequence = None if udp else _sequence(batch, decoded, packet)
+                named = self._hellos.feed((flow, source), QUIC if udp else "tcp", payload, sequence)
                 if named:
-                    self._table.name(row, int(update.ids[packet]), named.domain, named.source)
+                    self._table.name(row, flow, named.domain, named.source)
 
 
 def protocol_of(flow: WireFlow) -> str:
@@ -110,7 +114,7 @@ def end_of(end: Endpoint) -> Endpoint:
     return Endpoint(plain, end.port) if plain != end.address and "." in plain else end
 
 
-def _may_name(payload: bytes, udp: bool) -> bool:
-    """Whether it may be a hello: a QUIC long header, a TLS handshake, or letters as HTTP begins with."""
-    first = payload[0] if payload else 0
-    return first & 0xC0 == 0xC0 if udp else first == 0x16 or 0x41 <= first <= 0x5A
+def _sequence(batch: PacketBatch, decoded: Decoded, packet: int) -> int:
+    """TCP's number of the first byte of the payload."""
+    at = int(decoded.transport_offset[packet]) + 4
+    return int.from_bytes(batch.data[at : at + 4].tobytes(), "big")

@@ -5,9 +5,7 @@ from collections import OrderedDict
 from msgspec import Struct
 
 from hostscope.model.dns import DnsAnswer, Name
-from hostscope.model.socket import Endpoint
 from hostscope.wire.dns import DnsMessage
-from hostscope.wire.hello import Hellos
 
 MAX_ADDRESSES = 65_536
 """Addresses with a name; of more those learnt longest ago are dropped."""
@@ -21,14 +19,6 @@ KEEP_NS = 3600 * 1_000_000_000
 """How long a name is still given, as expired: programs keep addresses, and connections last."""
 
 
-class Flow(Struct, frozen=True):
-    """One connection, seen from its client."""
-
-    protocol: str
-    client: Endpoint
-    server: Endpoint
-
-
 class _Lead(Struct, frozen=True, gc=False):
     """One domain that leads to an address."""
 
@@ -39,16 +29,13 @@ class _Lead(Struct, frozen=True, gc=False):
 
 
 class NameTable:
-    """Addresses and the domains that DNS answers gave them for; connections and the names their clients asked for."""
+    """Addresses and the domains that DNS answers gave them for."""
 
-    def __init__(self, limit: int = MAX_ADDRESSES, flows: int = MAX_ADDRESSES) -> None:
+    def __init__(self, limit: int = MAX_ADDRESSES) -> None:
         self.evicted = 0
-        """Addresses and flows that made room for others."""
+        """Addresses that made room for others."""
         self._limit = limit
-        self._flow_limit = flows
         self._leads: OrderedDict[str, tuple[_Lead, ...]] = OrderedDict()
-        self._flows: OrderedDict[Flow, Name] = OrderedDict()
-        self._hellos = Hellos()
 
     def __len__(self) -> int:
         return len(self._leads)
@@ -70,24 +57,9 @@ class NameTable:
         live = [other for other in others if lead.at_ns < other.fresh_until_ns + KEEP_NS]
         self._leads[address] = (lead, *live[: MAX_DOMAINS - 1])
         self._leads.move_to_end(address)
-        self.evicted += _shrink(self._leads, self._limit)
-
-    def learn_hello(self, flow: Flow, payload: bytes, sequence: int | None = None) -> Name | None:
-        """Takes a payload that the client of a flow sent; the name, when this payload makes it known.
-
-        See `hostscope.wire.hello.Hellos.feed`.
-        """
-        name = self._hellos.feed(flow, flow.protocol, payload, sequence)
-        if name is not None:
-            self._flows[flow] = name
-            self._flows.move_to_end(flow)
-            self.evicted += _shrink(self._flows, self._flow_limit)
-        return name
-
-    def forget(self, flow: Flow) -> None:
-        """The flow has ended: its name is not needed any more."""
-        self._hellos.forget(flow)
-        self._flows.pop(flow, None)
+        if len(self._leads) > self._limit:
+            self._leads.popitem(last=False)
+            self.evicted += 1
 
     def name_of(self, address: str, at_ns: int) -> Name | None:
         """The domain that led to an address as it was known at a moment, the one asked for last."""
@@ -98,10 +70,6 @@ class NameTable:
         return Name(
             last.domain, "dns", aliases=last.aliases, others=len(leads) - 1, expired=at_ns >= last.fresh_until_ns
         )
-
-    def name_of_flow(self, flow: Flow, at_ns: int) -> Name | None:
-        """What the client asked for in the connection itself, else what led to the server's address."""
-        return self._flows.get(flow) or self.name_of(flow.server.address, at_ns)
 
 
 def addresses_of(domain: str, answers: tuple[DnsAnswer, ...]) -> list[tuple[str, tuple[str, ...], int]]:
@@ -116,10 +84,3 @@ def addresses_of(domain: str, answers: tuple[DnsAnswer, ...]) -> list[tuple[str,
             return [(each.value, aliases, min(ttl_s, each.ttl_s or 0)) for each in ends]
         name, ttl_s, aliases = alias.value, min(ttl_s, alias.ttl_s or 0), (*aliases, alias.value)
     return []
-
-
-def _shrink(table: "OrderedDict[str, tuple[_Lead, ...]] | OrderedDict[Flow, Name]", limit: int) -> int:
-    if len(table) <= limit:
-        return 0
-    table.popitem(last=False)
-    return 1

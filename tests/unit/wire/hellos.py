@@ -7,6 +7,9 @@ import ssl
 from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
+from hostscope.model.dns import Name
+from hostscope.wire.hello import Hellos
+
 SALTS = {
     1: bytes.fromhex("38762cf7f55934b34d179ae6a4c80cadccbb7f0a"),
     0x6B3343CF: bytes.fromhex("0dede3def700a6db819381be6e269dcbf9bd2ed9"),
@@ -102,3 +105,8 @@ def seal(
     for place in range(number_bytes):
         raw[at + place] ^= mask[1 + place]
     return bytes(raw)
+
+
+def server_name(payload: bytes, protocol: str) -> Name | None:
+    """What the first payload of a flow says alone."""
+    return Hellos().feed("flow", protocol, payload)

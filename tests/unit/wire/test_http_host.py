@@ -5,8 +5,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hostscope.model.dns import Name
-from hostscope.wire.hello import Hellos, server_name
+from hostscope.wire.hello import Hellos
 from hostscope.wire.http import http_host
+from tests.unit.wire.hellos import server_name
 
 
 @pytest.mark.parametrize(
@@ -30,7 +31,7 @@ from hostscope.wire.http import http_host
 )
 def test_hosts(request_: bytes, domain: str | None) -> None:
     assert http_host(request_) == domain
-    assert server_name(request_, "tcp", 80) == (Name(domain, "http") if domain else None)
+    assert server_name(request_, "tcp") == (Name(domain, "http") if domain else None)
 
 
 def test_a_head_over_two_segments() -> None:

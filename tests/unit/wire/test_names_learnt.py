@@ -6,10 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hostscope.model.dns import DnsAnswer, Name
-from hostscope.model.socket import Endpoint
 from hostscope.wire.dns import DnsMessage, parse_message
-from hostscope.wire.names import KEEP_NS, LEAST_NS, MAX_DOMAINS, Flow, NameTable, addresses_of
-from tests.unit.wire.hellos import client_records
+from hostscope.wire.names import KEEP_NS, LEAST_NS, MAX_DOMAINS, NameTable, addresses_of
 
 AT, SECOND = 1_700_000_000_000_000_000, 1_000_000_000
 
@@ -21,10 +19,6 @@ def answer(name: str, *sets: tuple[str, int, str, str], rcode: int = 0) -> DnsMe
     found = parse_message(message.to_wire())
     assert found is not None
     return found
-
-
-def flow(port: int = 1, server: str = "192.0.2.1") -> Flow:
-    return Flow("tcp", Endpoint("10.0.0.1", port), Endpoint(server, 443))
 
 
 def test_addresses_of_a_chain() -> None:
@@ -82,28 +76,6 @@ def test_the_table_is_bounded() -> None:
         table.learn_dns(answer("a.example", ("a.example.", 60, "A", f"192.0.2.{number}")), AT)
     assert len(table) == 3 and table.evicted == 2
     assert table.name_of("192.0.2.0", AT) is None and table.name_of("192.0.2.4", AT) is not None
-
-
-def test_what_the_connection_says_comes_first() -> None:
-    table = NameTable()
-    table.learn_dns(answer("cdn.example", ("cdn.example.", 60, "A", "192.0.2.1")), AT)
-    hello = client_records("shop.example")
-    named = table.learn_hello(flow(), hello, 1)
-    assert named is not None and named.source == "tls"
-    assert table.name_of_flow(flow(), AT) == named
-    other = table.name_of_flow(flow(port=2), AT)
-    assert other is not None and (other.domain, other.source) == ("cdn.example", "dns")
-    table.forget(flow())
-    gone = table.name_of_flow(flow(), AT)
-    assert gone is not None and gone.source == "dns"
-    assert table.name_of_flow(flow(server="192.0.2.77"), AT) is None
-
-
-def test_flows_are_bounded() -> None:
-    table = NameTable(flows=2)
-    for port in range(4):
-        table.learn_hello(flow(port), client_records("a.example"), 1)
-    assert table.evicted == 2 and table.name_of_flow(flow(0), AT) is None
 
 
 @given(st.lists(st.tuples(st.sampled_from("abcd"), st.sampled_from(["A", "CNAME", "TXT"]), st.integers(0, 9),

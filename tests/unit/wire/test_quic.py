@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 
 from hostscope.model.dns import Name
 from hostscope.wire import quic
-from hostscope.wire.hello import Hellos, server_name
-from tests.unit.wire.hellos import CONNECTION, RFC_CRYPTO_FRAME, client_message, crypto, seal
+from hostscope.wire.hello import Hellos
+from tests.unit.wire.hellos import CONNECTION, RFC_CRYPTO_FRAME, client_message, crypto, seal, server_name
 
 V2 = 0x6B3343CF
 VECTORS = {
@@ -45,7 +45,7 @@ def test_keys_of_the_rfcs(version: int) -> None:
 
 @pytest.mark.parametrize("version", VECTORS)
 def test_packets_of_the_rfcs(version: int) -> None:
-    assert server_name(rfc_packet(version), "udp", 443) == Name("example.com", "quic", ("alpn",))
+    assert server_name(rfc_packet(version), "udp") == Name("example.com", "quic", ("alpn",))
 
 
 @pytest.mark.parametrize("version", VECTORS)
@@ -67,19 +67,19 @@ def test_frames_in_disorder() -> None:
     pieces = [(at, MESSAGE[at : at + 31]) for at in range(0, len(MESSAGE), 31)]
     random.Random(1).shuffle(pieces)
     frames = b"".join(b"\x01" + crypto(at, data) + b"\0" * 7 for at, data in pieces)
-    assert server_name(seal(frames), "quic", 443) == Name("video.example.net", "quic", ("h3",))
+    assert server_name(seal(frames), "quic") == Name("video.example.net", "quic", ("h3",))
 
 
 def test_acknowledgements_are_passed_over() -> None:
     frames = b"\x02\x05\x00\x01\x00\x01\x02" + b"\x03\x05\x00\x00\x00\x01\x02\x03" + crypto(0, MESSAGE)
-    found = server_name(seal(frames), "udp", 443)
+    found = server_name(seal(frames), "udp")
     assert found is not None and found.domain == "video.example.net"
 
 
 def test_packets_in_one_datagram() -> None:
     cut = len(MESSAGE) // 2
     datagram = seal(crypto(0, MESSAGE[:cut]), 0) + seal(crypto(cut, MESSAGE[cut:]), 1)
-    found = server_name(datagram, "udp", 443)
+    found = server_name(datagram, "udp")
     assert found is not None and found.domain == "video.example.net"
 
 
@@ -104,7 +104,7 @@ def test_after_a_retry_the_new_identifier_gives_the_keys() -> None:
 def test_a_changed_packet_is_not_believed() -> None:
     packet = bytearray(seal(crypto(0, MESSAGE)))
     packet[-1] ^= 1
-    assert server_name(bytes(packet), "udp", 443) is None
+    assert server_name(bytes(packet), "udp") is None
 
 
 def test_other_versions_and_other_packets() -> None:
@@ -112,7 +112,7 @@ def test_other_versions_and_other_packets() -> None:
     assert not quic.is_initial(packet[:1] + b"\xff\x00\x00\x1d" + packet[5:])
     assert not quic.is_initial(bytes([packet[0] | 0x30]) + packet[1:]), "Retry"
     assert not quic.is_initial(b"\x40" + packet[1:]), "short header"
-    assert server_name(b"", "udp", 443) is None
+    assert server_name(b"", "udp") is None
 
 
 def test_lying_lengths() -> None:

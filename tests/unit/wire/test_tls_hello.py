@@ -5,9 +5,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hostscope.model.dns import Name
-from hostscope.wire.hello import MAX_DATAGRAMS, Hellos, server_name
+from hostscope.wire.hello import MAX_DATAGRAMS, Hellos
 from hostscope.wire.tls import hello_in_records, parse_client_hello
-from tests.unit.wire.hellos import client_message, client_records
+from tests.unit.wire.hellos import client_message, client_records, server_name
 
 RECORDS = client_records("Shop.Example.com", ("h2", "http/1.1"))
 MESSAGE = client_message("shop.example.com")
@@ -24,15 +24,11 @@ def test_name_and_protocols_of_openssl() -> None:
 def test_a_client_without_a_name() -> None:
     hello = hello_in_records(client_records(None))
     assert hello is not None and hello.server_name is None and hello.complete
-    assert server_name(client_records(None), "tcp", 443) is None
+    assert server_name(client_records(None), "tcp") is None
 
 
 def test_the_source_is_said() -> None:
-    assert server_name(RECORDS, "tcp", 8443) == Name("shop.example.com", "tls", ("h2", "http/1.1"))
-
-
-def test_what_is_dns_is_not_looked_at() -> None:
-    assert server_name(RECORDS, "tcp", 53) is None
+    assert server_name(RECORDS, "tcp") == Name("shop.example.com", "tls", ("h2", "http/1.1"))
 
 
 def test_every_cut_gives_the_name_or_nothing() -> None:
@@ -117,7 +113,7 @@ def test_any_bytes(data: bytes) -> None:
     parse_client_hello(b"\x01\x00" + data)
     hello_in_records(data)
     for protocol in ("tcp", "udp", "quic", "sctp"):
-        server_name(data, protocol, 443)
+        server_name(data, protocol)
 
 
 @given(st.integers(0, len(RECORDS) - 1), st.integers(0, 255))
