@@ -118,7 +118,7 @@ def parse_manifest(raw: bytes) -> Manifest:
     """Raises UsageError: it is none."""
     try:
         found = msgspec.json.decode(raw, type=Manifest)
-    except (msgspec.DecodeError, msgspec.ValidationError, RecursionError) as failed:
+    except (msgspec.DecodeError, UnicodeError, RecursionError) as failed:
         raise UsageError(f"not a manifest: {failed}") from None
     if not found.schema.startswith("hostscope.dump_manifest/1"):
         raise UsageError(f"a manifest of another kind: {found.schema[:80]}")

@@ -63,8 +63,9 @@ def test_any_file_is_a_dump_or_not(raw: bytes) -> None:
 
 @given(st.binary(max_size=400))
 def test_any_manifest_is_one_or_not(raw: bytes) -> None:
-    with pytest.raises(UsageError):
-        parse_manifest(raw)
+    for inside in (raw, b'{"schema": "\xff"}', b'{"schema": "hostscope.dump_manifest/1", "name": "' + raw + b'"}'):
+        with pytest.raises(UsageError):
+            parse_manifest(inside)
 
 
 @given(st.binary(max_size=200))

@@ -102,7 +102,7 @@ def parse_storage(raw: bytes) -> dict[str, ContainerFacts] | None:
     """``containers.json`` of containers/storage (Podman, CRI-O): id -> facts."""
     try:
         entries = msgspec.json.decode(raw, type=list[dict[str, Any]])
-    except (msgspec.DecodeError, RecursionError):
+    except (msgspec.DecodeError, UnicodeError, RecursionError):
         return None
     return {_string(entry, "id"): _stored(entry) for entry in entries if _string(entry, "id")}
 
@@ -216,7 +216,7 @@ def parse_instant(text: str) -> int | None:
 def _object(raw: bytes) -> dict[str, Any] | None:
     try:
         return msgspec.json.decode(raw, type=dict[str, Any])
-    except (msgspec.DecodeError, RecursionError):
+    except (msgspec.DecodeError, UnicodeError, RecursionError):
         return None
 
 

@@ -261,6 +261,15 @@ def test_any_document(document: object) -> None:
         parse(raw)
 
 
+@given(st.dictionaries(KEYS, JSON, min_size=1, max_size=3), st.booleans(), st.binary(min_size=1, max_size=3))
+def test_strings_that_are_no_utf_8(document: object, listed: bool, inside: bytes) -> None:
+    raw = json.dumps([document] if listed else document).encode()
+    for parse in PARSERS:
+        parse(raw.replace(b'"', b'"' + inside, 1))
+        parse(raw.replace(b'": "', b'": "' + inside + b"\xff"))
+        parse(b'{"id": "\xff"}')
+
+
 @given(st.text())
 def test_any_instant(text: str) -> None:
     parse_instant(text)
