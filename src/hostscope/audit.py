@@ -14,7 +14,7 @@ import os
 import stat
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, nullcontext, suppress
+from contextlib import ExitStack, contextmanager, nullcontext, suppress
 from importlib import import_module
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -108,17 +108,18 @@ class AuditTrail:
         Raises:
             Unavailable: it could not be written; what was to be recorded is not.
 
-        Cost: open, flock, one read of the last line, one write, and fsync when durable (0.2 ms on the development
-            machine's ext4, several on spinning disks, far more on a disk in trouble).
+        Cost: open, flock, read and write of the trail and of its mark, and fsync when durable (0.2 ms on the
+            development machine's ext4, several on spinning disks, far more on a disk in trouble).
         """
         facts = {"what": what, "why": why, "before": before, "after": after, "outcome": outcome}
         try:
             self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-            with self._opened(os.O_RDWR | os.O_APPEND | os.O_CREAT) as fd:
+            with self._held_mark() as mark, self._opened(os.O_RDWR | os.O_APPEND | os.O_CREAT) as fd:
                 entry = self._extend(fd, action, {name: clean(text) for name, text in facts.items()})
                 if durable:
                     os.fsync(fd)
-                self._mark(entry)
+                if mark is not None:
+                    _write_mark(mark, entry)
                 return entry
         except OSError as failed:
             raise self._unavailable(failed.strerror or str(failed)) from failed
@@ -173,12 +174,13 @@ class AuditTrail:
 
         Cost: 20 us for a line.
         """
+        mark = self._read_mark(raised, self._owner(raised))  # first: lines that are added meanwhile are behind it
         try:
             with permitted(lambda: self.path.open("rb"), raised) as trail:
                 found = check(str(self.path), _lines(trail))
         except OSError as failed:
             raise self._unreadable(failed) from failed
-        return compared(found, self._read_mark())
+        return compared(found, mark)
 
     def entries(self, unreadable: Callable[[bytes], object] = bytes, raised: Override = nullcontext) -> Iterator[Entry]:
         """The lines that can be read, in order, whether they fit or not; `unreadable` is told of the others.
@@ -202,22 +204,43 @@ class AuditTrail:
     def _mark_path(self) -> Path:
         return self.path.with_name(self.path.name + MARK_SUFFIX)
 
-    def _mark(self, entry: Entry) -> None:
-        """Writes down which line is the last. Not waited for: after a power cut the mark may be a few lines behind."""
-        with suppress(OSError, Unavailable), self._opened(os.O_RDWR | os.O_CREAT, self._mark_path) as fd:
-            os.write(fd, b"%020d %s\n" % (entry.seq, entry.hash.encode()))  # of one length always
+    @contextmanager
+    def _held_mark(self) -> Iterator[int | None]:
+        """The mark, locked by us: it stays where it is when the trail is renamed. None when it cannot be used."""
+        with ExitStack() as stack:
+            mark = None
+            with suppress(OSError, Unavailable):
+                mark = stack.enter_context(self._opened(os.O_RDWR | os.O_CREAT, self._mark_path))
+            yield mark
 
-    def _read_mark(self) -> tuple[int, str] | None:
-        """Number and hash of the last line; None without a mark, or with one that is not ours or makes no sense."""
+    def _owner(self, raised: Override) -> int | None:
+        """Whose trail it is."""
         try:
-            with self._opened(os.O_RDONLY, self._mark_path, locked=False) as fd:
-                seq, _, marked = os.read(fd, 256).decode("ascii", "replace").strip().partition(" ")
+            return None if _uid() is None else permitted(lambda: os.stat(self.path), raised).st_uid
+        except OSError:
+            return _uid()
+
+    def _read_mark(self, raised: Override = nullcontext, owner: int | None = None) -> tuple[int, str] | None:
+        """Number and hash of the last line; None without a mark, or with one that makes no sense or is not `owner`'s.
+
+        Args:
+            owner: ourselves by default.
+        """
+        try:
+            raw = permitted(lambda: self._raw_mark(owner), raised)
         except (OSError, Unavailable):
             return None
+        seq, _, marked = raw.decode("ascii", "replace").strip().partition(" ")
         return (int(seq), marked) if seq.isascii() and seq.isdigit() and len(marked) == len(GENESIS) else None
 
+    def _raw_mark(self, owner: int | None) -> bytes:
+        with self._opened(os.O_RDONLY, self._mark_path, locked=False, owner=owner) as fd:
+            return os.read(fd, 256)
+
     @contextmanager
-    def _opened(self, flags: int, path: Path | None = None, locked: bool = True) -> Iterator[int]:
+    def _opened(
+        self, flags: int, path: Path | None = None, locked: bool = True, owner: int | None = None
+    ) -> Iterator[int]:
         if not hasattr(os, "O_NOFOLLOW") and os.path.islink(path or self.path):  # where opening cannot refuse links
             raise self._unavailable("a symbolic link")
         for name in ("O_NOFOLLOW", "O_CLOEXEC", "O_NOCTTY", "O_NONBLOCK", "O_BINARY", "O_NOINHERIT"):
@@ -227,20 +250,20 @@ class AuditTrail:
         try:
             if new:
                 close_to_others(str(path or self.path))
-            self._check_file(fd)
+            self._check_file(fd, _uid() if owner is None else owner)
             if locked:
                 self._lock(fd)
             yield fd
         finally:
             os.close(fd)  # the lock goes with it
 
-    def _check_file(self, fd: int) -> None:
+    def _check_file(self, fd: int, owner: int | None) -> None:
         status = os.fstat(fd)
         if not stat.S_ISREG(status.st_mode):
             raise self._unavailable("not a regular file")
-        if _uid() is not None and status.st_uid != _uid():
+        if owner is not None and status.st_uid != owner:
             raise self._unavailable(f"belongs to uid {status.st_uid}")
-        if _uid() is not None and status.st_mode & 0o077:
+        if owner is not None and status.st_mode & 0o077:
             raise self._unavailable(f"others may open it (mode {status.st_mode & 0o777:o}); chmod 600")
 
     def _lock(self, fd: int) -> None:
@@ -308,6 +331,12 @@ def _terminal() -> str | None:
     with suppress(OSError):
         return str(ask(0)) if ask else None
     return None
+
+
+def _write_mark(fd: int, entry: Entry) -> None:
+    """Which line is the last. Not waited for: after a power cut the mark may be a few lines behind."""
+    with suppress(OSError):
+        os.write(fd, b"%020d %s\n" % (entry.seq, entry.hash.encode()))  # of one length always
 
 
 def _write_all(fd: int, data: bytes) -> None:

@@ -1,5 +1,6 @@
 """The chain of the audit trail: its lines, their hashes, and what does not fit. Pure: bytes in, records out."""
 
+import re
 from collections.abc import Iterable
 from typing import Any
 
@@ -24,6 +25,7 @@ CUT = "audit.cut"
 """Action of the line that follows a cut: the mark named a later line as the last one; `what` is that."""
 CHANGED = "audit.changed"
 """Action of the line that follows one which fits, but is not the one that the mark names as the last."""
+_LONE = re.compile("[\ud800-\udfff]+")
 
 
 class Who(Struct, frozen=True):
@@ -82,6 +84,8 @@ class Check(Struct, frozen=True):
     """The first line that does not fit; nothing behind it was looked at."""
     missing: tuple[str, ...] = ()
     """Lines that must have been there: cut off the end, or never finished."""
+    marked: bool = False
+    """Whether a mark told which line is the last; without one, lines that were cut off the end go unnoticed."""
 
 
 class Verification(Struct, frozen=True):
@@ -109,10 +113,13 @@ class Tail(Struct, frozen=True):
 
 
 def clean(text: str | None) -> str | None:
-    """Bounded, and free of lone surrogates (Python's mark for undecodable arguments), which JSON cannot hold."""
+    """Bounded, and free of lone surrogates (Python's mark for undecodable arguments), which JSON cannot hold.
+
+    What the system said is decoded already, and stays as it is.
+    """
     if text is None:
         return None
-    sound = decode(_raw(text)) if not text.isascii() else text
+    sound = text if text.isascii() else _LONE.sub(lambda found: decode(_raw(found[0])), text)
     return sound if len(sound) <= TEXT_LIMIT else sound[: TEXT_LIMIT - 1] + "…"
 
 
@@ -246,6 +253,7 @@ def check(path: str, lines: Iterable[bytes]) -> Check:
 
 def compared(found: Check, mark: tuple[int, str] | None) -> Check:
     """With what the mark knows of the end. A mark may be behind (a crash), and a renamed trail has none."""
+    found = msgspec.structs.replace(found, marked=mark is not None)
     if mark is None or found.fault or found.last_seq is None:
         empty = mark is not None and found.last_seq is None and not found.fault
         lost = (f"all lines are missing: {mark[0]} was the last",) if empty and mark else ()

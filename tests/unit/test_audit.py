@@ -5,16 +5,20 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Iterable
+from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from hostscope import audit
-from hostscope.audit import AuditTrail, Who, default_path
-from hostscope.chain import BROKEN, CHANGED, CUT, GENESIS, TEXT_LIMIT, TORN, canonical, hash_of
+from hostscope.audit import AuditTrail, Entry, Who, default_path
+from hostscope.chain import BROKEN, CHANGED, CUT, GENESIS, TEXT_LIMIT, TORN, Check, canonical, check, hash_of, linked
 from hostscope.errors import Unavailable
+from hostscope.model.text import decode, encode
 from tests.privacy import is_private, link
 
 
@@ -139,8 +143,24 @@ def test_without_its_mark_a_cut_is_not_noticed(trail: AuditTrail) -> None:
     """Documented: whoever may write both files can cut the chain."""
     fill(trail)
     cut(trail, 3)
+    assert trail.check().marked
     mark(trail).unlink()
     assert trail.verify() is None
+    assert not trail.check().marked
+
+
+@pytest.mark.root
+@pytest.mark.posix("owners of files")
+def test_root_notices_a_cut_in_the_trail_of_somebody_else(trail: AuditTrail) -> None:
+    fill(trail)
+    for file in (trail.path, mark(trail)):
+        os.chown(file, 65534, 65534)
+    assert trail.verify() is None
+    cut(trail, 3)
+    fault = trail.verify()
+    assert fault is not None and fault.problem.startswith("2 lines are missing at the end")
+    os.chown(mark(trail), 65533, 65533)
+    assert not trail.check().marked
 
 
 def mark(trail: AuditTrail) -> Path:
@@ -271,6 +291,27 @@ def test_any_text_can_be_recorded(tmp_path_factory: pytest.TempPathFactory, text
     assert trail.verify() is None
 
 
+def test_what_was_decoded_already_stays_as_it_is(trail: AuditTrail) -> None:
+    name = decode(b"x\xff\xc3\xa9")
+    entry = trail.append("said", what=name, why=os.fsdecode(b"x\xff\xc3\xa9"))
+    assert entry.what == name and encode(name) == b"x\xff\xc3\xa9"
+    assert os.name == "nt" or entry.why == name  # Windows decodes arguments otherwise
+
+
+def test_lines_that_are_added_while_it_is_checked_are_not_missing(
+    trail: AuditTrail, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fill(trail, 2)
+
+    def busy(path: str, lines: Iterable[bytes]) -> Check:
+        found = check(path, lines)
+        fill(trail, 1)
+        return found
+
+    monkeypatch.setattr(audit, "check", busy)
+    assert trail.verify() is None
+
+
 def test_lines_longer_than_the_first_look_are_followed_all_the_same(trail: AuditTrail) -> None:
     for text in ("\x00" * 10_000, "short", "\x00" * 10_000, "\x00" * 10_000, "short"):
         trail.append("said", what=text)
@@ -298,6 +339,35 @@ def test_processes_share_a_trail(trail: AuditTrail) -> None:
     assert [writer.wait(60) for writer in writers] == [0] * 4
     assert len(lines(trail)) == 80
     assert trail.verify() is None
+
+
+@pytest.mark.posix("what is open is not renamed")
+def test_a_trail_that_is_renamed_while_it_is_written_goes_on_in_the_next_file(
+    trail: AuditTrail, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever comes then waits until the line and its number are written down."""
+    fill(trail, 1)
+    old, extend = trail.path.with_name("old.jsonl"), AuditTrail._extend
+    code = "import sys; from pathlib import Path; from hostscope.audit import AuditTrail\n"
+    code += "print(flush=True); AuditTrail(Path(sys.argv[1])).append('by somebody else')"
+    others = []
+
+    def rotated(self: AuditTrail, fd: int, *given: Any) -> Entry:
+        trail.path.rename(old)
+        other = subprocess.Popen([sys.executable, "-c", code, str(trail.path)], stdout=subprocess.PIPE)
+        others.append(other)
+        assert other.stdout and other.stdout.readline()
+        with suppress(subprocess.TimeoutExpired):
+            other.wait(0.5)
+        return extend(self, fd, *given)
+
+    monkeypatch.setattr(AuditTrail, "_extend", rotated)
+    trail.append("renamed below it")
+    with others[0] as other:
+        assert other.wait(60) == 0
+    parts = linked((AuditTrail(old).check(), trail.check()))
+    assert (parts.fault, parts.missing) == (None, ())
+    assert [entry.seq for entry in trail.entries()] == [2]
 
 
 def test_a_link_is_refused(trail: AuditTrail, tmp_path: Path) -> None:

@@ -39,5 +39,7 @@ def render_verification(found: Verification) -> Iterator[str]:
             yield sanitise(f"{file.path}: empty") + "\n"
         else:
             yield sanitise(f"{file.path}: {file.lines} lines fit; the last is {file.last_seq} {file.last_hash}") + "\n"
+    if found.files and not found.files[-1].marked:
+        yield sanitise(f"{found.files[-1].path}: no mark beside it tells whether lines are missing at its end") + "\n"
     for words in found.missing:
         yield sanitise(f"missing: {words}") + "\n"
