@@ -24,6 +24,16 @@ pytestmark = [pytest.mark.system]
 
 ANSWERS = "import signal, sys, time; signal.signal(15, lambda *_: sys.exit(7)); print(flush=True); time.sleep(60)"
 IGNORES = "import signal, time; signal.signal(15, signal.SIG_IGN); print(flush=True); time.sleep(60)"
+PYTHON_FORKS = """
+import os, time
+while True:
+    if os.fork() == 0:
+        time.sleep(60)
+        os._exit(0)
+    print(flush=True)
+    time.sleep(0.003)
+"""
+"""Never by vfork(2), which holds the parent in uninterruptible sleep while the child is stopped."""
 FORKS = "while :; do sleep 60 & echo; sleep 0.003; done"
 SPREADS = (
     'f() { sleep 60 & if [ "$1" -lt 4 ]; then f $(($1 + 1)) & f $(($1 + 1)) & fi; '
@@ -174,7 +184,7 @@ def test_a_tree_that_spreads_ends_as_a_whole(session: LocalSession) -> None:
 
 
 def test_a_tree_is_suspended_and_resumed(session: LocalSession) -> None:
-    with child(*shell(FORKS)) as target:
+    with child(*python(PYTHON_FORKS)) as target:
         until(lambda: len(members(target.pid)) > 5)
         done = act(session, "suspend", target.pid, tree=True)
         assert {outcome.result for outcome in done.outcomes} <= {"done", "gone"}

@@ -1,7 +1,8 @@
 """Doing what a plan says: judged again, recorded first, evidence before the deed, outcomes seen and not assumed."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import partial
 
 from msgspec import Struct
@@ -15,7 +16,7 @@ from hostscope.platforms.base import Host
 from hostscope.platforms.base_control import Control
 from hostscope.respond.evidence import Preserving
 from hostscope.respond.guard import CONFIRMATION, EVIDENCE, Subject, stands
-from hostscope.respond.plan import STOPPED, check, plan_for
+from hostscope.respond.plan import STOPPED, check, plan_for, step_for
 from hostscope.respond.scene import Scene, look_round
 from hostscope.respond.signals import KILL_WAIT_S, UNKNOWN, Volley
 from hostscope.respond.subjects import descent, find_container, load, members_of, sweep
@@ -28,6 +29,7 @@ Treat = Callable[[ProcessInspection], ProcessInspection]
 RESCAN_S = 0.1
 """Between two looks for new children during the grace of a tree."""
 LATE = "processes appeared faster than they could be stopped: look again, or name their container"
+UNPRESERVED = "turned up after the evidence was taken, and not preserved: {} of these processes"
 MOST_SWEEPS = 20
 """Times that a container is looked through for processes that came in the meantime."""
 
@@ -75,9 +77,10 @@ def apply(host: Host, control: Control, plan: Plan, trail: Trail, treat: Treat, 
         _tell_unready(deed)
         complete = _done(deed)
     finally:  # however it ended: what was done stands in the trail
-        outcomes = _in_order(deed, plan)
-        note = trail.came(deed.plan, outcomes)
+        outcomes, late = _in_order(deed, plan), _turned_up(deed)
+        note = trail.came(deed.plan, outcomes, late)
     notes += [] if complete else [LATE]
+    notes += [UNPRESERVED.format(len(late))] if late and plan.request.evidence is not None else []
     return Act(deed.plan, outcomes, evidence, complete, (*notes, *filter(None, [note])))
 
 
@@ -220,18 +223,22 @@ def _gathering(deed: Deed) -> Gathering:
     return Gathering(deed.host, deed.control, deed.plan.request, deed.scene, members)
 
 
-def _gathered(deed: Deed, subjects: list[Subject]) -> Gathering:
-    gathering = _gathering(deed)
+@contextmanager
+def _let_run_unless_done(deed: Deed, gathering: Gathering) -> Iterator[None]:
+    """Whatever cuts the block short, the guard or Ctrl-C: what was stopped in it runs again."""
     try:
-        gathering.gather(subjects)
-    except Error as failed:
-        deed.trail.note(deed.plan, deed.plan.request.action, "what was stopped runs again", f"refused: {failed}")
+        yield
+    except BaseException as failed:
+        if gathering.release() or isinstance(failed, Error):
+            how = f"refused: {failed}" if isinstance(failed, Error) else "interrupted"
+            deed.trail.note(deed.plan, deed.plan.request.action, "what was stopped runs again", how)
         raise
-    return gathering
 
 
 def _suspend_all(deed: Deed) -> bool:
-    gathering = _gathered(deed, deed.ready)
+    gathering = _gathering(deed)
+    with _let_run_unless_done(deed, gathering):
+        gathering.gather(deed.ready)
     _tell_failures(deed, gathering)
     _suspend(deed, list(gathering.subjects.values()))
     return gathering.complete
@@ -240,11 +247,11 @@ def _suspend_all(deed: Deed) -> bool:
 def _terminate_all(deed: Deed) -> bool:
     left = _ask_all(deed)
     if not deed.plan.request.force:
-        deed.volley.survivors(left, f"it has not ended {deed.plan.grace_s:g} s after {_words(deed).ask}")
+        asked = [subject for subject in left if deed.volley.was_sent(subject.process.key)]
+        deed.volley.survivors(asked, f"it has not ended {deed.plan.grace_s:g} s after {_words(deed).ask}")
+        deed.volley.survivors([each for each in left if each not in asked], "it turned up later, and nobody asked it")
         return True
-    if deed.container is not None and left and _by_kernel(deed, left):
-        return True
-    return _force_gathered(deed, left)
+    return _force_gathered(deed, _by_kernel(deed, left) if deed.container is not None and left else left)
 
 
 def _ask_all(deed: Deed) -> list[Subject]:
@@ -257,12 +264,12 @@ def _ask_all(deed: Deed) -> list[Subject]:
     while left and time.monotonic() < deadline:
         left = deed.volley.collect(left, min(RESCAN_S, max(0.0, deadline - time.monotonic())))
         known |= _newcomers(deed, members(sweep(deed.host), known), known)
-        left += [each for key, each in known.items() if key not in deed.volley.outcomes and each not in left]
+        left = [each for key, each in known.items() if key not in deed.volley.outcomes]
     return left
 
 
 def _ask_now(deed: Deed, subjects: list[Subject]) -> list[Subject]:
-    able = [subject for subject in subjects if subject.process.state != STOPPED]
+    able = [each for each in subjects if each.process.state != STOPPED or not deed.plan.request.force]
     deed.volley.send(able, partial(deed.control.terminate, force=False))
     return [subject for subject in subjects if subject.process.key not in deed.volley.outcomes]
 
@@ -275,39 +282,38 @@ def _newcomers(deed: Deed, found: dict[ProcessKey, int], known: dict[ProcessKey,
 
 def _force_gathered(deed: Deed, subjects: list[Subject]) -> bool:
     """Stops everything first, and ends it children first; a container is looked through until it is empty."""
-    complete = False
     for _ in range(MOST_SWEEPS if deed.container else 1):
-        gathering = _gathered(deed, subjects)
-        _tell_failures(deed, gathering)
-        try:
+        gathering = _gathering(deed)
+        with _let_run_unless_done(deed, gathering):
+            gathering.gather(subjects)
+            _tell_failures(deed, gathering)
             _force(deed, list(reversed(gathering.subjects.values())))
-        except BaseException:
-            gathering.release()
-            raise
-        complete = gathering.complete
         if deed.container is None:
-            return complete
+            return gathering.complete
         rest = members_of(deed.container)(sweep(deed.host), ())
         subjects = [
             each for each in load(deed.host, deed.control, rest) if each.process.key not in deed.volley.outcomes
         ]
         if not subjects:
-            return complete
+            return gathering.complete
     return False
 
 
-def _by_kernel(deed: Deed, subjects: list[Subject]) -> bool:
-    """The kernel ends a whole control group at once, forks included, where the container has one of its own."""
+def _by_kernel(deed: Deed, subjects: list[Subject]) -> list[Subject]:
+    """The kernel ends a whole control group at once, forks included, where the container has one of its own.
+
+    Returns:
+        Those that are left, to be ended one by one: all where there is no such group, and those that stand outside of
+        it (who may make groups below a container's can give them the name of another container).
+    """
     if deed.container is None:
-        return False
+        return subjects
     try:
         if not deed.control.terminate_container(subjects[0].process.key, deed.container):
-            return False
+            return subjects
     except (Gone, Mismatch, Denied):
-        return False  # then each by itself, which says what is wrong
-    left = deed.volley.collect(subjects, KILL_WAIT_S)
-    deed.volley.survivors(left, f"still there {KILL_WAIT_S:g} s after its control group was ended")
-    return True
+        return subjects  # then each by itself, which says what is wrong
+    return deed.volley.collect(subjects, KILL_WAIT_S)
 
 
 def _tell_failures(deed: Deed, gathering: Gathering) -> None:
@@ -325,6 +331,13 @@ def _in_order(deed: Deed, asked: Plan) -> tuple[Outcome, ...]:
     told, asked_for = deed.volley.outcomes, {step.key for step in asked.steps}
     first = [told.get(step.key) or _untouched(deed, step) for step in asked.steps]
     return (*first, *(outcome for key, outcome in told.items() if key not in asked_for))
+
+
+def _turned_up(deed: Deed) -> list[Step]:
+    """What became of processes that were not in the plan."""
+    planned = {step.key for step in deed.plan.steps}
+    late = [subject for key, subject in deed.volley.subjects.items() if key not in planned]
+    return [step_for(subject, deed.scene, deed.plan.request) for subject in late]
 
 
 def _untouched(deed: Deed, step: Step) -> Outcome:

@@ -45,6 +45,8 @@ class Volley:
         self._host, self._control = host, control
         self._began_ns: dict[ProcessKey, int] = {}
         self._outcomes: dict[ProcessKey, Outcome] = {}
+        self.subjects: dict[ProcessKey, Subject] = {}
+        """Of the outcomes."""
         self.unasked: dict[ProcessKey, str] = {}
         """Why nothing could be sent to some, who have no outcome yet: the system has no such thing."""
 
@@ -89,6 +91,7 @@ class Volley:
         elapsed_ns = time.monotonic_ns() - began_ns if began_ns is not None else 0
         outcome = Outcome(key, subject.process.name, result, detail, subject.process.state, after, elapsed_ns)
         self._outcomes.setdefault(key, outcome)
+        self.subjects.setdefault(key, subject)
 
     def collect(self, subjects: list[Subject], timeout_s: float) -> list[Subject]:
         """Those that have not ended when the time is up; the others are done."""

@@ -1,6 +1,7 @@
 """Acts in the audit trail: what was meant, refused, tried, and what came of it."""
 
 import os
+from collections.abc import Iterable
 
 from msgspec.structs import replace
 
@@ -54,13 +55,13 @@ class Trail:
         roots = " ".join(str(step.key) for step in plan.steps if step.depth == 0)
         self._trail.append(f"{PREFIX}{plan.request.action}", what=f"{scope}: {roots}", why=_why(plan), outcome="begun")
 
-    def came(self, plan: Plan, outcomes: tuple[Outcome, ...]) -> str | None:
-        """What came of each step; on the disk with the last one.
+    def came(self, plan: Plan, outcomes: tuple[Outcome, ...], late: Iterable[Step] = ()) -> str | None:
+        """What came of each step, and of those that turned up `late`; on the disk with the last one.
 
         Returns:
             None, or what people must be told when lines are missing: the acts are done by now.
         """
-        steps = {step.key: step for step in plan.steps}
+        steps = {step.key: step for step in (*plan.steps, *late)}
         try:
             for place, outcome in enumerate(outcomes, 1):
                 step = steps.get(outcome.key) or Step(outcome.key, outcome.name, "ready", state=outcome.before)

@@ -7,7 +7,7 @@ tell whose it was; where that matters, a container's control group knows.
 """
 
 import time
-from collections.abc import Callable
+from contextlib import suppress
 
 from hostscope.errors import Denied, Gone, Mismatch, Refused
 from hostscope.model.key import ProcessKey
@@ -27,8 +27,6 @@ STILL = HALTED | ENDED
 SLEEP_S = 1.0
 """What sleeps uninterruptibly is waited for so long; it takes the signal before it can do anything else."""
 BETWEEN_S = 0.002
-
-Found = Callable[[Subject], None]
 
 
 class Gathering:
@@ -53,24 +51,20 @@ class Gathering:
         """Stops these, and then what belongs to them, until nothing new turns up.
 
         Raises:
-            Refused: the guard speaks against one that turned up; those that were stopped are let run again.
+            Refused: the guard speaks against one that turned up since it judged the plan; `release` is the caller's.
         """
-        try:
-            for subject in subjects:
-                self._stop(subject)
-            self.complete = self._settle()
-        except BaseException:
-            self.release()
-            raise
+        for subject in subjects:
+            self._admit(subject)
+        self.complete = self._settle()
 
-    def release(self) -> None:
-        """Lets everything run again that we stopped, children first."""
-        for key in reversed(self.stopped):
-            try:
-                self._control.resume(key)
-            except (Gone, Mismatch, Denied):
-                continue
-        self.stopped.clear()
+    def release(self) -> int:
+        """Lets everything run again that we stopped, children first; how many there were."""
+        count = len(self.stopped)
+        while self.stopped:
+            with suppress(Gone, Mismatch, Denied):
+                self._control.resume(self.stopped[-1])
+            self.stopped.pop()
+        return count
 
     def _settle(self) -> bool:
         quiet, began_s = False, time.monotonic()
@@ -105,13 +99,13 @@ class Gathering:
         self.subjects[key] = subject
         if subject.identity.ended or subject.process.state == STOPPED:
             return  # what a tracer holds is told to stop, too: the tracer may let it run
+        self.stopped.append(key)  # first: an interrupt may come as soon as it has stopped
         try:
             self._control.suspend(key)
-            self.stopped.append(key)
-        except Gone:
-            return  # it ended; its row shows that
-        except (Mismatch, Denied) as failed:
-            self.failed[key] = failed
+        except (Gone, Mismatch, Denied) as failed:
+            self.stopped.pop()
+            if not isinstance(failed, Gone):  # it ended; its row shows that
+                self.failed[key] = failed
 
     def _are_still(self, rows: list[Process], late: bool) -> bool:
         known = {key.pid: key for key in self.subjects if key not in self.failed}

@@ -6,6 +6,8 @@ import os
 import pytest
 
 from hostscope.errors import Gone, Incomplete, Mismatch, Refused, Unavailable, UsageError
+from hostscope.model.container import Container
+from hostscope.model.key import ProcessKey
 from hostscope.model.response import ActRequest
 from hostscope.respond.plan import check
 from tests.fake import key, process
@@ -100,10 +102,64 @@ def test_the_guard_speaks_of_what_turns_up_and_all_runs_again(stage: Stage) -> N
     assert [line.outcome for line in stage.lines()][1].startswith("refused: process 90")
 
 
+def forking_in_the_grace(stage: Stage, pid: int) -> None:
+    """As soon as 50, which ignores it, is asked to end, it has another child."""
+    stage.control.stubborn = {50, 51, 52}
+
+    def fork(signal: str, asked: int) -> None:
+        if signal == "term" and asked == 50:
+            stage.rows.append(process(pid, "late", 50, argv=("late", "--token=hunter2")))
+
+    stage.control.on_signal = fork
+
+
+def test_the_guard_speaks_of_what_turns_up_in_the_grace(stage: Stage) -> None:
+    forking_in_the_grace(stage, 90)
+    stage.control.roles[90] = stage.control.roles[20]
+    with pytest.raises(Refused, match="90@90#90090 turned up: it is the host's ssh server"):
+        stage.act("terminate", 50, tree=True, grace_s=0.3)
+    assert {row.state for row in stage.rows if row.key.pid in (50, 51, 52, 90)} == {"sleeping"}
+    assert [name for name, pid in stage.control.sent if name == "kill" or pid == 90] == []
+
+
+def test_what_turned_up_stands_in_the_trail_with_all_that_is_known(stage: Stage) -> None:
+    forking_in_the_grace(stage, 90)
+    assert results(stage.act("terminate", 50, tree=True, grace_s=0.3))[90] == "done"
+    assert [line.what for line in stage.lines()][-1] == "90@90#90090 /usr/bin/late: late --token=***"
+
+
+def test_who_was_not_asked_did_not_ignore_it(stage: Stage) -> None:
+    forking_in_the_grace(stage, 90)
+    done = stage.act("terminate", 50, tree=True, grace_s=0.3, force=False)
+    words = {outcome.key.pid: (outcome.result, outcome.detail) for outcome in done.outcomes}
+    assert words[50] == ("survived", "it has not ended 0.3 s after SIGTERM")
+    assert words[90] == ("survived", "it turned up later, and nobody asked it")
+
+
+def test_without_force_what_is_stopped_is_asked_too(stage: Stage) -> None:
+    stage.act("suspend", 52)
+    stage.act("terminate", 50, tree=True, grace_s=0, force=False)
+    assert ("term", 52) in stage.control.sent
+
+
 def test_a_container_by_the_kernel_or_one_by_one(stage: Stage) -> None:
     stage.control.kernel_kills_containers = True
     assert results(stage.act("terminate", container="c0ffee")) == {60: "done", 61: "done"}
     assert stage.control.sent == [("group", 60)]
+
+
+def test_what_the_kernel_leaves_of_a_container_is_ended_one_by_one(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The group that is found by one of them is not that of all."""
+
+    def end_one(member: ProcessKey, container: Container) -> bool:
+        stage.rows[:] = [row for row in stage.rows if row.key.pid != member.pid]
+        return True
+
+    monkeypatch.setattr(stage.control, "terminate_container", end_one)
+    assert results(stage.act("terminate", container="c0ffee")) == {60: "done", 61: "done"}
+    assert stage.control.sent == [("stop", 61), ("kill", 61)]
 
 
 def test_a_container_is_looked_through_until_it_is_empty(stage: Stage) -> None:
@@ -212,6 +268,36 @@ def test_an_interrupted_tree_runs_again(stage: Stage) -> None:
             raise KeyboardInterrupt
 
     stage.control.on_signal = interrupt
+    with pytest.raises(KeyboardInterrupt):
+        stage.act("terminate", 50, tree=True)
+    assert {row.state for row in stage.rows if row.key.pid in (50, 51, 52)} == {"sleeping"}
+    assert ("what was stopped runs again", "interrupted") in [(line.what, line.outcome) for line in stage.lines()]
+
+
+@pytest.mark.parametrize("action", ["terminate", "suspend"])
+def test_an_interrupt_right_after_a_stop_leaves_nothing_stopped(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch, action: str
+) -> None:
+    suspend = stage.control.suspend
+
+    def interrupted(key: ProcessKey) -> None:
+        suspend(key)
+        if key.pid == 51:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(stage.control, "suspend", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        stage.act(action, 50, tree=True)
+    assert {row.state for row in stage.rows if row.key.pid in (50, 51, 52)} == {"sleeping"}
+
+
+def test_an_interrupt_before_anything_is_forced_leaves_nothing_stopped(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(key: ProcessKey, force: bool) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(stage.control, "terminate", interrupted)
     with pytest.raises(KeyboardInterrupt):
         stage.act("terminate", 50, tree=True)
     assert {row.state for row in stage.rows if row.key.pid in (50, 51, 52)} == {"sleeping"}
