@@ -15,6 +15,7 @@ from hostscope.model.container import Container
 from hostscope.model.response import ActRequest
 from hostscope.platforms.linux import container_group
 from hostscope.platforms.linux.host import open_host
+from hostscope.platforms.linux.views import cgroup
 from hostscope.session.local import LocalSession
 from tests.system.commands import need
 from tests.system.test_acts import FORKS, act, child, members, shell, state, until
@@ -80,6 +81,47 @@ def test_a_container_without_such_a_group_is_looked_through(
         done = act(session, "terminate", container=name)
         assert done.complete
         assert members(target.pid) == []
+
+
+@pytest.fixture
+def depths(group: Path) -> Iterator[Path]:
+    """More groups below one another than Python nests calls, and the process' open files."""
+    made = [group]
+    try:
+        for _ in range(1100):
+            made.append(made[-1] / "d")
+            made[-1].mkdir()
+        yield made[-1]
+    finally:
+        until(lambda: not (made[-1] / "cgroup.procs").read_text())
+        for path in reversed(made[1:]):
+            path.rmdir()
+
+
+def test_a_container_that_nests_its_groups_for_ever_is_ended(session: LocalSession, group: Path, depths: Path) -> None:
+    name = group.name.removeprefix("docker-").removesuffix(".scope")
+    with child(*shell(f"echo $$ > {depths}/cgroup.procs; {FORKS}")) as target:
+        until(lambda: len(members(target.pid)) > 3)
+        assert target.pid in cgroup().pids
+        done = act(session, "terminate", container=name)
+        assert {outcome.result for outcome in done.outcomes} <= {"done", "gone"}
+        assert members(target.pid) == []
+
+
+def test_groups_that_are_removed_during_the_look_are_left_out(group: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (group / "gone").mkdir()
+    listed = container_group._groups_in
+
+    def removing(directory: int) -> list[str]:
+        found = listed(directory)
+        with suppress(FileNotFoundError):
+            (group / "gone").rmdir()
+        return found
+
+    monkeypatch.setattr(container_group, "_groups_in", removing)
+    with child(*shell(f"echo $$ > {group}/cgroup.procs; echo; sleep 60")) as target:
+        assert container_group.kill("/" + group.name, target.pid)
+        assert target.wait() == -signal.SIGKILL
 
 
 def test_a_group_that_is_not_the_container_s_is_left_alone(group: Path) -> None:

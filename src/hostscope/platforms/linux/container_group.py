@@ -5,7 +5,7 @@ import os
 
 from hostscope.errors import Denied, Error
 from hostscope.model.container import Container
-from hostscope.model.text import decode, encode
+from hostscope.model.text import encode
 from hostscope.platforms.linux.cgroups import MAX_BYTES, parse_hierarchies, place
 from hostscope.platforms.linux.containers import Containers
 from hostscope.platforms.linux.pidfd import translated
@@ -62,32 +62,53 @@ def kill(path: str, member: int, mounts: tuple[str, ...] = UNIFIED) -> bool:
     except OSError:
         return False
     try:
-        pids = members(directory)
-        if member not in pids or os.getpid() in pids:
-            return False
-        return _write_kill(directory)
+        return _is_safe(directory, member) and _write_kill(directory)
     finally:
         os.close(directory)
 
 
-def members(directory: int) -> set[int]:
-    """Pids in a group and below it. Cost: five system calls for each group."""
+def _is_safe(directory: int, member: int) -> bool:
     try:
-        found = {int(pid) for pid in read_at(directory, "cgroup.procs").split()}
+        pids = members(directory)
     except OSError:
-        return set()  # the group went, or is threaded; then its processes are listed above it
-    for name in _groups_below(directory):
-        below = os.open(encode(name), _DIRECTORY, dir_fd=directory)
+        return False  # a path longer than the kernel takes: we could be there
+    return member in pids and os.getpid() not in pids
+
+
+def members(directory: int) -> set[int]:
+    """Pids in a group and below it, however deep the container may have nested its groups.
+
+    Raises:
+        OSError: one below could not be looked into; those that were removed meanwhile are left out.
+
+    Cost: seven system calls for each group.
+    """
+    found: set[int] = set()
+    left = ["."]
+    while left:
+        name = left.pop()
         try:
-            found |= members(below)
+            group = os.open(name, _DIRECTORY, dir_fd=directory)
+        except FileNotFoundError:
+            continue
+        try:
+            found |= _pids(group)
+            left += [f"{name}/{below}" for below in _groups_in(group)]
         finally:
-            os.close(below)
+            os.close(group)
     return found
 
 
-def _groups_below(directory: int) -> list[str]:
-    with os.scandir(directory) as entries:
-        return [decode(os.fsencode(entry.name)) for entry in entries if entry.is_dir(follow_symlinks=False)]
+def _pids(group: int) -> set[int]:
+    try:
+        return {int(pid) for pid in read_at(group, "cgroup.procs").split()}
+    except OSError:
+        return set()  # it went, or is threaded; then its processes are listed above it
+
+
+def _groups_in(group: int) -> list[str]:
+    with os.scandir(group) as entries:
+        return [entry.name for entry in entries if entry.is_dir(follow_symlinks=False)]
 
 
 def _write_kill(directory: int) -> bool:

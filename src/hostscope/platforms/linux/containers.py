@@ -23,6 +23,7 @@ from hostscope.platforms.linux.container_state import (
     parse_runc,
     parse_storage,
 )
+from hostscope.platforms.linux.group_walk import walk_groups
 from hostscope.platforms.linux.podman_state import parse_bolt, parse_sqlite
 
 MAX_BYTES = 16 << 20
@@ -388,7 +389,7 @@ def _walk_groups(mount: str) -> Iterator[str]:
     tops = [mount] if unified else [f"{mount}/{name}" for name in ("unified", "systemd", "pids")]
     left = MAX_GROUPS
     for top in tops:
-        for folder, _, _ in os.walk(encode(top)):
+        for folder in walk_groups(encode(top)):
             left -= 1
             if left < 0:
                 return

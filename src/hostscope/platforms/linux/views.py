@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 from hostscope.errors import Error
 from hostscope.model.gap import Gap, Reason
 from hostscope.model.host import ProcessView
+from hostscope.platforms.linux.group_walk import walk_groups
 from hostscope.platforms.linux.hostfiles import reason_of
 from hostscope.platforms.linux.parse import INITIAL_CGROUP_NS
 from hostscope.platforms.linux.parse_host import parse_last_pid, parse_mounts
@@ -201,10 +202,9 @@ class _CgroupPids:
         self._failed: dict[Reason, tuple[int, str]] = {}
 
     def add(self, root: bytes) -> None:
-        """All groups below one mount point; os.walk follows no links."""
-        for path, _, files in os.walk(root, onerror=self._count):
-            if b"cgroup.procs" in files:
-                self._read(path + b"/cgroup.procs")
+        """All groups below one mount point."""
+        for path in walk_groups(root, self._count):
+            self._read(path + b"/cgroup.procs")
 
     def _read(self, path: bytes) -> None:
         try:
