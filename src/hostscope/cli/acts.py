@@ -8,7 +8,7 @@ import click
 from hostscope.cli.options import Choices
 from hostscope.cli.output import open_output, wants_colour
 from hostscope.errors import Denied, Gone, Incomplete, Mismatch, Refused
-from hostscope.model.response import ACT_SCHEMA, PLAN_SCHEMA, Act, ActRequest, Plan
+from hostscope.model.response import ACT_SCHEMA, PLAN_SCHEMA, TERMINATE, Act, ActRequest, Plan
 from hostscope.render.documents import encode_json
 from hostscope.render.plan_page import headline, render_act, render_plan
 from hostscope.render.table import Style
@@ -79,10 +79,13 @@ def planned_code(plan: Plan) -> int:
 def exit_code(act: Act) -> int:
     """0 when all is done; 8 when a part is, or something survived; else that of the worst failure.
 
-    To terminate what ended by itself in the meantime is done too, as long as something was.
+    To terminate what ended by itself in the meantime is done too, as long as something was; and what has ended in a
+    tree or container leaves nothing of it to stop or resume.
     """
     results = {outcome.result for outcome in act.outcomes}
-    if act.plan.request.action == "terminate" and "done" in results:
+    named = set() if act.plan.container else {step.key for step in act.plan.steps if step.depth == 0}
+    gone = {outcome.key for outcome in act.outcomes if outcome.result == "gone"}
+    if "done" in results and (act.plan.request.action == TERMINATE or not gone & named):
         results.discard("gone")
     if not act.complete or (len(results) > 1 and "done" in results):
         return Incomplete.exit_code
