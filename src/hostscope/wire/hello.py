@@ -57,10 +57,6 @@ class Hellos:
             self.given_up += 1
         return name
 
-    def forget(self, flow: Hashable) -> None:
-        """The flow has ended."""
-        self._open.pop(flow, None)
-
     def _keep(self, flow: Hashable, part: "_TcpHello | _UdpHello") -> None:
         self._open[flow] = part
         if len(self._open) > self._limit:

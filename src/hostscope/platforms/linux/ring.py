@@ -9,7 +9,6 @@ import mmap
 import select
 import time
 from threading import Lock
-from typing import NamedTuple
 
 from hostscope.errors import Unavailable
 
@@ -21,19 +20,6 @@ READ_BYTES = 1 << 22
 _BUSY, _DISCARDED = 1 << 31, 1 << 30
 _LENGTH = _DISCARDED - 1
 _BUSY_POLL_S = 0.001
-_SHORT_REACH = 64
-"""After a record that is unlike the others, so many are looked at ahead: there may be more of them."""
-
-
-class Records(NamedTuple):
-    """Whole records of one size, as they lie in the ring: each after `HEADER_BYTES` that mean nothing to us.
-
-    For ``struct.iter_unpack`` begin the format with ``8x``; NumPy wants a dtype of `stride_bytes`, its offsets from 8.
-    """
-
-    number: int
-    stride_bytes: int
-    content: bytes
 
 
 class Ring:
@@ -97,49 +83,9 @@ class Ring:
             if not header & _DISCARDED:
                 begin = (position & mask) + at
                 found.append(theirs[begin : begin + length])
-            position += (length + HEADER_BYTES + 7) & ~7  # _room(length), without the call
+            position += (length + HEADER_BYTES + 7) & ~7
         self._release(start, position)
         return found
-
-    def read_fixed(self, record_bytes: int, most_bytes: int = READ_BYTES) -> Records:
-        """The same when all records have one size: one copy, and no work in Python for each of them.
-
-        Raises:
-            Unavailable: a record has another size.
-        """
-        stride = _room(record_bytes)
-        position, end = self._bounds(max(most_bytes, stride))
-        start, runs, reach = position, [], self.size_bytes
-        while position < end:
-            count = self._uniform(position, min(reach, (end - position) // stride), record_bytes)
-            if count:
-                begin = self._data_at + (position & (self.size_bytes - 1))
-                runs.append(self._theirs[begin : begin + count * stride])
-                position, reach = position + count * stride, reach * 2
-            elif skipped := self._skip_discarded(position, record_bytes):
-                position, reach = position + skipped, _SHORT_REACH
-            else:
-                break
-        self._release(start, position)
-        content = runs[0] if len(runs) == 1 else b"".join(runs)
-        return Records(len(content) // stride, stride, content)
-
-    def _uniform(self, position: int, most: int, record_bytes: int) -> int:
-        """How many records from here on are finished, kept and of this size."""
-        first, step = (position & (self.size_bytes - 1)) >> 2, _room(record_bytes) >> 2
-        headers = self._words[first : first + most * step : step].tolist()
-        if headers.count(record_bytes) == len(headers):
-            return len(headers)
-        return next(index for index, header in enumerate(headers) if header != record_bytes)
-
-    def _skip_discarded(self, position: int, record_bytes: int) -> int:
-        """Bytes of a discarded record that stands here; 0 when the one here is unfinished, or not wholly in reach."""
-        header = self._header(position)
-        if header & _BUSY or header == record_bytes:
-            return 0
-        if not header & _DISCARDED:
-            raise Unavailable(f"a record of the ring has {header & _LENGTH} bytes, not {record_bytes}")
-        return _room(header & _LENGTH)
 
     def _header(self, position: int) -> int:
         return self._words[(position & (self.size_bytes - 1)) >> 2]
@@ -171,8 +117,3 @@ class Ring:
             view.release()
         self._theirs.close()
         self._ours.close()
-
-
-def _room(record_bytes: int) -> int:
-    """What a record takes in the ring."""
-    return (record_bytes + HEADER_BYTES + 7) & ~7

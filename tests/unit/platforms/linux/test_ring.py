@@ -72,72 +72,47 @@ def test_records_of_any_size_even_across_the_end(kernel: Kernel) -> None:
     assert (kernel.consumed, kernel.ring.pending_bytes) == (kernel.end, 0)
 
 
-@pytest.mark.parametrize("fixed", [True, False])
-def test_what_is_not_finished_waits_and_so_does_what_follows(kernel: Kernel, fixed: bool) -> None:
-    def read() -> list[bytes]:
-        if not fixed:
-            return kernel.ring.read()
-        _, stride, content = kernel.ring.read_fixed(5)
-        return [content[at + 8 : at + 13] for at in range(0, len(content), stride)]
-
+def test_what_is_not_finished_waits_and_so_does_what_follows(kernel: Kernel) -> None:
     kernel.put(b"first")
     busy = kernel.put(b"later", BUSY)
     kernel.put(b"after")
-    assert read() == [b"first"]
+    assert kernel.ring.read() == [b"first"]
     assert kernel.consumed == busy
-    assert read() == []
+    assert kernel.ring.read() == []
     begun = time.monotonic()
     assert not kernel.ring.wait(0.02)
     assert time.monotonic() - begun >= 0.02
     kernel.write(busy, struct.pack("<I", 5))
     assert kernel.ring.wait(0)
-    assert read() == [b"later", b"after"]
+    assert kernel.ring.read() == [b"later", b"after"]
 
 
-def test_runs_between_discarded_records_are_put_together(kernel: Kernel) -> None:
+def test_discarded_records_are_passed_over(kernel: Kernel) -> None:
     kept = []
     for n in range(200):
         payload = struct.pack("<I", n)
         discarded = n % 7 == 3
         kernel.put(payload, DISCARDED if discarded else 0)
         kept += [] if discarded else [n]
-    number, stride, content = kernel.ring.read_fixed(4)
-    assert (number, stride) == (len(kept), 16)
-    assert [n for (n,) in struct.iter_unpack("<8xI4x", content)] == kept
+    assert kernel.ring.read() == [struct.pack("<I", n) for n in kept]
     assert kernel.consumed == kernel.end
-
-
-def test_a_discarded_record_of_another_size(kernel: Kernel) -> None:
-    kernel.put(b"x" * 100, DISCARDED)
-    kernel.put(b"kept")
-    assert kernel.ring.read_fixed(4).content[8:12] == b"kept"
-
-
-def test_a_record_of_another_size_is_told(kernel: Kernel) -> None:
-    kernel.put(b"four")
-    kernel.put(b"seven77")
-    with pytest.raises(Unavailable, match="7 bytes, not 4"):
-        kernel.ring.read_fixed(4)
 
 
 def test_at_least_one_record_comes_however_little_is_asked_for(kernel: Kernel) -> None:
     for _ in range(3):
         kernel.put(b"x" * 50)
     assert kernel.ring.read(1) == [b"x" * 50]
-    assert kernel.ring.read_fixed(50, 1).number == 1
-    assert kernel.ring.read_fixed(50, 129).number == 1
+    assert kernel.ring.read(65) == [b"x" * 50] * 2
 
 
 def test_a_full_ring(kernel: Kernel) -> None:
     for n in range(SIZE // 16):
         kernel.put(struct.pack("<Q", n))
-    number, _, content = kernel.ring.read_fixed(8)
-    assert [n for (n,) in struct.iter_unpack("<8xQ", content)] == list(range(number)) == list(range(SIZE // 16))
+    assert kernel.ring.read() == [struct.pack("<Q", n) for n in range(SIZE // 16)]
 
 
-@pytest.mark.parametrize("fixed", [True, False])
 @given(st.integers(0, 1 << 40), st.binary(max_size=200), st.integers(0, SIZE))
-def test_any_bytes_in_the_ring(fixed: bool, start: int, content: bytes, ahead: int) -> None:
+def test_any_bytes_in_the_ring(start: int, content: bytes, ahead: int) -> None:
     kernel = Kernel(start & ~7)
     try:
         kernel.write(kernel.end, content)
@@ -145,8 +120,7 @@ def test_any_bytes_in_the_ring(fixed: bool, start: int, content: bytes, ahead: i
         kernel.publish()
         for _ in range(3):
             with suppress(Unavailable):
-                found = kernel.ring.read_fixed(4).content if fixed else b"".join(kernel.ring.read())
-                assert len(found) <= SIZE
+                assert len(b"".join(kernel.ring.read())) <= SIZE
         assert kernel.consumed <= kernel.end
     finally:
         kernel.close()
