@@ -12,10 +12,14 @@ def render_call(call: SystemCall, remarks: bool = True) -> str:
     return f"{call.call}({arguments}) = {render_result(call)}{took}{caller}{flags}"
 
 
+ADDRESSES = frozenset({"mmap", "mremap", "brk", "shmat", "map_shadow_stack", "VirtualAlloc", "VirtualAllocEx"})
+"""Calls that return where something is."""
+
+
 def render_result(call: SystemCall) -> str:
-    """``0``, ``-1 ENOENT``, ``0x7f12…`` for addresses, ``?`` for what has not returned."""
+    """``0``, ``-1 ENOENT``, ``0x7f12…`` for addresses, ``?`` for what has not returned or will be made again."""
     if call.result is None:
         return "?"
     if call.error is not None:
-        return f"{max(call.result, -1)} {call.error}"
-    return hex(call.result) if call.result > 1 << 31 else str(call.result)
+        return f"? {call.error}" if call.error.startswith("ERESTART") else f"{max(call.result, -1)} {call.error}"
+    return hex(call.result) if call.call in ADDRESSES else str(call.result)

@@ -42,7 +42,7 @@ PATIENCE_NS = 2_000_000_000
 _SPINS = 200
 _PAUSE_S = 0.0002
 YAMA = "/proc/sys/kernel/yama/ptrace_scope"
-_ENDED = ("zombie", "dead")
+ENDED = ("zombie", "dead")
 
 
 class _Stop(Struct, frozen=True):
@@ -120,7 +120,7 @@ class Stopper:
     def _has_ended(self, tid: int) -> bool:
         """A zombie cannot be attached to either: EPERM."""
         try:
-            return parse_stat(read_at(self._directory, f"task/{tid}/stat")).state in _ENDED
+            return parse_stat(read_at(self._directory, f"task/{tid}/stat")).state in ENDED
         except (OSError, ValueError):
             return True
 

@@ -35,12 +35,12 @@ from hostscope.platforms.linux.native import ptrace
 from hostscope.platforms.linux.parse import parse_stat, parse_tgid
 from hostscope.platforms.linux.parse_detail import numbers
 from hostscope.platforms.linux.privileges import Privileges
-from hostscope.platforms.linux.ptrace_peek import Peek
-from hostscope.platforms.linux.ptrace_stop import TRACE_OTHERS, tracer_of
+from hostscope.platforms.linux.ptrace_peek import PATH_BYTES, Peek
+from hostscope.platforms.linux.ptrace_stop import ENDED, TRACE_OTHERS, tracer_of
 from hostscope.platforms.linux.read import PATH_ONLY, list_at, read_file, read_text
 from hostscope.platforms.linux.syscall_arguments import Decoder
 from hostscope.platforms.linux.syscall_record import Call
-from hostscope.platforms.linux.syscall_ring import ENDLESS, PROTECTING, check_identity
+from hostscope.platforms.linux.syscall_ring import ENDLESS, FOREIGN, PROTECTING, check_identity
 from hostscope.platforms.tally import Tally
 
 ARCHITECTURES = {"x86_64": 0xC000_003E, "aarch64": 0xC000_00B7}
@@ -56,6 +56,8 @@ _STOPPING = frozenset({signal.SIGSTOP, signal.SIGTSTP, signal.SIGTTIN, signal.SI
 _BORN = frozenset({ptrace.EVENT_FORK, ptrace.EVENT_VFORK, ptrace.EVENT_CLONE})
 _WAIT = ptrace.WAIT_ALL | ptrace.WAIT_OUR_THREAD
 _EXEC_BIT = 4
+_X32 = 1 << 30
+"""The calls of the x32 ABI have numbers of their own."""
 _PATIENCE_S = 2.0
 YAMA = "/proc/sys/kernel/yama/ptrace_scope"
 
@@ -100,10 +102,9 @@ class PtraceTrace:
         Raises:
             Gone, Denied
         """
-        while True:
-            new = [tid for tid in _threads(key.pid) if tid not in self._threads]
-            if not new:
-                break
+        asked: set[int] = set()
+        while new := [tid for tid in _threads(key.pid) if tid not in asked]:
+            asked.update(new)
             for tid in new:
                 self._seize(tid, key)
         if not any(thread.key == key for thread in self._threads.values()):
@@ -119,7 +120,7 @@ class PtraceTrace:
                 return
             if failed.errno != errno.EPERM:
                 raise Unsupported(f"process {key.pid} cannot be traced: {failed.strerror}") from failed
-            if tid in self._threads or tid not in _threads(key.pid):
+            if tid in self._threads or _has_ended(key.pid, tid):
                 return  # attached by the kernel as its parent's child, or ended
             raise refusal(key.pid) from failed
 
@@ -167,36 +168,39 @@ class PtraceTrace:
         if operation != _ENTRY:
             return None
         _, architecture, _, _, number, *arguments = _INFO.unpack_from(raw)
-        if architecture != self._architecture:
+        if architecture != self._architecture or number & _X32:
             self.foreign += 1
             thread.idle = True
             return None
         if number not in self._wanted:
             thread.idle = True
             return None
-        thread.call = self._entered(thread, number, tuple(arguments))
+        thread.call = self._entered(tid, thread.pid, number, tuple(arguments))
         if self._request.durations:
             thread.began = time.monotonic_ns()
         return thread.call if number in self._endless else None
 
-    def _entered(self, thread: _Thread, number: int, arguments: tuple[int, ...]) -> Call:
-        texts: tuple[bytes, ...] = ()
+    def _entered(self, tid: int, pid: int, number: int, arguments: tuple[int, ...]) -> Call:
+        texts: tuple[bytes | None, ...] = ()
+        cut: tuple[int, ...] = ()
         if places := self._paths[number]:
-            texts = tuple(self._peek.path(thread.pid, arguments[place]) for place in places)
+            texts = tuple(self._peek.path(pid, arguments[place], tid) for place in places)
+            cut = tuple(slot for slot, text in enumerate(texts) if text is not None and len(text) == PATH_BYTES)
         elif (at := self._addresses.get(number)) is not None:
-            texts = (self._peek.address(thread.pid, *arguments[at : at + 2]),)
+            texts = (self._peek.address(pid, arguments[at], arguments[at + 1], tid),)
         writable = False
         if number in self._protecting and arguments[2] & _EXEC_BIT:
-            writable = self._peek.is_writable(thread.pid, arguments[0])
-        return Call(number, None, arguments, texts, was_writable=writable)
+            writable = self._peek.is_writable(pid, arguments[0], arguments[1], tid)
+        return Call(number, None, arguments, texts, was_writable=writable, cut=cut)
 
     def _returned(self, thread: _Thread, call: Call, result: int) -> Call:
         took = time.monotonic_ns() - thread.began if self._request.durations else None
-        return Call(call.number, result, call.arguments, call.texts, took, call.was_writable)
+        return Call(call.number, result, call.arguments, call.texts, took, call.was_writable, call.cut)
 
     def _stopped(self, tid: int, status: int) -> None:
         """Everything but calls: ends, births, signals, stops."""
         if not os.WIFSTOPPED(status):
+            self._strangers.discard(tid)
             thread = self._threads.pop(tid, None)
             if thread is not None and thread.pid == tid:
                 self._peek.forget(tid)
@@ -212,13 +216,21 @@ class PtraceTrace:
             elif event == ptrace.PTRACE_EVENT_STOP and number in _STOPPING:
                 ptrace.listen(tid)
             elif event == ptrace.EVENT_EXEC:
-                self._peek.forget(self._threads[tid].pid)
+                self._replaced(tid)
                 ptrace.go_on(tid, 0)
             elif event in _BORN:
                 self._expect(ptrace.event_message(tid), self._threads[tid])
                 ptrace.go_on(tid, 0)
             else:
                 ptrace.go_on(tid, 0 if event else number)
+
+    def _replaced(self, tid: int) -> None:
+        """The process runs another program. The thread that asked for it has the number of the first one now, and of
+        that one nothing more is heard."""
+        former = ptrace.event_message(tid)
+        if former in self._threads:
+            self._threads[tid] = self._threads.pop(former)
+        self._peek.forget(self._threads[tid].pid)
 
     def _expect(self, tid: int, parent: _Thread) -> None:
         """A new thread or process, which is attached already; it may have stopped before we heard of it."""
@@ -240,6 +252,7 @@ class PtraceTrace:
         if key is None or (not ours and not self._request.children):
             self._strangers.add(tid)
         else:
+            self._strangers.discard(tid)  # another one of that number
             self._threads[tid] = _Thread(pid, key)
 
     def _key(self, pid: int) -> ProcessKey | None:
@@ -285,9 +298,10 @@ class PtraceTrace:
 
     def _wait_for(self, tid: int) -> None:
         """A child that was born in this very moment stops once."""
-        found, status = os.waitpid(tid, _WAIT)
-        if found and os.WIFSTOPPED(status):
-            ptrace.detach(tid, 0)
+        with suppress(ChildProcessError):  # it did so before we heard of its birth, and was let go
+            found, status = os.waitpid(tid, _WAIT)
+            if found and os.WIFSTOPPED(status):
+                ptrace.detach(tid, 0)
 
 
 def trace(
@@ -325,8 +339,9 @@ def _events(
         numbering = Numbering("ptrace", tally, since_boot_ns)
         try:
             for key in request.keys:
-                tracer.attach(key)
                 check_identity(boot, key)
+                tracer.attach(key)
+                check_identity(boot, key)  # and it was this one's pid all along
             yield numbering.coverage()
             for happening in tracer.calls(stop):
                 yield numbering.event(happening)
@@ -334,7 +349,7 @@ def _events(
             tracer.release()
         if tracer.foreign:
             tally.skipped += tracer.foreign
-            tally.note(f"{tracer.foreign} calls of 32-bit programs are not decoded")
+            tally.note(FOREIGN.format(tracer.foreign))
 
 
 class _Alarm:
@@ -382,6 +397,14 @@ def _threads(pid: int) -> list[int]:
         return []
     finally:
         os.close(directory)
+
+
+def _has_ended(pid: int, tid: int) -> bool:
+    """A first thread that ended before the others is refused as if it were another user's."""
+    try:
+        return parse_stat(read_file(f"/proc/{pid}/task/{tid}/stat")).state in ENDED
+    except (OSError, ValueError):
+        return True
 
 
 def _process_of(tid: int) -> int | None:

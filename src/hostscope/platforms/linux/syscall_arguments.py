@@ -18,6 +18,7 @@ LAST_ERROR = 4095
 _KERNEL_ERRORS = {512: "ERESTARTSYS", 513: "ERESTARTNOINTR", 514: "ERESTARTNOHAND", 516: "ERESTART_RESTARTBLOCK"}
 """What only tracers see: the call is made again after a signal."""
 _WORD, _INT = 1 << 64, 1 << 32
+_FIRST_REALTIME, _LAST_REALTIME = 32, 64
 
 
 def signed(value: int) -> int:
@@ -26,16 +27,12 @@ def signed(value: int) -> int:
     return value - _INT if value >> 31 else value
 
 
-def _unsigned(value: int) -> str:
-    return str(value)
-
-
 def _pointer(value: int) -> str:
     return hex(value) if value else "NULL"
 
 
 def _long(value: int) -> str:
-    """A number that is negative more likely than huge."""
+    """A number of 64 bits that may be negative."""
     return str(value - _WORD if value >> 63 else value)
 
 
@@ -53,7 +50,18 @@ def _hexadecimal(value: int) -> str:
 
 
 def _octal(value: int) -> str:
-    return f"0{value & 0xFFFF:o}"
+    return f"0{value & 0xFFFF:o}".zfill(3)
+
+
+def _node(value: int) -> str:
+    """Of what kind a new file is, and its mode."""
+    kind, rest = value & 0o170000, value & 0o7777
+    return f"{known.NODES.get(kind, _octal(kind))}|{_octal(rest)}" if kind else _octal(rest)
+
+
+def _owner(value: int) -> str:
+    """A user or group; -1 leaves it as it is."""
+    return "-1" if value == _INT - 1 else str(value)
 
 
 def flags(names: Mapping[int, str], nothing: str = "0", first: str = "") -> Render:
@@ -101,15 +109,19 @@ def _clone(value: int) -> str:
 
 
 def _signal(value: int) -> str:
+    number = signed(value)
+    if _FIRST_REALTIME <= number <= _LAST_REALTIME:
+        return f"SIGRT_{number - _FIRST_REALTIME}"
     try:
-        return signal.Signals(signed(value)).name
+        return signal.Signals(number).name
     except ValueError:
-        return str(signed(value))
+        return str(number)
 
 
 _PROT, _MAP = flags(known.PROT, "PROT_NONE"), split(known.MAP_TYPES, 0xF, known.MAP)
 _OPEN = split(known.ACCESS_MODES, 3, known.OPEN)
 _AT = flags(known.AT)
+_MOUNT, _UNMOUNT = flags(known.MOUNT), flags(known.UNMOUNT)
 
 RENDERS: dict[tuple[str, str], Render] = {
     ("mmap", "addr"): _pointer, ("mmap", "prot"): _PROT, ("mmap", "flags"): _MAP, ("mmap", "off"): _hexadecimal,
@@ -120,14 +132,13 @@ RENDERS: dict[tuple[str, str], Render] = {
     ("msync", "start"): _pointer, ("msync", "flags"): flags(known.MSYNC),
     ("mlock", "start"): _pointer, ("munlock", "start"): _pointer, ("mlock2", "start"): _pointer,
     ("brk", "brk"): _pointer, ("memfd_create", "flags"): flags(known.MEMFD),
-    ("open", "flags"): _OPEN, ("openat", "flags"): _OPEN, ("open", "mode"): _octal, ("openat", "mode"): _octal,
-    ("creat", "mode"): _octal, ("mkdir", "mode"): _octal, ("mkdirat", "mode"): _octal, ("chmod", "mode"): _octal,
-    ("fchmod", "mode"): _octal, ("fchmodat", "mode"): _octal, ("umask", "mask"): _octal, ("mknod", "mode"): _octal,
+    ("open", "flags"): _OPEN, ("openat", "flags"): _OPEN, ("mq_open", "oflag"): _OPEN, ("umask", "mask"): _octal,
+    ("mknod", "mode"): _node, ("mknodat", "mode"): _node, ("mount", "flags"): _MOUNT, ("umount2", "flags"): _UNMOUNT,
     ("access", "mode"): flags(known.ACCESS, "F_OK"), ("faccessat", "mode"): flags(known.ACCESS, "F_OK"),
-    ("faccessat2", "mode"): flags(known.ACCESS, "F_OK"), ("faccessat2", "flags"): _AT,
+    ("faccessat2", "mode"): flags(known.ACCESS, "F_OK"), ("faccessat2", "flags"): flags(known.AT_OF_ACCESS),
     ("newfstatat", "flag"): _AT, ("statx", "flags"): _AT, ("unlinkat", "flag"): _AT, ("linkat", "flags"): _AT,
-    ("fchownat", "flag"): _AT, ("execveat", "flags"): _AT, ("statx", "mask"): _hexadecimal,
-    ("lseek", "whence"): enumerated(known.WHENCE), ("lseek", "offset"): _long,
+    ("fchownat", "flag"): _AT, ("fchmodat2", "flags"): _AT, ("utimensat", "flags"): _AT, ("execveat", "flags"): _AT,
+    ("statx", "mask"): _hexadecimal, ("lseek", "whence"): enumerated(known.WHENCE),
     ("clone", "clone_flags"): _clone, ("clone", "newsp"): _pointer, ("clone", "tls"): _hexadecimal,
     ("unshare", "unshare_flags"): flags(known.CLONE), ("setns", "flags"): flags(known.CLONE),
     ("kill", "sig"): _signal, ("tkill", "sig"): _signal, ("tgkill", "sig"): _signal,
@@ -141,14 +152,19 @@ RENDERS: dict[tuple[str, str], Render] = {
     ("accept4", "flags"): flags(known.SOCKET), ("dup3", "flags"): _OPEN, ("pipe2", "flags"): flags(known.OPEN),
 }  # fmt: skip
 """By call and argument; the others are shown by their kind."""
-_BY_KIND: dict[str, Render] = {"f": _descriptor, "p": _pointer, "s": _pointer, "a": _pointer, "d": _int, "u": _unsigned}
-_CREATES = 0x40
+_BY_KIND: dict[str, Render] = {
+    "f": _descriptor, "p": _pointer, "s": _pointer, "a": _pointer, "d": _int, "u": str, "w": str, "l": _long,
+    "o": _octal, "i": _owner,
+}  # fmt: skip
+_OF_32_BITS = frozenset("fdwoi")
+_CREATES = 0x40 | 0x40_0000
+"""O_CREAT and what is O_TMPFILE's own."""
 _WITHOUT_MODE = {"open": 1, "openat": 2}
-"""Where the flags stand: without O_CREAT nobody reads the mode, and it is any number."""
+"""Where the flags stand: when nothing is created nobody reads the mode, and it is any number."""
 
 
-_Form = tuple[str, tuple[tuple[str, Render], ...], tuple[int, ...], int | None]
-"""Name, arguments, which are paths, which is a socket's address."""
+_Form = tuple[str, tuple[tuple[str, int, Render], ...], tuple[int, ...], int | None]
+"""Name, arguments with the bits of them that count, which are paths, which is a socket's address."""
 
 
 class Decoder:
@@ -166,13 +182,14 @@ class Decoder:
         name, renders, paths, address = form
         values = call.arguments
         arguments = [
-            Argument(argument, value, render(value)) for (argument, render), value in zip(renders, values, strict=False)
+            Argument(argument, value, render(value & mask))
+            for (argument, mask, render), value in zip(renders, values, strict=False)
         ]
-        for place, text in zip(paths, call.texts, strict=False):
-            if values[place]:
-                quoted = quote(text) + ("..." if call.truncated and len(text) > _ALMOST else "")
+        for slot, (place, text) in enumerate(zip(paths, call.texts, strict=False)):
+            if text is not None:
+                quoted = quote(text) + ("..." if slot in call.cut else "")
                 arguments[place] = Argument(arguments[place].name, values[place], quoted)
-        if address is not None and call.texts:
+        if address is not None and call.texts and call.texts[0] is not None:
             size = values[address + 1] & (_INT - 1)
             if shown := socket_address(call.texts[0][:size]):
                 arguments[address] = Argument(arguments[address].name, values[address], shown)
@@ -180,19 +197,19 @@ class Decoder:
             arguments.pop()
         result = call.result
         error = error_name(-result) if result is not None and -LAST_ERROR <= result < 0 else None
-        remarks = remarks_of(name, call) if error is None else ()
+        remarks = remarks_of(name, call, error)
         return SystemCall(name, tuple(arguments), result, error, tid, call.duration_ns, remarks)
 
     def _form(self, number: int) -> _Form:
         name = self._names.get(number, f"syscall_{number}")
         described = syscall_names.arguments(name, self._machine)
-        renders = tuple((argument, RENDERS.get((name, argument), _BY_KIND[kind])) for argument, kind in described)
+        renders = tuple(
+            (argument, (_INT if kind in _OF_32_BITS else _WORD) - 1, RENDERS.get((name, argument), _BY_KIND[kind]))
+            for argument, kind in described
+        )
         places = (syscall_names.paths(name, self._machine), syscall_names.address(name, self._machine))
         form = self._forms[number] = (name, renders, *places)
         return form
-
-
-_ALMOST = 250
 
 
 def error_name(code: int) -> str:
@@ -205,18 +222,21 @@ _ANONYMOUS = 0x20
 _PROT_AT = {"mmap": 2, "mprotect": 2, "pkey_mprotect": 2}
 
 
-def remarks_of(name: str, call: Call) -> tuple[str, ...]:
-    """What is remarkable about a call that succeeded.
+def remarks_of(name: str, call: Call, error: str | None) -> tuple[str, ...]:
+    """What is remarkable about a call that succeeded, or changed memory up to a hole (ENOMEM of mprotect).
 
-    ``w-to-x``: memory that could be written becomes executable. ``executable-anonymous``: executable memory of no file
-    is mapped. ``writable-executable``: memory that is both.
+    ``w-to-x``: memory that could be written becomes executable. ``maybe-w-to-x``: memory becomes executable, and nobody
+    could see whether it could be written, as another thread was changing the map. ``executable-anonymous``: executable
+    memory of no file is mapped. ``writable-executable``: memory that is both.
     """
     place = _PROT_AT.get(name)
     if place is None or not call.arguments[place] & _EXEC:
         return ()
+    if error is not None and not (error == "ENOMEM" and call.was_writable):
+        return ()
     protection, found = call.arguments[place], []
-    if call.was_writable:
-        found.append("w-to-x")
+    if call.was_writable is not False:
+        found.append("w-to-x" if call.was_writable else "maybe-w-to-x")
     if name == "mmap" and call.arguments[3] & _ANONYMOUS:
         found.append("executable-anonymous")
     if protection & _WRITE:

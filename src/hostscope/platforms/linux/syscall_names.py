@@ -83,8 +83,9 @@ def choose(wanted: tuple[str, ...], machine: str) -> frozenset[int]:
 
 
 def arguments(name: str, machine: str) -> tuple[tuple[str, str], ...]:
-    """Names and kinds of a call's arguments: ``f`` descriptor, ``s`` path, ``p`` pointer, ``d`` signed, ``u`` unsigned,
-    ``a`` the address of a socket, whose length is the next argument.
+    """Names and kinds of a call's arguments: ``f`` descriptor, ``s`` path or other text, ``p`` pointer, ``a`` the
+    address of a socket, whose length is the next argument; of 64 bits ``l`` signed, ``u`` unsigned; of 32, whatever
+    stands in the register's others, ``d`` signed, ``w`` unsigned, ``o`` a file's mode, ``i`` a user or group.
 
     All six as unsigned numbers, for a call that is not described.
     """

@@ -23,6 +23,9 @@ class Mark(IntFlag):
     TEXT_CUT = 16
     TEXT_UNREAD = 32
     IS_ADDRESS = 64
+    SECOND_CUT = 128
+    SECOND_UNREAD = 256
+    WRITABLE_UNSEEN = 512
 
 
 class Head(NamedTuple):
@@ -46,13 +49,14 @@ class Call(NamedTuple):
     number: int
     result: int | None
     arguments: tuple[int, ...]
-    texts: tuple[bytes, ...] = ()
-    """Of the arguments that are paths, in their order; or the address of a socket, with whatever stands behind it."""
+    texts: tuple[bytes | None, ...] = ()
+    """Of the arguments that are paths, in their order; or the address of a socket, with whatever stands behind it. None
+    is what could not be read."""
     duration_ns: int | None = None
-    was_writable: bool = False
-    """For mprotect(2): of the region, before."""
-    truncated: bool = False
-    """A path is longer than what was kept of it."""
+    was_writable: bool | None = False
+    """For mprotect(2): of any of the memory, before. None when that could not be looked at."""
+    cut: tuple[int, ...] = ()
+    """Which of the texts are longer than what was kept of them."""
 
 
 HEAD = struct.Struct("<HHIIIQQQ")
@@ -61,6 +65,8 @@ TEXT_BYTES = 256
 ADDRESS_BYTES = 128
 """The most that connect(2) and its like take."""
 _TEXTS_AT = HEAD.size + _RETURNED.size
+_CUT, _UNREAD = (Mark.TEXT_CUT, Mark.SECOND_CUT), (Mark.TEXT_UNREAD, Mark.SECOND_UNREAD)
+"""Of the first and of the second text."""
 
 
 def parse_head(raw: bytes) -> Head:
@@ -90,15 +96,15 @@ def parse_call(raw: bytes, head: Head) -> Call:
         number=head.number,
         result=None if flags & Mark.NO_RETURN else result,
         arguments=tuple(arguments),
-        texts=_texts(raw, flags) if flags & Mark.HAS_TEXTS and not flags & Mark.TEXT_UNREAD else (),
+        texts=_texts(raw, flags) if flags & Mark.HAS_TEXTS else (),
         duration_ns=duration if flags & Mark.HAS_DURATION else None,
-        was_writable=bool(flags & Mark.WAS_WRITABLE),
-        truncated=bool(flags & Mark.TEXT_CUT),
+        was_writable=None if flags & Mark.WRITABLE_UNSEEN else bool(flags & Mark.WAS_WRITABLE),
+        cut=tuple(slot for slot, mark in enumerate(_CUT) if flags & mark),
     )
 
 
-def _texts(raw: bytes, flags: int) -> tuple[bytes, ...]:
+def _texts(raw: bytes, flags: int) -> tuple[bytes | None, ...]:
     if flags & Mark.IS_ADDRESS:
-        return (raw[_TEXTS_AT : _TEXTS_AT + ADDRESS_BYTES],)
+        return (None if flags & Mark.TEXT_UNREAD else raw[_TEXTS_AT : _TEXTS_AT + ADDRESS_BYTES],)
     slots = (raw[at : at + TEXT_BYTES] for at in range(_TEXTS_AT, _TEXTS_AT + 2 * TEXT_BYTES, TEXT_BYTES))
-    return tuple(slot.split(b"\0", 1)[0] for slot in slots)
+    return tuple(None if flags & mark else slot.split(b"\0", 1)[0] for mark, slot in zip(_UNREAD, slots, strict=True))

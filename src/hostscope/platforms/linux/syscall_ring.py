@@ -17,13 +17,19 @@ from hostscope.platforms.linux import syscall_names
 from hostscope.platforms.linux.clock import TICK_NS, Boot
 from hostscope.platforms.linux.loader import Programs
 from hostscope.platforms.linux.parse import parse_stat
+from hostscope.platforms.linux.ptrace_stop import ENDED
 from hostscope.platforms.linux.read import read_file
 from hostscope.platforms.linux.syscall_arguments import Decoder
 from hostscope.platforms.linux.syscall_record import Kind, parse_call, parse_head
 
 RING_FULL = "the kernel's ring was full: calls came faster than they were read"
-ENDLESS = ("exit", "exit_group", "rt_sigreturn")
-"""Calls that do not come back, or come back as another: they are told of when they begin."""
+FOREIGN = "{} calls by a 32-bit interface (int 0x80, x32, 32-bit programs) are not decoded"
+ENDLESS = ("exit", "exit_group")
+"""Calls that do not come back: they are told of when they begin."""
+CHANGING = ("rt_sigreturn",)
+"""Calls that come back as another, for who asks as they do."""
+BEARING = ("fork", "vfork", "clone", "clone3")
+"""Calls that come back twice, to the child with 0."""
 REPLACING = ("execve", "execveat")
 """Calls after which the arguments are gone."""
 PROTECTING = ("mprotect", "pkey_mprotect")
@@ -39,7 +45,7 @@ def constants(chosen: frozenset[int], request: TraceRequest, machine: str) -> di
     texts = {n: syscall_names.paths(name[n], machine) for n in chosen}
     addresses = {n: place for n in chosen if (place := syscall_names.address(name[n], machine)) is not None}
     texts |= {n: (place,) for n, place in addresses.items()}
-    endless = {number[one] for one in ENDLESS} & chosen
+    endless = {number[one] for one in (*ENDLESS, *CHANGING)} & chosen
     special = {number[one] for one in (*REPLACING, *PROTECTING)} & chosen
     entered = chosen if request.durations else endless | special | {n for n, which in texts.items() if which}
     return {
@@ -72,7 +78,11 @@ class SyscallRing:
         self._ring, self._lost = programs.ring("ring"), programs.variable("lost")
         self._traced = programs.map("traced")
         self._decoder = Decoder(machine)
+        number = syscall_names.numbers(machine)
+        self._bearing = frozenset(number[name] for name in BEARING if name in number)
         self._told = 0
+        self.unseen = 0
+        """Calls of mprotect before which nobody could look at the memory: whether they are w-to-x is not known."""
         self._alive: set[int] = set()
         self._keys: dict[tuple[int, int], ProcessKey] = {}
 
@@ -94,8 +104,12 @@ class SyscallRing:
             if head.lost > self._told:
                 yield self._loss(head.at, head.lost)
             if head.kind == Kind.CALL:
+                call = parse_call(raw, head)
+                if call.result == 0 and call.number in self._bearing:
+                    continue  # the child's return from what its parent called
+                self.unseen += call.was_writable is None
                 key = self._keys.get((head.pid, head.start)) or self._key(head.pid, head.start)
-                yield Happening(head.at, key, decode(parse_call(raw, head), head.tid))
+                yield Happening(head.at, key, decode(call, head.tid))
             elif head.kind == Kind.BEGUN:
                 self._alive.add(head.pid)
             else:
@@ -134,10 +148,12 @@ class SyscallRing:
 
 
 def check_identity(boot: Boot, key: ProcessKey) -> None:
-    """Raises `Gone` or `Mismatch` unless the pid is this very process's."""
+    """Raises `Gone` or `Mismatch` unless the pid is this very process's, and a thread of it still runs."""
     try:
-        start = parse_stat(read_file(f"/proc/{key.pid}/stat")).start
+        stat = parse_stat(read_file(f"/proc/{key.pid}/stat"))
     except (OSError, ValueError) as failed:
         raise Gone(f"process {key.pid}: there is no such process") from failed
-    if not boot.key(key.pid, start).same(key):
+    if not boot.key(key.pid, stat.start).same(key):
         raise Mismatch(f"process {key.pid} is not the one that was meant: its start differs")
+    if stat.state in ENDED and stat.threads <= 1:  # a first thread that ended is counted as long as others run
+        raise Gone(f"process {key.pid} has ended; its parent has not waited for it")

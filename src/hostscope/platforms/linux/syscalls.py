@@ -15,7 +15,7 @@ from hostscope.platforms.linux.loader import Programs
 from hostscope.platforms.linux.privileges import Privileges
 from hostscope.platforms.linux.program_cache import load_image
 from hostscope.platforms.linux.syscall_names import EBPF, PTRACE, check
-from hostscope.platforms.linux.syscall_ring import SyscallRing, check_identity, constants, programs_for
+from hostscope.platforms.linux.syscall_ring import FOREIGN, SyscallRing, check_identity, constants, programs_for
 from hostscope.platforms.tally import Tally
 
 LOAD_PROGRAMS = ("bpf", "perfmon")
@@ -62,8 +62,10 @@ class Syscalls:
             yield numbering.coverage()
             for happening in _follow(ring, programs, names, stop):
                 yield numbering.event(happening)
+            if ring.unseen:
+                tally.note(f"{ring.unseen} calls of mprotect were not looked at for w-to-x: the memory map was busy")
             if ring.foreign:
-                tally.note(f"{ring.foreign} calls of 32-bit programs are not decoded")
+                tally.note(FOREIGN.format(ring.foreign))
                 tally.skipped += ring.foreign
 
     def _attach(self, programs: Programs, names: tuple[str, ...], request: TraceRequest, tally: Tally) -> SyscallRing:

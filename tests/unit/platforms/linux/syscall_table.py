@@ -26,7 +26,18 @@ _DESCRIPTORS = frozenset({"fd", "dfd", "fildes", "oldfd", "newfd", "olddfd", "ne
                           "out_fd", "epfd", "ufd", "from_dfd", "to_dfd", "dirfd", "fs_fd", "pidfd"})  # fmt: skip
 _PATHS = frozenset({"filename", "pathname", "path", "oldname", "newname", "dir_name", "dev_name", "new_root", "put_old",
                     "old", "new", "name", "specialfile", "from_pathname", "to_pathname", "swap_file", "library",
-                    "u_name", "uname"})  # fmt: skip
+                    "u_name", "uname", "_fs_name", "_key", "_type", "_description", "special"})  # fmt: skip
+_WITHOUT_NUL = frozenset({"sethostname", "setdomainname"})
+_ADDRESSES = frozenset({("bind", "umyaddr"), ("connect", "uservaddr"), ("sendto", "addr")})
+_KINDS = {
+    "d": {"int", "pid_t", "clockid_t", "timer_t", "key_t", "key_serial_t", "mqd_t", "__s32"},
+    "l": {"long", "loff_t", "off_t"},
+    "w": {"unsigned int", "unsigned", "u32", "__u32", "rwf_t", "qid_t", "enum landlock_rule_type"},
+    "o": {"umode_t"},
+    "i": {"uid_t", "gid_t"},
+    "u": {"unsigned long", "size_t", "aio_context_t", "__u64"},
+    "p": {"cap_user_header_t", "cap_user_data_t"},
+}
 
 
 def read_numbers(machine: str) -> dict[str, int]:
@@ -50,16 +61,19 @@ def read_arguments() -> dict[str, str]:
 
 def _parse_format(name: str, text: str) -> tuple[str, str]:
     fields = [(kind.strip(), field) for kind, field, offset in _FIELD.findall(text) if int(offset) >= 16]
-    return RENAMED.get(name, name), " ".join(f"{field}:{_kind(kind, field)}" for kind, field in fields)
+    return RENAMED.get(name, name), " ".join(f"{field}:{_kind(name, kind, field)}" for kind, field in fields)
 
 
-def _kind(kind: str, field: str) -> str:
-    """f descriptor, s path, p pointer, d signed, u unsigned."""
+def _kind(call: str, kind: str, field: str) -> str:
+    """See `syscall_names.arguments`. A type that is not known is an error."""
     if field in _DESCRIPTORS:
         return "f"
-    if "*" in kind:
-        return "s" if kind.replace(" ", "") == "constchar*" and field in _PATHS else "p"
-    return "d" if kind in ("int", "long", "pid_t", "clockid_t", "loff_t", "timer_t", "key_t") else "u"
+    plain = kind.removeprefix("const ")
+    if "*" in plain:
+        if (call, field) in _ADDRESSES:
+            return "a"
+        return "s" if plain == "char *" and field in _PATHS and call not in _WITHOUT_NUL else "p"
+    return next(letter for letter, types in _KINDS.items() if plain in types)
 
 
 def render(arguments: dict[str, str]) -> str:

@@ -10,7 +10,7 @@ from hostscope.errors import UsageError
 from hostscope.model.syscall import TraceRequest
 from hostscope.platforms.linux import syscall_names
 from hostscope.platforms.linux.syscall_arguments import Decoder
-from hostscope.platforms.linux.syscall_record import HEAD, Call, parse_call, parse_head
+from hostscope.platforms.linux.syscall_record import HEAD, Call, Mark, parse_call, parse_head
 from hostscope.platforms.linux.syscall_ring import constants
 from hostscope.platforms.linux.syscall_text import quote, socket_address
 from hostscope.render.syscalls import render_call
@@ -61,6 +61,22 @@ def test_every_member_of_a_group_is_a_call() -> None:
         ("exit_group", None, (3,), "exit_group(3) = ?"),
         ("lseek", 0, (3, (1 << 64) - 5, 2), "lseek(3, -5, SEEK_END) = 0"),
         ("socket", 3, (2, 0x80001, 6), "socket(AF_INET, SOCK_STREAM|SOCK_CLOEXEC, 6) = 3"),
+        ("pread64", 5, (3, 0x1000, 5, 0x1_0000_0005), "pread64(3, 0x1000, 5, 4294967301) = 5"),
+        ("fallocate", -22, (3, 0, (1 << 64) - 1, 5), "fallocate(3, 0, -1, 5) = -1 EINVAL"),
+        ("lseek", 1 << 33, (3, 1 << 33, 0), "lseek(3, 8589934592, SEEK_SET) = 8589934592"),
+        ("brk", 0x1000, (0,), "brk(NULL) = 0x1000"),
+        ("wait4", -10, ((1 << 64) - 1, 0, 0xFFFF_FFFF_8000_0001, 0),
+         "wait4(-1, NULL, WNOHANG|__WCLONE, NULL) = -1 ECHILD"),
+        ("setresuid", 0, (0xFFFF_FFFF, 1000, 1 << 40 | 5), "setresuid(-1, 1000, 5) = 0"),
+        ("chmod", 0, (0, 0o4755), "chmod(NULL, 04755) = 0"),
+        ("chmod", 0, (0, 0), "chmod(NULL, 000) = 0"),
+        ("mknod", 0, (0, 0o010600, 0), "mknod(NULL, S_IFIFO|0600, 0) = 0"),
+        ("faccessat2", 0, (0xFFFF_FF9C, 0, 4, 0x200), "faccessat2(AT_FDCWD, NULL, R_OK, AT_EACCESS) = 0"),
+        ("unlinkat", 0, (0xFFFF_FF9C, 0, 0x200), "unlinkat(AT_FDCWD, NULL, AT_REMOVEDIR) = 0"),
+        ("tgkill", 0, (5, 5, 40), "tgkill(5, 5, SIGRT_8) = 0"),
+        ("kill", 0, (5, 17), "kill(5, SIGCHLD) = 0"),
+        ("mount", 0, (0, 0, 0, 0x1021, 0), "mount(NULL, NULL, NULL, MS_RDONLY|MS_REMOUNT|MS_BIND, NULL) = 0"),
+        ("read", -512, (0, 0, 1), "read(0, NULL, 1) = ? ERESTARTSYS"),
         ("clone", 9, (0x1200011, 0, 0, 0, 0),
          "clone(CLONE_CHILD_CLEARTID|CLONE_CHILD_SETTID|SIGCHLD, NULL, NULL, NULL, 0) = 9"),
     ],
@@ -76,6 +92,15 @@ def test_paths_are_quoted_and_modes_belong_to_creation() -> None:
     created = shown("openat", 3, at_cwd, 0x1000, 0x241, 0o640, texts=(b"/a", b""))
     assert created == 'openat(AT_FDCWD, "/a", O_WRONLY|O_CREAT|O_TRUNC, 0640) = 3'
     assert quote(b"\\") == '"\\\\"'
+    nameless = shown("openat", 4, at_cwd, 0x1000, 0x41_0002, 0o600, texts=(b"/tmp", b""))
+    assert nameless == 'openat(AT_FDCWD, "/tmp", O_RDWR|O_TMPFILE, 0600) = 4'
+
+
+def test_what_cannot_be_read_is_no_empty_path() -> None:
+    renamed = shown("rename", -14, 0x1000, 0x2000, texts=(None, b""))
+    assert renamed == 'rename(0x1000, "") = -1 EFAULT'
+    cut = shown("rename", 0, 0x1000, 0x2000, texts=(b"a" * 255, b"b" * 255), cut=(1,))
+    assert cut == f'rename("{"a" * 255}", "{"b" * 255}"...) = 0'
 
 
 def test_arm64_has_numbers_of_its_own() -> None:
@@ -87,6 +112,33 @@ def test_what_is_remarkable() -> None:
     assert shown("mprotect", 0, 0x1000, 1, 5, was_writable=True).endswith("[w-to-x]")
     assert shown("mmap", 1, 0, 1, 7, 0x22).endswith("[executable-anonymous, writable-executable]")
     assert "[" not in shown("mprotect", -13, 0x1000, 1, 5, was_writable=True)
+    assert shown("mprotect", -12, 0x1000, 1, 5, was_writable=True).endswith("ENOMEM  [w-to-x]")
+    assert "[" not in shown("mprotect", -12, 0x1000, 1, 5)
+    assert shown("mprotect", 0, 0x1000, 1, 5, was_writable=None).endswith("[maybe-w-to-x]")
+    assert "[" not in shown("mprotect", -12, 0x1000, 1, 5, was_writable=None)
+
+
+@pytest.mark.parametrize(
+    ("flags", "texts", "cut", "writable"),
+    [
+        (Mark.HAS_TEXTS, (b"first", b"second"), (), False),
+        (Mark.HAS_TEXTS | Mark.TEXT_UNREAD, (None, b"second"), (), False),
+        (Mark.HAS_TEXTS | Mark.SECOND_UNREAD | Mark.TEXT_CUT, (b"first", None), (0,), False),
+        (Mark.HAS_TEXTS | Mark.SECOND_CUT, (b"first", b"second"), (1,), False),
+        (Mark.HAS_TEXTS | Mark.IS_ADDRESS | Mark.TEXT_UNREAD, (None,), (), False),
+        (Mark.WAS_WRITABLE, (), (), True),
+        (Mark.WRITABLE_UNSEEN, (), (), None),
+    ],
+)  # fmt: skip
+def test_what_the_programs_say_of_a_call(flags: Mark, texts: object, cut: object, writable: bool | None) -> None:
+    raw = HEAD.pack(1, flags, 7, 8, 82, 0, 0, 0) + bytes(64) + b"first".ljust(256, b"\0") + b"second".ljust(256, b"\0")
+    call = parse_call(raw, parse_head(raw))
+    assert (call.texts, call.cut, call.was_writable) == (texts, cut, writable)
+
+
+def test_every_kind_of_argument_is_known() -> None:
+    kinds = {kind for name in syscall_names.numbers("x86_64") for _, kind in syscall_names.arguments(name, "x86_64")}
+    assert kinds == set("fspadlwuoi")
 
 
 @given(st.integers(0, 600), st.lists(st.integers(0, (1 << 64) - 1), min_size=6, max_size=6), st.integers(-5000, 5000))

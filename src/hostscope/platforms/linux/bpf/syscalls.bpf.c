@@ -7,9 +7,9 @@
 
 enum { CALL = 1, BEGUN = 2, ENDED = 3 };
 enum { WAS_WRITABLE = 1, HAS_TEXTS = 2, NO_RETURN = 4, HAS_DURATION = 8, TEXT_CUT = 16, TEXT_UNREAD = 32,
-       IS_ADDRESS = 64 };
+       IS_ADDRESS = 64, WRITABLE_UNSEEN = 512, SECOND_TEXT = 3 }; /* TEXT_CUT and TEXT_UNREAD of the second text are so many bits further left */
 enum { CALLS = 512, TEXT_SLOT = 256, ADDRESS_MOST = 128 };
-enum { PROT_EXEC = 4, VM_WRITE = 2 };
+enum { PROT_EXEC = 4, VM_WRITE = 2, REGIONS_MOST = 1 << 16, TRIES_MOST = 200, EBUSY = 16 };
 
 #ifdef __TARGET_ARCH_x86
 enum { THIRTY_TWO_BIT = 2, X32_BIT = 1 << 30 }; /* TS_COMPAT */
@@ -44,7 +44,7 @@ struct texts_call {
 struct signal_struct___ending { struct { int counter; } live; };
 struct thread_info { unsigned long flags; u32 status; };
 struct task_struct___info { struct thread_info thread_info; };
-struct vm_area_struct { unsigned long vm_flags; };
+struct vm_area_struct { unsigned long vm_end, vm_flags; };
 #ifdef __TARGET_ARCH_x86
 struct pt_regs { unsigned long r10, r9, r8, dx, si, di, orig_ax; };
 #endif
@@ -63,7 +63,7 @@ const volatile u8 texts[CALLS] = {};         /* which arguments are paths: one b
 const volatile u64 addresses[CALLS / 64] = {}; /* calls of which it is a socket's address instead, its length behind */
 const volatile u32 children = 1, durations = 0;
 
-u64 lost, foreign; /* foreign: calls of another ABI, which have other numbers */
+u64 lost, foreign; /* foreign: calls by another ABI, which has other numbers: whatever they are, they are not decoded */
 
 struct { MAP_UINT(type, MAP_RING); MAP_UINT(max_entries, 32 << 20); } ring SEC(".maps");
 struct {
@@ -111,11 +111,12 @@ INLINE void read_arguments(u64 *to, struct pt_regs *regs) {
 #endif
 }
 
-INLINE bool is_foreign(struct task_struct *t) {
+/* An x32 call has the bit in its number; rt_sigreturn leaves a number of -1, which has it too. */
+INLINE bool is_foreign(struct task_struct *t, u32 number) {
 	struct thread_info *info = &((struct task_struct___info *)t)->thread_info;
 
 #ifdef __TARGET_ARCH_x86
-	return info->status & THIRTY_TWO_BIT;
+	return info->status & THIRTY_TWO_BIT || (number & X32_BIT && number >> 31 == 0);
 #else
 	return info->flags & THIRTY_TWO_BIT;
 #endif
@@ -138,18 +139,53 @@ INLINE void describe(struct head *h, u16 kind, struct task_struct *t) {
 
 /* Calls ------------------------------------------------------------------------------------------------------------ */
 
-static long look_at_region(struct task_struct *t, struct vm_area_struct *region, void *context) {
-	u32 *found = context;
+/* The memory that a call is about. */
+struct span {
+	struct task_struct *task;
+	u64 at, end;
+	u32 flags, tries;
+};
 
-	*found = region->vm_flags & VM_WRITE ? WAS_WRITABLE : 0;
+static long look_at_region(struct task_struct *t, struct vm_area_struct *region, void *context) {
+	struct span *s = context;
+
+	if (region->vm_flags & VM_WRITE)
+		s->flags = WAS_WRITABLE;
+	s->at = region->vm_end;
 	return 0;
+}
+
+static long look_at_next_region(u32 index, void *context) {
+	struct span *s = context;
+	long result;
+
+	if (s->at >= s->end || s->flags)
+		return 1;
+	result = bpf_find_vma(s->task, s->at, look_at_region, s, 0);
+	if (result != -EBUSY)
+		return result != 0;
+	if (s->tries++ < TRIES_MOST) /* another thread changes the map at this moment */
+		return 0;
+	s->flags = WRITABLE_UNSEEN;
+	return 1;
+}
+
+/* Whether any of it could be written: up to the first hole, where the kernel stops too. */
+INLINE u32 look_at_regions(struct task_struct *t, u64 *arguments) {
+	struct span s = {.task = t, .at = arguments[0], .end = arguments[0] + arguments[1]};
+
+	bpf_loop(REGIONS_MOST, look_at_next_region, &s, 0);
+	return s.flags;
 }
 
 INLINE u32 read_text(char *to, u64 address) {
 	long size = bpf_probe_read_user_str(to, TEXT_SLOT, (void *)address);
+	char last = 1;
 
-	if (size == TEXT_SLOT)
-		return TEXT_CUT;
+	if (size == TEXT_SLOT) { /* it may have fitted just so */
+		bpf_probe_read_user(&last, 1, (void *)(address + TEXT_SLOT - 1));
+		return last ? TEXT_CUT : 0;
+	}
 	if (size > 0)
 		return 0;
 	to[0] = 0;
@@ -164,9 +200,10 @@ INLINE u32 read_texts(char to[2][TEXT_SLOT], u32 which, u64 *arguments) {
 	for (u32 n = 0; n < 5; n++) {
 		if (!(which >> n & 1))
 			continue;
-		flags |= read_text(slot ? to[1] : to[0], arguments[n]);
-		if (slot++)
-			break;
+		if (slot)
+			return flags | read_text(to[1], arguments[n]) << SECOND_TEXT;
+		flags = read_text(to[0], arguments[n]);
+		slot = 1;
 	}
 	return flags;
 }
@@ -208,14 +245,14 @@ INLINE void send_endless(struct task_struct *t, struct entry *e) {
 SEC("tp_btf/sys_enter")
 int on_enter(u64 *context) {
 	struct pt_regs *regs = (void *)context[0];
-	u32 number = context[1], found = 0;
+	u32 number = context[1];
 	struct task_struct *t;
 	struct entry *e;
 
 	if (number >= CALLS || !BIT(entered, number))
 		return 0;
 	t = bpf_get_current_task_btf();
-	if (!is_traced(t->tgid) || is_foreign(t))
+	if (is_foreign(t, number) || !is_traced(t->tgid))
 		return 0;
 	if (!durations && (number == NR_MPROTECT || number == NR_PKEY_MPROTECT)) {
 		u64 arguments[6];
@@ -233,10 +270,8 @@ int on_enter(u64 *context) {
 	read_arguments(e->arguments, regs);
 	if (texts[number & (CALLS - 1)])
 		e->flags |= HAS_TEXTS | read_pointed(e, number);
-	if ((number == NR_MPROTECT || number == NR_PKEY_MPROTECT) && e->arguments[2] & PROT_EXEC) {
-		bpf_find_vma(t, e->arguments[0], look_at_region, &found, 0);
-		e->flags |= found;
-	}
+	if ((number == NR_MPROTECT || number == NR_PKEY_MPROTECT) && e->arguments[2] & PROT_EXEC)
+		e->flags |= look_at_regions(t, e->arguments);
 	if (BIT(endless, number))
 		send_endless(t, e);
 	return 0;
@@ -249,7 +284,7 @@ INLINE void complete(struct call *c, struct task_struct *t, u32 number, s64 resu
 	c->duration = 0;
 	if (e) {
 		c->head.flags = e->flags;
-		if (durations) {
+		if (durations && e->at) {
 			c->duration = c->head.at - e->at;
 			c->head.flags |= HAS_DURATION;
 		}
@@ -263,8 +298,8 @@ INLINE void send_texts(struct task_struct *t, u32 number, s64 result, struct ent
 		ATOMIC_ADD(lost, 1);
 		return;
 	}
-	if (e->flags & TEXT_UNREAD)
-		e->flags = (e->flags & ~TEXT_UNREAD) | read_pointed(e, number);
+	if (e->flags & (TEXT_UNREAD | TEXT_UNREAD << SECOND_TEXT))
+		e->flags = HAS_TEXTS | read_pointed(e, number);
 	complete(&c->call, t, number, result, e);
 	__builtin_memcpy(c->call.arguments, e->arguments, sizeof(e->arguments));
 	bpf_probe_read_kernel(c->texts, sizeof(c->texts), e->texts);
@@ -286,6 +321,22 @@ INLINE void send_plain(struct task_struct *t, u32 number, s64 result, struct ent
 	bpf_ringbuf_submit(c, RING_NO_WAKEUP);
 }
 
+/* What was seen as the call began. When that was before we came, or seccomp refused the call before anybody saw it,
+ * its texts are read now. */
+INLINE struct entry *entry_of(struct task_struct *t, u32 number, struct pt_regs *regs) {
+	bool has_texts = texts[number & (CALLS - 1)];
+	struct entry *e = bpf_task_storage_get(&entries, t, NULL, has_texts ? STORAGE_CREATE : 0);
+
+	if (e && e->number == number) /* it is 0 in a new one: that call has no texts */
+		return e;
+	if (!e || !has_texts)
+		return NULL;
+	e->at = 0;
+	e->flags = HAS_TEXTS | TEXT_UNREAD;
+	read_arguments(e->arguments, regs);
+	return e;
+}
+
 SEC("tp_btf/sys_exit")
 int on_leave(u64 *context) {
 	struct pt_regs *regs = (void *)context[0];
@@ -294,20 +345,16 @@ int on_leave(u64 *context) {
 	struct entry *e = NULL;
 	struct task_struct *t;
 
-	if (number >= CALLS || !BIT(wanted, number))
-		return 0;
 	t = bpf_get_current_task_btf();
-	if (!is_traced(t->tgid))
-		return 0;
-	if (is_foreign(t)) {
-		ATOMIC_ADD(foreign, 1);
+	if (is_foreign(t, number)) {
+		if (is_traced(t->tgid))
+			ATOMIC_ADD(foreign, 1);
 		return 0;
 	}
-	if (BIT(entered, number)) {
-		e = bpf_task_storage_get(&entries, t, NULL, 0);
-		if (e && e->number != number)
-			e = NULL;
-	}
+	if (number >= CALLS || !BIT(wanted, number) || !is_traced(t->tgid))
+		return 0;
+	if (BIT(entered, number))
+		e = entry_of(t, number, regs);
 	if (e && e->flags & HAS_TEXTS)
 		send_texts(t, number, result, e);
 	else

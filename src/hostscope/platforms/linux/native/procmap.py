@@ -7,12 +7,12 @@ PROCMAP_QUERY = 0xC0686611
 """_IOWR('f', 17, struct procmap_query); include/uapi/linux/fs.h, Linux 6.11."""
 PROCMAP_QUERY_VMA_WRITABLE = 1 << 1
 _QUERY = struct.Struct("=9Q4I2Q")
-_FLAGS = struct.Struct("=Q")
-_FLAGS_AT = 40
+_FOUND = struct.Struct("=QQ")
+_FOUND_AT = 32
 
 
-def flags_at(maps: int, address: int) -> int:
-    """What may be done with the memory at an address, by an open /proc/PID/maps.
+def mapped_at(maps: int, address: int) -> tuple[int, int]:
+    """Where the mapping at an address ends, and what may be done with its memory, by an open /proc/PID/maps.
 
     Raises:
         OSError: ENOENT when nothing is mapped there, ESRCH when the address space is gone, ENOTTY before Linux 6.11.
@@ -21,5 +21,5 @@ def flags_at(maps: int, address: int) -> int:
     # dev_major dev_minor vma_name_size build_id_size vma_name_addr build_id_addr
     query = bytearray(_QUERY.pack(_QUERY.size, 0, address, *bytes(12)))
     fcntl.ioctl(maps, PROCMAP_QUERY, query, True)
-    found: int = _FLAGS.unpack_from(query, _FLAGS_AT)[0]
-    return found
+    end, flags = _FOUND.unpack_from(query, _FOUND_AT)
+    return end, flags
