@@ -21,6 +21,7 @@ from hostscope.platforms.base import Host
 from hostscope.platforms.base_control import Control, Spawned
 from hostscope.platforms.control import open_control
 from hostscope.platforms.tally import Tally
+from hostscope.render.mask import mask_argv
 
 ACTING = frozenset({"ptrace", "debugger"})
 """Methods that stop the process."""
@@ -79,7 +80,7 @@ def _of_command(
     outcome: Outcome,
 ) -> Iterator[Event]:
     with control.spawn(command) as child:
-        _record("act.spawn", f"{child.key} {shlex.join(command)}", "to trace it")
+        _record("act.spawn", f"{child.key} {shlex.join(mask_argv(command))}", "to trace it")
         asked = replace(request, keys=(child.key,))
         if child.begins_with is None:
             events = _open(host, control, asked, stop, tally)
