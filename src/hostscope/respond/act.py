@@ -196,7 +196,8 @@ def _suspend(deed: Deed, subjects: list[Subject]) -> bool:
         if state == UNKNOWN:
             deed.volley.tell(subject, "done", "told to stop; the system does not tell its state", state)
         elif state in (STOPPED, "tracing-stop"):
-            deed.volley.tell(subject, "done", after=state)
+            words = "held by a tracer, which may let it run" if state == "tracing-stop" else None
+            deed.volley.tell(subject, "done", words, state)
         elif state in (None, "zombie"):
             deed.volley.tell(subject, "gone", "it ended at the same moment", "ended")
         else:

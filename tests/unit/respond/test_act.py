@@ -55,6 +55,12 @@ def test_a_stop_that_waits(stage: Stage) -> None:
     assert (outcome.result, outcome.detail) == ("pending", "told to stop, but still disk-sleep")
 
 
+def test_what_a_tracer_holds_is_stopped_as_long_as_that_wants(stage: Stage) -> None:
+    stage.control.immortal = {50: "tracing-stop"}
+    (outcome,) = stage.act("suspend", 50).outcomes
+    assert (outcome.result, outcome.detail) == ("done", "held by a tracer, which may let it run")
+
+
 def test_a_tree_is_stopped_from_above_and_ended_from_below(stage: Stage) -> None:
     done = stage.act("terminate", 50, tree=True)
     assert stage.control.sent == [

@@ -152,13 +152,13 @@ def _read_start(pid: int) -> int:
 
 def _check_place(boot: Boot, key: ProcessKey) -> None:
     """pidfd_open takes numbers of our PID namespace; /proc may have been mounted in another."""
-    if (key.boot_id, key.pid_ns) != (boot.boot_id, boot.pid_ns):
-        raise Mismatch(f"process {key} was seen in another boot or PID namespace")
-    if boot.pid_ns != _own_namespace():
+    if boot.pid_ns != _own_namespace():  # first: with fewer privileges than who made the key, its number is not told
         raise Unsupported(
             "/proc shows the process numbers of another PID namespace",
             "mount our own: mount -t proc proc /proc, or enter the other one with nsenter --pid --mount",
         )
+    if (key.boot_id, key.pid_ns) != (boot.boot_id, boot.pid_ns):
+        raise Mismatch(f"process {key} was seen in another boot or PID namespace")
 
 
 @cache
