@@ -221,6 +221,12 @@ class IteratorRows:
             places = self._look_closer(places, flags, (pid, start, device, inode), gaps)
         if self._has_cpu:
             user, system = split_runtime(user, system, runtime, last_user, last_system)
+        argv: tuple[str, ...] | None = None
+        if self._has_argv and has_mm:
+            if flags & _ARGV_FROM_PROC:
+                argv = reread.read_argv(pid, start, gaps)
+            else:
+                argv = tuple(decode(chunk[argv_at : argv_at + argv_size - 1]).split("\0")) if argv_size else ()
         return Process(
             ProcessKey(boot.boot_id, boot.pid_ns, pid, start),
             ppid,
@@ -229,15 +235,7 @@ class IteratorRows:
             bool(task_flags & PF_KTHREAD),
             boot.at_ns + start * TICK_NS,
             places.exe,
-            (
-                reread.read_argv(pid, start, gaps)
-                if flags & _ARGV_FROM_PROC
-                else tuple(decode(chunk[argv_at : argv_at + argv_size - 1]).split("\0"))
-                if argv_size
-                else ()
-            )
-            if self._has_argv and has_mm
-            else None,
+            argv,
             places.cwd,
             places.root,
             context.owner,
