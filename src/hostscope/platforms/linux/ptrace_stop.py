@@ -39,6 +39,8 @@ OTHER_SETS = {"x86_64": (), "aarch64": (NT_ARM_TLS, NT_ARM_SYSTEM_CALL)}
 REGISTERS_MOST, EXTENDED_MOST = 1024, 1 << 16
 PATIENCE_NS = 2_000_000_000
 """How long a thread may take to stop. One that sleeps uninterruptibly (a dead NFS server, vfork) never does."""
+NEXT_PATIENCE_NS = 20_000_000
+"""The same for others that sleep so, once one did not stop: where one waits for a server there are hundreds."""
 _SPINS = 200
 _PAUSE_S = 0.0002
 YAMA = "/proc/sys/kernel/yama/ptrace_scope"
@@ -64,10 +66,19 @@ class Stopper:
 
     def each(self) -> Iterator[ThreadState]:
         """Every thread, stopped for the moment that its registers take, one after the other."""
+        patience_ns = PATIENCE_NS
         for tid in self._threads():
-            state = self._read_and_release(tid)
-            if state is not None:
-                yield state
+            began = self._ask(tid)
+            if began is None:
+                continue
+            asleep = self._facts[tid].state == "disk-sleep"
+            allowed_ns = patience_ns if asleep else PATIENCE_NS
+            if not self._wait(tid, began, allowed_ns):
+                yield self._state(tid, self._why_stuck(tid, allowed_ns))
+                patience_ns = NEXT_PATIENCE_NS
+            elif tid in self._stopped:
+                state = self._state(tid, None)
+                yield replace(state, stopped_ns=self._let_go(tid, self._stopped.pop(tid)))
 
     def all(self) -> Iterator[ThreadState]:
         """Every thread, all of them stopped before the first is given.
@@ -81,8 +92,8 @@ class Stopper:
             known.update(new)
             asked = {tid: began for tid in new if (began := self._ask(tid)) is not None}
             for tid, began in asked.items():
-                if not self._wait(tid, began):
-                    stuck[tid] = self._why_stuck(tid)
+                if not self._wait(tid, began, PATIENCE_NS):
+                    stuck[tid] = self._why_stuck(tid, PATIENCE_NS)
         for tid in sorted(self._stopped.keys() | stuck.keys()):
             yield self._state(tid, stuck.get(tid))
 
@@ -124,11 +135,11 @@ class Stopper:
         except (OSError, ValueError):
             return True
 
-    def _wait(self, tid: int, began: int) -> bool:
+    def _wait(self, tid: int, began: int, patience_ns: int) -> bool:
         """Whether the thread stands still, or ended instead; False when it does neither in time."""
         from hostscope.platforms.linux.native.ptrace import PTRACE_EVENT_STOP, WAIT_ALL
 
-        deadline, looks = began + PATIENCE_NS, 0
+        deadline, looks = began + patience_ns, 0
         while True:
             try:
                 found, status = os.waitpid(tid, os.WNOHANG | WAIT_ALL)
@@ -148,7 +159,7 @@ class Stopper:
                 self._let_go(tid, self._stopped.pop(tid))
         return True
 
-    def _why_stuck(self, tid: int) -> str:
+    def _why_stuck(self, tid: int, patience_ns: int) -> str:
         """With where it sleeps, as far as the kernel says it: wait_for_vfork_done, a file system's function…"""
         try:
             place = decode(read_at(self._directory, f"task/{tid}/wchan"))
@@ -156,20 +167,7 @@ class Stopper:
         except (OSError, ValueError):
             place, state = "", ""
         where = ", ".join(word for word in (state, "" if place == "0" else place) if word)
-        return (
-            f"it did not stop in {PATIENCE_NS // 1_000_000_000} s: it sleeps in the kernel ({where or 'unknown where'})"
-        )
-
-    def _read_and_release(self, tid: int) -> ThreadState | None:
-        began = self._ask(tid)
-        if began is None:
-            return None
-        if not self._wait(tid, began):
-            return self._state(tid, self._why_stuck(tid))
-        if tid not in self._stopped:
-            return None
-        state = self._state(tid, None)
-        return replace(state, stopped_ns=self._let_go(tid, self._stopped.pop(tid)))
+        return f"it did not stop in {patience_ns / 1e9:g} s: it sleeps in the kernel ({where or 'unknown where'})"
 
     def _let_go(self, tid: int, stop: _Stop) -> int:
         from hostscope.platforms.linux.native import ptrace
