@@ -1,13 +1,26 @@
 """One field fails: a gap. Its reason is the error's."""
 
 from collections.abc import Callable
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from hostscope import log
-from hostscope.errors import Error
+from hostscope.errors import Error, Unsupported
 from hostscope.model.gap import Gap, Reason
 
+if TYPE_CHECKING:
+    from hostscope.platforms.base import Host
+
 Result = TypeVar("Result")
+
+
+def refuse_recording(host: "Host") -> None:
+    """For what compares looks: two looks at a recording are the same, and prove nothing.
+
+    Raises:
+        Unsupported: the host is a recording.
+    """
+    if host.at_ns is not None:
+        raise Unsupported("a recording holds one moment, not two to compare", "leave out --replay")
 
 
 def gap_for(field: str, error: Error) -> Gap:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from msgspec.structs import replace
 
 from hostscope.collectors import lifecycle
+from hostscope.collectors.errors import refuse_recording
 from hostscope.collectors.joined_events import joined
 from hostscope.errors import Denied, Unsupported, UsageError
 from hostscope.model.answer import Answer
@@ -109,6 +110,7 @@ def _events(host: Host, request: EventRequest, stop: threading.Event, tally: Tal
 
 def _poll(host: Host, request: EventRequest, stop: threading.Event, tally: Tally) -> Iterator[Event]:
     """The first look is made at once: it fails where the caller can see it."""
+    refuse_recording(host)
     unknown = sorted(request.kinds - set(kinds_of(host.name)))
     if unknown or request.capabilities or request.kinds - POLLED:
         others = unknown or [*sorted(request.kinds - POLLED), *(["capabilities"] if request.capabilities else [])]

@@ -4,6 +4,7 @@ import threading
 from collections.abc import Iterator
 from time import monotonic, sleep
 
+from hostscope.collectors.errors import refuse_recording
 from hostscope.collectors.rates import Rates
 from hostscope.model.answer import Answer
 from hostscope.model.interface import Interface
@@ -20,6 +21,7 @@ def collect(host: Host, request: ProcessRequest | None = None, between_ns: int |
 
 def looks(host: Host, stop: threading.Event, interval_s: float) -> Iterator[Answer[Interface]]:
     """Every interface once, and again until `stop` is set, with `rates` since the look before."""
+    refuse_recording(host)
     rates, due = Rates(), monotonic()
     while True:
         tally = Tally()
@@ -33,6 +35,7 @@ def _rows(host: Host, tally: Tally, between_ns: int | None) -> Iterator[Interfac
     if between_ns is None:
         yield from _counted(host, tally)
         return
+    refuse_recording(host)
     rates = Rates()
     for _ in rates.take(host.interfaces.interfaces(Tally())):
         pass

@@ -5,6 +5,7 @@ from contextlib import contextmanager
 from time import perf_counter_ns, time_ns
 from typing import NamedTuple
 
+from hostscope.collectors.errors import refuse_recording
 from hostscope.collectors.interface_totals import InterfaceTotals
 from hostscope.errors import Error, Unsupported, UsageError
 from hostscope.model.socket import Endpoint, Socket, SocketRequest
@@ -38,8 +39,9 @@ def open_polling_meter(host: Host, request: TrafficRequest, tally: Tally) -> Ite
 
     Raises:
         UsageError: there is no such interface.
-        Unsupported: there are connections, and the system measures none of them.
+        Unsupported: there are connections, and the system measures none of them; or it is a recording.
     """
+    refuse_recording(host)
     meter = PollingMeter(host, request)
     if meter.unmeasured and not meter.measured:
         raise Unsupported(f"no connection is measured here: {meter.why}")

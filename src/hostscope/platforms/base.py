@@ -237,3 +237,5 @@ class Host:
     privileges: Privileges
     gaps: tuple[Gap, ...] = ()
     """What this host as a whole cannot answer; fields of processes by their path, such as ``cpu.ratio``."""
+    at_ns: int | None = None
+    """The moment that a recording shows; None for a host that goes on."""

@@ -1,11 +1,10 @@
 """Every column of a process table, in the order that help shows them."""
 
-from time import time_ns
-
 from hostscope.model.gap import Reason
 from hostscope.model.process import Process
 from hostscope.render.column import Column, Value, column_at, covers, value_at
 from hostscope.render.macos_columns import MACOS_COLUMNS
+from hostscope.render.moment import now_ns
 from hostscope.render.windows_columns import WINDOWS_COLUMNS
 
 
@@ -20,7 +19,7 @@ def render_command(process: Process) -> str:
 
 
 def _age_ns(process: Process) -> Value:
-    return None if process.started_at_ns is None else max(0, time_ns() - process.started_at_ns)
+    return None if process.started_at_ns is None else max(0, now_ns() - process.started_at_ns)
 
 
 def _cpu_ns(process: Process) -> Value:

@@ -3,7 +3,6 @@
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from shlex import quote
-from time import time_ns
 
 from hostscope.model.detail import OpenFile, Thread
 from hostscope.model.gap import Gap
@@ -12,6 +11,7 @@ from hostscope.model.process import Account, Executable, Io, Process, UnixIds
 from hostscope.model.signature import WORST, Signature
 from hostscope.render.columns import render_command
 from hostscope.render.macos_facts import macos_facts
+from hostscope.render.moment import now_ns
 from hostscope.render.page import Fact, describe, facts, grid, missing, section
 from hostscope.render.sanitise import sanitise
 from hostscope.render.socket_columns import render_protocol
@@ -47,7 +47,7 @@ def render_process(inspection: ProcessInspection, style: Style = PLAIN) -> str:
 def _identity(process: Process) -> Iterable[Fact]:
     gaps = process.gaps
     started = process.started_at_ns
-    age = None if started is None else render_duration(max(0, time_ns() - started))
+    age = None if started is None else render_duration(max(0, now_ns() - started))
     yield "name", process.name
     namespace = f", PID namespace {process.key.pid_ns}" if process.key.pid_ns else ""
     yield "key", f"{process.key} (boot {process.key.boot_id}{namespace})"

@@ -5,6 +5,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from hostscope import log
+from hostscope.render.moment import at
 from hostscope.session.local import LocalSession
 
 if TYPE_CHECKING:
@@ -42,4 +43,5 @@ def open_session(replay: str | None = None, reveal: bool = False, lower: bool = 
     log.info("host_opened", host=host.name, reveal=reveal)
     if lower:
         host.privileges.lower_all()
-    yield LocalSession(host, reveal)
+    with at(host.at_ns):
+        yield LocalSession(host, reveal)

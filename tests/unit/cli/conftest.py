@@ -58,9 +58,9 @@ def box() -> Host:
 
 @pytest.fixture
 def asked(monkeypatch: pytest.MonkeyPatch) -> Host:
-    """The host that commands ask; tests may change what it says."""
-    found = box()
-    monkeypatch.setattr(platforms, "open_host", lambda replay=None: found)
+    """The host that commands ask unless they are given a recording; tests may change what it says."""
+    found, really = box(), platforms.open_host
+    monkeypatch.setattr(platforms, "open_host", lambda replay=None: really(replay) if replay else found)
     monkeypatch.setattr("hostscope.respond.local.open_control", lambda name: control_of(found))
     monkeypatch.setattr("hostscope.respond.scene.getpid", lambda: 31)
     AuditTrail(default_path()).append("test")

@@ -16,6 +16,7 @@ from hostscope.errors import Denied, Gone, Mismatch
 from hostscope.model.gap import Gap, Reason
 from hostscope.model.host import ProcessView
 from hostscope.platforms.base import Host
+from hostscope.render.units import render_duration
 from tests.fake import FakeProcesses, process, with_gaps
 from tests.privacy import is_private
 from tests.unit.cli.conftest import ROWS, Run
@@ -402,3 +403,31 @@ def test_a_recording_has_no_share_of_processor_time(recording: Path, capsys: pyt
         assert shares and set(shares) == {None}
         gaps = [(gap["field"], gap["reason"]) for gap in lines[-1]["coverage"]["gaps"]]
         assert ("cpu.ratio", "unsupported") in gaps
+
+
+def test_ages_in_a_recording_are_those_of_its_moment(hostscope: Run, recording: Path) -> None:
+    """An hour old when it was recorded is an hour old for ever."""
+    made = json.loads(recording.read_bytes().splitlines()[0])["created_at_ns"]
+    document = json.loads(hostscope("ps", "--replay", str(recording), "--format", "json").out)
+    row = document["rows"][0]
+    found = hostscope("ps", "--replay", str(recording), "--format", "json", "--columns", "pid,age", "--limit", "1")
+    assert json.loads(found.out)["rows"] == [{"pid": row["key"]["pid"], "age": max(0, made - row["started_at_ns"])}]
+    page = hostscope("inspect", str(row["key"]["pid"]), "--replay", str(recording)).out
+    assert f"({render_duration(max(0, made - row['started_at_ns']))} ago)" in page
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("traffic", "--duration", "0.1"),
+        ("watch", "--duration", "0.1"),
+        ("watch", "--method", "polling", "--duration", "0.1"),
+        ("interfaces", "--rates", "--interval", "0.1"),
+        ("interfaces", "--watch", "--duration", "0.1"),
+    ],
+    ids=" ".join,
+)
+def test_one_moment_is_not_compared_with_itself(hostscope: Run, recording: Path, arguments: tuple[str, ...]) -> None:
+    found = hostscope(*arguments, "--replay", str(recording))
+    assert (found.code, found.out) == (6, "")
+    assert "a recording holds one moment, not two to compare" in found.err or "not in this recording" in found.err

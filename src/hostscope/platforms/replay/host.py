@@ -49,4 +49,5 @@ def open_host(path: str) -> Host:
         system=System(recording),
         privileges=Privileges(recording),
         gaps=(Gap("cpu.ratio", Reason.UNSUPPORTED, "a recording holds one moment, not two to compare"),),
+        at_ns=recording.header.created_at_ns,
     )
