@@ -196,20 +196,24 @@ def _mask_argument(argument: str, program: str) -> tuple[str, bool]:
             return (flag + "=" if flag.startswith("--") else flag) + MASK, False
     if argument.startswith("-") and "=" not in argument and _flag_is_secret(argument):
         return argument, True
-    if " " in argument and _names_program(argument):
-        return _mask_words(argument), False
-    return _mask_assignment(argument), False
+    return _mask_words(argument) if " -" in argument else _mask_assignment(argument), False
 
 
 def _mask_assignment(argument: str) -> str:
     name, mark, value = argument.partition("=")
-    if mark and value and re.fullmatch(_PLAIN_NAME, name) and looks_secret(name.lstrip("-")):
+    if (
+        mark
+        and value
+        and not value.startswith(MASK)
+        and re.fullmatch(_PLAIN_NAME, name)
+        and looks_secret(name.lstrip("-"))
+    ):
         return f"{name}={MASK}"
     return _mask_all(argument)
 
 
 def _mask_words(title: str) -> str:
-    """Each word as an argument, after what takes several words (a header, a key)."""
+    """Of a command line in one string, each word as an argument, after what takes several words (a header, a key)."""
     words = re.split(r"(\s+)", _mask_all(title))
     if len(words) == 1:
         return _mask_assignment(title)
