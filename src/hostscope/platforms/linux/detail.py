@@ -73,28 +73,29 @@ def read_detail(pid: int, parts: frozenset[str], booted_at_ns: int | None = None
     except OSError as failed:
         raise translate.error("open", failed, pid) from failed
     try:
-        with _holder(directory) as holder:
+        with open_holder(directory) as (_, holder):
             return _Reader(directory, holder, booted_at_ns or read_booted_at_ns()).read(parts)
     finally:
         os.close(directory)
 
 
 @contextmanager
-def _holder(process: int) -> Iterator[int]:
-    """The directory that shows what a process holds.
+def open_holder(process: int) -> Iterator[tuple[int | None, int]]:
+    """The directory that shows what a process holds, and the thread whose it is, unless it is the process's own.
 
     When the first thread has ended and others go on (pthread_exit in main), /proc/PID shows a zombie without files or
     memory; the directory of a thread that lives shows them. A way of hiding from those who only look at the first.
     """
-    thread = living_thread(process)
-    if thread is None:
-        yield process
-        return
-    directory = os.open(f"task/{thread}", PATH_ONLY, dir_fd=process)
+    thread, directory = living_thread(process), process
     try:
-        yield directory
+        directory = process if thread is None else os.open(f"task/{thread}", PATH_ONLY, dir_fd=process)
+    except OSError:  # it has just ended, too
+        thread = None
+    try:
+        yield thread, directory
     finally:
-        os.close(directory)
+        if directory != process:
+            os.close(directory)
 
 
 def living_thread(process: int) -> int | None:
@@ -102,8 +103,9 @@ def living_thread(process: int) -> int | None:
     with suppress(OSError, ValueError):  # one that ends now is read like any other
         stat = parse_stat(read_at(process, "stat"))
         if stat.state in ENDED and stat.threads > 1:
-            tids = numbers(list_at(process, "task"))
-            return next(tid for tid in tids[1:] if parse_stat(read_at(process, f"task/{tid}/stat")).state not in ENDED)
+            for tid in numbers(list_at(process, "task")):
+                if parse_stat(read_at(process, f"task/{tid}/stat")).state not in ENDED:
+                    return tid
     return None
 
 

@@ -17,7 +17,7 @@ from hostscope.model.text import encode
 from hostscope.platforms.linux import translate
 from hostscope.platforms.linux.address_space import SHARED_MEMORY, AddressSpace, OpenMapped, takes_memory
 from hostscope.platforms.linux.clock import PAGE_BYTES, Boot, read_boot
-from hostscope.platforms.linux.detail import ENDED, living_thread, read_records
+from hostscope.platforms.linux.detail import ENDED, open_holder, read_records
 from hostscope.platforms.linux.pagemap import Pagemap, tells_holes
 from hostscope.platforms.linux.parse import PF_KTHREAD, parse_stat
 from hostscope.platforms.linux.parse_memory import parse_in_memory, parse_regions, parse_remote, parse_smaps
@@ -133,8 +133,8 @@ class Memory:
                 raise translate.error("open", failed, key.pid) from failed
             try:
                 self._check(key, process)
-                with _holder(key.pid, process) as holder:
-                    yield holder
+                with open_holder(process) as (thread, directory):
+                    yield thread or key.pid, directory
             finally:
                 os.close(process)
 
@@ -189,20 +189,6 @@ class Memory:
             return Gone(f"process {key.pid}: there is no such process")
         what = "a kernel thread" if status.flags & PF_KTHREAD else "a zombie: it ended, and its memory with it"
         return Unavailable(f"process {key.pid} has no memory: it is {what}")
-
-
-@contextmanager
-def _holder(pid: int, process: int) -> Iterator[tuple[int, int]]:
-    """The thread that shows the memory, and its directory: the first one, or a living one when that has ended."""
-    thread = living_thread(process)
-    if thread is None:
-        yield pid, process
-        return
-    directory = os.open(f"task/{thread}", PATH_ONLY, dir_fd=process)
-    try:
-        yield thread, directory
-    finally:
-        os.close(directory)
 
 
 class _Files:

@@ -2,6 +2,8 @@
 
 import contextlib
 import os
+from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -10,8 +12,8 @@ from hypothesis import strategies as st
 from hostscope.errors import Gone, UsageError
 from hostscope.model.detail import MemoryMap, Variable
 from hostscope.model.text import encode
-from hostscope.platforms.linux import parse_detail
-from hostscope.platforms.linux.detail import read_detail
+from hostscope.platforms.linux import detail, parse_detail
+from hostscope.platforms.linux.detail import open_holder, read_detail
 from hostscope.platforms.linux.parse_detail import (
     FdInfo,
     kind_of,
@@ -143,3 +145,36 @@ def test_a_process_that_is_not_there() -> None:
 def test_nothing_asked_nothing_read() -> None:
     found = read_detail(os.getpid(), frozenset())
     assert (found.maps, found.open_files, found.gaps) == (None, None, ())
+
+
+STAT = "{} (x) {} " + " ".join(["1"] * 16) + " 2 " + " ".join(["0"] * 40)
+"""Field 20 is the number of threads."""
+
+
+@pytest.fixture
+def ended_leader(tmp_path: Path) -> Iterator[tuple[int, Path]]:
+    """A process of two threads of which the first has ended; the other has a lower number, as after a wrap."""
+    (tmp_path / "stat").write_text(STAT.format(700, "Z"))
+    for tid, state in ((700, "Z"), (30, "S")):
+        (tmp_path / "task" / str(tid)).mkdir(parents=True)
+        (tmp_path / "task" / str(tid) / "stat").write_text(STAT.format(tid, state))
+    process = os.open(tmp_path, os.O_PATH)
+    yield process, tmp_path / "task" / "30"
+    os.close(process)
+
+
+def test_a_thread_with_a_lower_number_stands_in_for_the_first(ended_leader: tuple[int, Path]) -> None:
+    process, thread = ended_leader
+    with open_holder(process) as (tid, directory):
+        assert tid == 30 and os.fstat(directory).st_ino == thread.stat().st_ino
+    (thread / "stat").write_text(STAT.format(30, "Z"))
+    with open_holder(process) as found:
+        assert found == (None, process)
+
+
+def test_a_thread_that_ends_before_it_is_opened(
+    ended_leader: tuple[int, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(detail, "living_thread", lambda process: 31)
+    with open_holder(ended_leader[0]) as found:
+        assert found == (None, ended_leader[0])
