@@ -2,7 +2,7 @@
 
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Set
 
 from msgspec.structs import replace
 
@@ -22,6 +22,7 @@ from hostscope.model.event import (
     Loss,
     ProcessChange,
     ProcessExec,
+    ProcessExit,
     ProcessStart,
     PtraceAttach,
     SecurityChange,
@@ -36,7 +37,12 @@ from hostscope.platforms.tally import Tally
 POLLING = "polling"
 POLLED = frozenset({"start", "exec", "exit"})
 MOST_FOLLOWED = 65_536
-_KINDS = {"started": {"start"}, "stopped": {"exit"}, "modified": {"exec"}, "reused": {"start", "exit"}}
+_KINDS: dict[str, Set[str]] = {
+    "started": {"start"},
+    "stopped": {"exit"},
+    "modified": {"exec"},
+    "reused": {"start", "exit"},
+}
 _MISSES = "polling sees what is there at each look: whatever begins and ends in between is missed"
 
 
@@ -56,21 +62,23 @@ def collect(
     if EVERYTHING in request.kinds:
         request = replace(request, kinds=frozenset(kinds_of(host.name)))
     tally = Tally()
-    events = _all(host, request, stop, tally)
-    if keys or names:
-        followed = Followed(keys, names)
-        events = (event for event in events if followed.admits(event))
-    return Answer(events, tally.coverage)
+    if not keys and not names:
+        return Answer(_all(host, request, request.kinds, stop, tally), tally.coverage)
+    wider = request.kinds | POLLED if request.kinds - SETTINGS else request.kinds  # or children could not be followed
+    events = _all(host, replace(request, kinds=wider), request.kinds, stop, tally)
+    return Answer(_of(Followed(keys, names), request.kinds, events, tally), tally.coverage)
 
 
-def _all(host: Host, request: EventRequest, stop: threading.Event, tally: Tally) -> Iterator[Event]:
+def _all(
+    host: Host, request: EventRequest, asked: frozenset[str], stop: threading.Event, tally: Tally
+) -> Iterator[Event]:
     """Settings have a source of their own, so that they are seen whatever the method for processes is."""
     settings, others = request.kinds & SETTINGS & set(kinds_of(host.name)), request.kinds - SETTINGS
     if not settings or not others:
-        return _events(host, request, stop, tally)
+        return _events(host, request, asked, stop, tally)
     apart = Tally()
     beside = _settings(host, replace(request, kinds=settings, method=None, capabilities=False), stop, apart, tally)
-    main = _events(host, replace(request, kinds=request.kinds - settings), stop, tally)
+    main = _events(host, replace(request, kinds=request.kinds - settings), asked, stop, tally)
     tally.notes += apart.notes
     tally.hidden = tally.hidden or apart.hidden
     return joined(main, beside, stop, tally) if beside else main
@@ -87,7 +95,10 @@ def _settings(
         return None
 
 
-def _events(host: Host, request: EventRequest, stop: threading.Event, tally: Tally) -> Iterator[Event]:
+def _events(
+    host: Host, request: EventRequest, asked: frozenset[str], stop: threading.Event, tally: Tally
+) -> Iterator[Event]:
+    """`asked` is what is shown in the end: polling is no way out when it sees nothing of that."""
     if request.method == POLLING:
         return _poll(host, request, stop, tally)
     try:
@@ -95,13 +106,14 @@ def _events(host: Host, request: EventRequest, stop: threading.Event, tally: Tal
         host.privileges.settle(tally.method)
         return events
     except (Denied, Unsupported) as failed:
-        if request.method is not None or not request.kinds & POLLED:
+        if request.method is not None or not asked & POLLED:
             raise
         if others := sorted(request.kinds - POLLED):
             tally.note(f"polling cannot see {', '.join(others)}")
             tally.hidden = "some kinds of events cannot be watched"
         hint = f" ({failed.hint})" if failed.hint else ""
-        tally.method_reason = "; ".join(filter(None, [tally.method_reason, f"{failed}{hint}"]))
+        reasons = [tally.method_reason or "", f"{failed}{hint}"]
+        tally.method_reason = "; ".join(reasons[1:] if reasons[1] in reasons[0] else filter(None, reasons))
     return _poll(host, replace(request, kinds=request.kinds & POLLED, capabilities=False), stop, tally)
 
 
@@ -160,11 +172,30 @@ def _numbering(tally: Tally) -> Callable[[ProcessKey | None, Body], Event]:
 # Following ------------------------------------------------------------------------------------------------------------
 
 
+def _of(followed: "Followed", asked: frozenset[str], events: Iterator[Event], tally: Tally) -> Iterator[Event]:
+    """The events that are of followed processes and were asked for, numbered and counted as they are given."""
+    seq = 0
+    for event in events:
+        about = isinstance(event.body, (Loss, CoverageChange))
+        if followed.admits(event) and (about or _kinds(event.body) & asked):
+            yield replace(event, seq=seq)
+            seq += 1
+        else:
+            tally.rows -= 1
+
+
+def _kinds(body: Body) -> Set[str]:
+    """The kinds of event that a body is of."""
+    return _KINDS[body.what] if isinstance(body, ProcessChange) else {str(body.__struct_config__.tag)}
+
+
 class Followed:
     """Processes that are meant, and whatever they start; of names, also processes that come later."""
 
     def __init__(self, keys: frozenset[ProcessKey], names: frozenset[str]) -> None:
-        self._keys = dict.fromkeys(keys)
+        self._meant = {key.pid: replace(key, serial=None) for key in keys}  # as events name them
+        self._living = dict(self._meant)
+        self._ended: dict[ProcessKey, None] = {}
         self._names = names
 
     def admits(self, event: Event) -> bool:
@@ -172,26 +203,54 @@ class Followed:
         body, key = event.body, event.key
         if isinstance(body, (Loss, CoverageChange, SecurityChange)):
             return True
-        if key is not None and key in self._keys:
+        if isinstance(body, ProcessChange):
+            return self._admits_change(body)
+        if self._begins(body):
+            if key is not None:
+                self._take(key)
             return True
-        if key is not None and self._begins(body):
-            self._take(key)
-            return True
-        return isinstance(body, PtraceAttach) and body.target in self._keys
+        if not self._has(key):
+            return isinstance(body, PtraceAttach) and self._has(body.target)
+        if key is not None and isinstance(body, ProcessExit):
+            self._end(key)
+        return True
 
     def _begins(self, body: Body) -> bool:
         if isinstance(body, ProcessStart):
-            return body.parent in self._keys or body.name in self._names
-        if isinstance(body, ProcessExec):
-            return self._is_named(body.name, body.exe)
-        process = body.after if isinstance(body, ProcessChange) else None
-        return process is not None and self._is_named(process.name, process.exe.path if process.exe else None)
+            return self._has(body.parent) or body.name in self._names
+        return isinstance(body, ProcessExec) and (self._has(body.parent) or self._is_named(body.name, body.exe))
+
+    def _admits_change(self, body: ProcessChange) -> bool:
+        """Two looks know a parent by the pid that it has at the second."""
+        before, after = body.before, body.after
+        known = before is not None and self._has(before.key)
+        if before is not None and body.what in ("stopped", "reused"):
+            self._end(before.key)
+        if after is None or (body.what == "modified" and known):
+            return known
+        parent = self._living.get(after.ppid or 0) if body.what != "modified" else None
+        child = parent is not None and parent.start <= after.key.start
+        if child or self._is_named(after.name, after.exe.path if after.exe else None):
+            self._take(after.key)
+            return True
+        return known
 
     def _is_named(self, name: str, exe: str | None) -> bool:
         last = (exe or "").rpartition("/" if (exe or "").startswith("/") else "\\")[2]
         return name in self._names or last in self._names or exe in self._names
 
+    def _has(self, key: ProcessKey | None) -> bool:
+        return key is not None and (self._living.get(key.pid) == key or key in self._ended)
+
     def _take(self, key: ProcessKey) -> None:
-        self._keys[key] = None
-        if len(self._keys) > MOST_FOLLOWED:
-            del self._keys[next(iter(self._keys))]
+        self._living[key.pid] = key
+        if len(self._living) > MOST_FOLLOWED:
+            del self._living[next(pid for pid, key in self._living.items() if self._meant.get(pid) != key)]
+
+    def _end(self, key: ProcessKey) -> None:
+        """What comes after its end, such as of its sockets, is still its own."""
+        if self._living.get(key.pid) == key:
+            del self._living[key.pid]
+            self._ended[key] = None
+        if len(self._ended) > MOST_FOLLOWED:
+            del self._ended[next(iter(self._ended))]

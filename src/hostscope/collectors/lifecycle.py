@@ -28,6 +28,11 @@ def changes(before: Iterable[Process], after: Iterable[Process]) -> Iterator[Pro
 
 
 def differing(before: Process, after: Process) -> tuple[str, ...]:
-    """Names of the fields that differ; one that could not be read on either side does not."""
-    unread = {gap.field.partition(".")[0] for process in (before, after) for gap in process.gaps}
-    return tuple(field for field in COMPARED if field not in unread and getattr(before, field) != getattr(after, field))
+    """Names of the fields that differ; one that could not be read on either side does not.
+
+    Nor do names of kernel threads: they tell what such a thread works on at the moment.
+    """
+    left_out = {gap.field.partition(".")[0] for process in (before, after) for gap in process.gaps}
+    if before.kernel and after.kernel:
+        left_out.add("name")
+    return tuple(name for name in COMPARED if name not in left_out and getattr(before, name) != getattr(after, name))

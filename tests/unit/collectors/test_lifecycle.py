@@ -11,7 +11,7 @@ from hostscope.errors import UsageError
 from hostscope.model.event import Event, EventRequest, Loss, ProcessChange, ProcessExec, ProcessExit, ProcessStart
 from hostscope.model.gap import Gap, Reason
 from hostscope.model.key import ProcessKey
-from tests.fake import ALICE, host, key, process, with_gaps
+from tests.fake import ALICE, Answers, host, key, process, with_gaps
 
 
 def test_started_stopped_modified_and_reused() -> None:
@@ -63,3 +63,44 @@ def test_children_are_followed_and_names_begin_at_any_time() -> None:
     assert followed.admits(event(key(20), ProcessExec("curl", "/usr/bin/curl", ("curl",))))
     assert followed.admits(event(key(20), ProcessExit("curl", 0, None)))
     assert followed.admits(event(None, Loss(3, "full")))
+
+
+def test_names_of_kernel_threads_are_what_they_work_on() -> None:
+    worker = replace(process(9, "kworker/0:1-events"), kernel=True)
+    assert list(changes([worker], [replace(worker, name="kworker/0:1-mm")])) == []
+
+
+def test_what_is_not_asked_for_is_followed_all_the_same() -> None:
+    happenings = [
+        event(None, Loss(3, "full")),
+        event(key(8), ProcessStart("sh", key(7))),
+        event(key(20), ProcessExec("other", "/bin/other", ())),
+        event(key(9), ProcessStart("sh", key(8))),
+        event(key(9), ProcessExec("ls", "/bin/ls", ("ls",))),
+        event(key(9), ProcessExit("ls", 0, None)),
+    ]
+    made = host(process(7), answers=Answers(events=happenings))
+    request = EventRequest(kinds=frozenset({"exec"}))
+    answer = collect(made, request, threading.Event(), frozenset({replace(key(7), serial=5)}))
+    told = [(event.seq, type(event.body)) for event in answer]
+    assert told == [(0, Loss), (1, ProcessExec)]
+
+
+def test_whom_two_looks_show_as_a_child_is_followed() -> None:
+    followed = Followed(frozenset({key(7)}), frozenset())
+    child, other = replace(process(8), ppid=7), replace(process(9), ppid=6)
+    assert followed.admits(event(key(8), ProcessChange(None, child)))
+    assert not followed.admits(event(key(9), ProcessChange(None, other)))
+    assert followed.admits(event(key(8), ProcessChange(child, replace(child, name="new"), ("name",))))
+    again = replace(process(7, "other", 6), key=key(7, start=999))
+    assert followed.admits(event(again.key, ProcessChange(process(7), again)))
+    assert not followed.admits(event(again.key, ProcessChange(again, None)))
+    assert followed.admits(event(key(8), ProcessChange(child, None)))
+
+
+def test_who_is_meant_is_never_forgotten_for_those_it_starts(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("hostscope.collectors.events.MOST_FOLLOWED", 10)
+    followed = Followed(frozenset({key(7)}), frozenset())
+    for pid in range(100, 200):
+        assert followed.admits(event(key(pid), ProcessStart("sh", key(7))))
+    assert followed.admits(event(None, ProcessStart("sh", key(7), pid=200)))
