@@ -1,13 +1,15 @@
 """Events of real processes: nothing missed, or the loss told at its place."""
 
+import json
 import os
 import shutil
 import socket
+import struct
 import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 
 import pytest
 
@@ -25,6 +27,8 @@ from hostscope.model.event import (
     SocketEvent,
 )
 from hostscope.platforms import open_host
+from hostscope.platforms.linux.events import Events
+from hostscope.platforms.linux.proc_connector import NETLINK_CONNECTOR, ProcConnector, What
 from hostscope.platforms.tally import Tally
 
 pytestmark = [pytest.mark.system, pytest.mark.root]
@@ -147,6 +151,61 @@ def test_sockets_have_their_owners() -> None:
     assert (accepted.local, accepted.remote) == (connected.remote, connected.local)
 
 
+LISTENER = (
+    "import socket, sys\ns = socket.create_server((sys.argv[1], int(sys.argv[2])))\n"
+    "print(s.getsockname()[1], flush=True)\nc = s.accept()[0]\nc.close()\nsys.stdin.read()"
+)
+
+
+@contextmanager
+def neighbours() -> Iterator[dict[str, "subprocess.Popen[str]"]]:
+    """Two processes that listen on the same port of two addresses."""
+    listeners: dict[str, subprocess.Popen[str]] = {}
+    port = "0"
+    try:
+        for address in ("127.0.0.1", "127.0.0.2"):
+            command = [sys.executable, "-c", LISTENER, address, port]
+            child = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+            listeners[address] = child
+            assert child.stdout is not None
+            port = child.stdout.readline().strip()
+        yield listeners
+    finally:
+        for child in listeners.values():
+            child.communicate()
+
+
+@pytest.mark.parametrize("earlier", [False, True])
+def test_listeners_on_one_port_are_not_confused(earlier: bool) -> None:
+    with ExitStack() as stack:
+        listeners = stack.enter_context(neighbours()) if earlier else {}
+        with watching(EventRequest(frozenset({"socket"}))) as finish:
+            listeners = listeners or stack.enter_context(neighbours())
+            assert listeners["127.0.0.2"].args[-1] != "0"  # type: ignore[index]
+            port = int(listeners["127.0.0.2"].args[-1])  # type: ignore[index]
+            for address in listeners:
+                with socket.create_connection((address, port)) as client:
+                    assert client.recv(1) == b""
+            events = finish()
+    bodies = [(event.key, event.body) for event in events if isinstance(event.body, SocketEvent)]
+    accepted = {
+        body.local.address: key.pid if key else None
+        for key, body in bodies
+        if body.what == "accept" and body.local.port == port
+    }
+    assert accepted == {address: child.pid for address, child in listeners.items()}
+
+
+def test_a_connection_to_itself_was_accepted_by_nobody() -> None:
+    with socket.socket() as alone:
+        alone.bind(("127.0.0.1", 0))
+        place = alone.getsockname()
+        events = happened(EventRequest(frozenset({"socket"})), lambda: alone.connect(place))
+    bodies = [(event.key, event.body) for event in events if isinstance(event.body, SocketEvent)]
+    told = [(key and key.pid, body.what) for key, body in bodies if body.local.port == place[1]]
+    assert told == [(os.getpid(), "connect")]
+
+
 def test_what_was_accepted_by_an_earlier_listener_ends_with_its_port_and_owner() -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = listener.getsockname()[1]
@@ -177,6 +236,119 @@ def test_users_capabilities_and_tracers() -> None:
     assert any(body.what == "uid" and body.after == "65534" for body in changes)
     assert any(body.what == "capabilities" and body.after == "" and body.before for body in changes)
     assert any(isinstance(event.body, PtraceAttach) for event in events)
+
+
+CALLS = {"x86_64": (60, 56), "aarch64": (93, 220)}
+"""Numbers of exit and clone."""
+THREADS = (
+    "import ctypes, os, sys, threading\nlibc = ctypes.CDLL(None)\nleave, clone = map(int, sys.argv[2:4])\n"
+    "def last():\n libc.prctl(15, b'a thread', 0, 0, 0)\n"
+    " while open(f'/proc/{os.getpid()}/stat').read().rpartition(')')[2].split()[0] != 'Z': pass\n"
+    " libc.syscall(leave, 5)\n"
+    "def program():\n os.execv('/bin/true', ['true', 'by a thread'])\n"
+    "def sibling():\n if libc.syscall(clone, 0x8000, 0, 0, 0, 0) == 0: os.execv('/bin/true', ['true', 'sibling'])\n"
+    "if sys.argv[1] == 'sibling': sibling(); sys.exit()\n"
+    "threading.Thread(target=last if sys.argv[1] == 'last' else program).start()\n"
+    "libc.syscall(leave, 7) if sys.argv[1] == 'last' else libc.pause()"
+)
+
+
+def threads(what: str) -> list[str]:
+    """A command whose threads end or begin programs in ways that are not usual."""
+    numbers = CALLS.get(os.uname().machine)
+    if numbers is None:
+        pytest.skip("the numbers of this machine's system calls are not known")
+    return [sys.executable, "-c", THREADS, what, *map(str, numbers)]
+
+
+@pytest.mark.parametrize("method", ["ring-buffer", "proc-connector"])
+def test_a_process_ends_with_its_last_thread_and_under_its_own_name(method: str) -> None:
+    with watching(EventRequest(LIFE, method=method)) as finish:
+        child = subprocess.Popen(threads("last"))
+        code = child.wait()
+        events = finish()
+    exits = [event for event in of_kind(events, ProcessExit) if event.key and event.key.pid == child.pid]
+    (body,) = (event.body for event in exits)
+    assert isinstance(body, ProcessExit) and body.code == code and "python" in body.name
+
+
+@pytest.mark.parametrize("method", ["ring-buffer", "proc-connector"])
+def test_a_program_that_a_thread_begins_is_no_end(method: str) -> None:
+    with watching(EventRequest(LIFE, method=method)) as finish:
+        child = subprocess.Popen(threads("program"))
+        assert child.wait() == 0
+        events = finish()
+    kinds = [
+        type(event.body)
+        for event in events
+        if child.pid in (event.key.pid if event.key else None, getattr(event.body, "pid", None))
+    ]
+    assert kinds == [ProcessStart, ProcessExec, ProcessExec, ProcessExit]
+
+
+def test_who_hides_behind_its_parent_is_still_the_one_who_started_it() -> None:
+    with watching(EventRequest(LIFE)) as finish:
+        child = subprocess.Popen(threads("sibling"))
+        child.wait()
+        os.waitpid(-1, 0)  # the kernel made it a child of ours
+        events = finish()
+    started = [event.body for event in of_kind(events, ProcessExec)]
+    (sibling,) = (body for body in started if isinstance(body, ProcessExec) and body.argv == ("true", "sibling"))
+    assert sibling.parent is not None and sibling.parent.pid == child.pid
+
+
+def test_the_connector_sees_programs_with_the_privileges_that_a_command_keeps() -> None:
+    command = [sys.executable, "-m", "hostscope", "watch", "--method", "proc-connector", "--format", "ndjson"]
+    watcher = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    assert watcher.stdout is not None
+    try:
+        watcher.stdout.readline()
+        with subprocess.Popen(["/bin/sleep", "30"]) as sleeper:
+            lines = map(json.loads, watcher.stdout)
+            exes = (
+                line["event"]["body"]["exe"]
+                for line in lines
+                if line["event"]["body"]["type"] == "exec" and line["event"]["key"]
+                and line["event"]["key"]["pid"] == sleeper.pid
+            )  # fmt: skip
+            assert next(exes).endswith("/sleep")
+            sleeper.kill()
+    finally:
+        watcher.kill()
+        watcher.communicate()
+
+
+def test_the_connector_is_not_believed_to_listen_where_the_kernel_ignores_it() -> None:
+    unshare = shutil.which("unshare")
+    if unshare is None or subprocess.run([unshare, "-U", "-r", "true"], check=False, capture_output=True).returncode:
+        pytest.skip("user namespaces cannot be made here")
+    command = [unshare, "-U", "-r", sys.executable, "-m", "hostscope", "watch", "--method", "proc-connector"]
+    found = subprocess.run([*command, "--duration", "1"], check=False, capture_output=True, text=True, timeout=60)
+    assert found.returncode == 6 and "user namespace" in found.stderr
+
+
+def test_messages_that_the_kernel_did_not_send_are_no_events() -> None:
+    with (
+        ProcConnector(frozenset({What.UID})) as connector,
+        socket.socket(socket.AF_NETLINK, socket.SOCK_DGRAM, NETLINK_CONNECTOR) as forger,
+    ):
+        port = connector.port
+        body = struct.pack("=IIQIIII", What.UID, 0, 1, 4_000_000, 4_000_000, 0, 0)
+        head = struct.pack("=IHHII", 36 + len(body), 3, 0, 0, port)
+        forger.sendto(head + struct.pack("=IIIIHH", 1, 1, 0, 0, len(body), 0) + body, (port, 0))
+        assert not [message for message in connector.read() if getattr(message, "data", (0,))[0] == 4_000_000]
+
+
+def test_what_the_connector_does_not_tell_of_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    def denied(*_: object) -> None:
+        raise Denied("no programs", "needs root")
+
+    monkeypatch.setattr(Events, "_open_ring", denied)
+    stop, tally = threading.Event(), Tally()
+    stop.set()
+    list(open_host(None).events.watch(EventRequest(frozenset({"start", "socket"})), stop, tally))
+    assert tally.method == "proc-connector" and tally.hidden and "needs root" in (tally.method_reason or "")
+    assert any(note.startswith("socket cannot be watched") for note in tally.notes)
 
 
 def test_the_process_connector_alone() -> None:

@@ -32,7 +32,8 @@ on Windows {", ".join(KINDS_OF["windows"])}.
                      processor time and peak memory
   credentials        users, groups and sessions; with --capabilities also
                      capabilities
-  ptrace, module     who traces whom; kernel modules that are loaded
+  ptrace, module     who attaches to whom (a child that asks its parent to
+                     trace it is not told of); kernel modules that are loaded
   socket             TCP, SCTP and DCCP: connect, accept, listen, close; an
                      accepted connection when it is made, with the process
                      that listens
@@ -48,10 +49,11 @@ is shown.
 
 \b
 As root events come from the kernel (--method ring-buffer, else
-proc-connector), and none is lost without a LOST line. Others see what
-differs between two looks (--method polling). On Windows events come from a
-tracing session (--method etw), which takes an administrator; security
-settings are told of whatever the method.
+proc-connector), and none is lost without a LOST line. Others have the
+proc-connector from Linux 6.6 on; before it they see what differs between
+two looks (--method polling). On Windows events come from a tracing session
+(--method etw), which takes an administrator; security settings are told of
+whatever the method.
 
 \b
 Examples:

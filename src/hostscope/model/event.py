@@ -51,6 +51,8 @@ class ProcessStart(Struct, frozen=True, tag="start"):
 
     name: str
     parent: ProcessKey | None
+    """Who forked it. Its `Process.ppid` may be another's (Linux: CLONE_PARENT), which is all the process connector
+    tells of."""
     ancestry: tuple[str, ...] = ()
     """Names of the ancestors, parent first, kept after they are gone."""
     uid: int | None = None
@@ -116,7 +118,7 @@ class CredentialChange(Struct, frozen=True, tag="credentials"):
 
 
 class PtraceAttach(Struct, frozen=True, tag="ptrace"):
-    """A process began to trace another."""
+    """A process attached to another. What its child asks for (Linux: PTRACE_TRACEME) no source tells."""
 
     name: str
     target: ProcessKey | None
@@ -133,7 +135,9 @@ class ModuleLoad(Struct, frozen=True, tag="module"):
 
 
 class SocketEvent(Struct, frozen=True, tag="socket"):
-    """A process connected, accepted or listened. `Event.key` is None when nobody knows whose socket it is."""
+    """A process connected, accepted or listened. `Event.key` is None when nobody knows whose socket it is.
+
+    An accepted one is of the process that began to listen, whoever takes it."""
 
     name: str
     what: str

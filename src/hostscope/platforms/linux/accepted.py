@@ -1,8 +1,12 @@
-"""Local ports of connections: when the last word of one comes, the kernel has taken its port away."""
+"""What the kernel program does not know of connections: who listened before it ran, and their local ports at the end,
+when the kernel has taken them away."""
+
+from collections.abc import Iterable
 
 from msgspec.structs import replace
 
-from hostscope.model.socket import Endpoint
+from hostscope.model.key import ProcessKey
+from hostscope.model.socket import Endpoint, Socket
 from hostscope.platforms.linux.event_record import SocketState
 
 ESTABLISHED, CLOSE = 1, 7
@@ -34,3 +38,26 @@ class LocalPorts:
         if len(self._ports) >= MOST_CONNECTIONS:
             del self._ports[next(iter(self._ports))]
         self._ports[connection] = port
+
+
+class Listeners:
+    """Who listened before we watched, by network namespace and local end; whoever came later the program knows."""
+
+    def __init__(self, sockets: Iterable[Socket]) -> None:
+        self._known: dict[tuple[int | None, str, int], ProcessKey | None] = {}
+        for socket in sockets:
+            if socket.local is not None and socket.local.port:
+                self._take((socket.net_ns, socket.local.address, socket.local.port), socket)
+
+    def of(self, net_ns: int, local: Endpoint) -> ProcessKey | None:
+        """Of those that share a socket the one that is oldest; None where several sockets listen at one place."""
+        anywhere = ("::",) if ":" in local.address else ("0.0.0.0", "::")
+        for address in (local.address, *anywhere):
+            if (place := (net_ns, address, local.port or 0)) in self._known:
+                return self._known[place]
+        return None
+
+    def _take(self, place: tuple[int | None, str, int], socket: Socket) -> None:
+        keys = [owner.key for owner in socket.owners or ()]
+        oldest = min(keys, key=lambda key: (key.start, key.pid), default=None)
+        self._known[place] = oldest if self._known.get(place, oldest) == oldest else None

@@ -4,6 +4,7 @@ import os
 import select
 import time
 from collections.abc import Callable, Iterator
+from typing import NamedTuple
 
 from hostscope.model.event import (
     CredentialChange,
@@ -15,13 +16,15 @@ from hostscope.model.event import (
     PtraceAttach,
 )
 from hostscope.model.key import ProcessKey
+from hostscope.model.process import Executable
 from hostscope.model.text import decode
 from hostscope.platforms.event_stream import Happening
-from hostscope.platforms.linux.clock import TICK_NS, Boot
-from hostscope.platforms.linux.event_lineage import Known, Lineage
-from hostscope.platforms.linux.event_ring import parse_status, read_argv
+from hostscope.platforms.linux.clock import TICK_NS, Boot, since_boot_ns
+from hostscope.platforms.linux.event_lineage import Known, Lineage, names_of
+from hostscope.platforms.linux.event_ring import parse_status, read_argv, read_start
+from hostscope.platforms.linux.executable import read_executable
 from hostscope.platforms.linux.parse import parse_stat
-from hostscope.platforms.linux.proc_connector import Message, Missing, ProcConnector, What
+from hostscope.platforms.linux.proc_connector import READ_MOST, Message, Missing, ProcConnector, What
 from hostscope.platforms.linux.read import read_file
 
 CONNECTOR_KINDS: dict[str, frozenset[What]] = {
@@ -39,8 +42,10 @@ LIMITS = (
     "the process connector tells numbers only: what a process was is read from /proc afterwards, and is missing when "
     "it was gone by then"
 )
-_MEMFD, _DELETED = "/memfd:", " (deleted)"
 _REMEMBERED = 8192
+_BURIAL_NS = 1_000_000_000
+_EXITING = 0x4
+"""PF_EXITING (include/linux/sched.h), among the flags of /proc/PID/stat."""
 
 
 def messages_for(request: EventRequest, alone: bool) -> frozenset[What]:
@@ -51,12 +56,24 @@ def messages_for(request: EventRequest, alone: bool) -> frozenset[What]:
     return wanted | life if wanted & life else wanted
 
 
+class _Headless(NamedTuple):
+    """A process whose first thread ended, and others not yet."""
+
+    start: int | None
+    at: int
+    status: int
+    """Of the thread that ended last."""
+
+
 class ConnectorEvents:
     """Makes happenings of a subscription's messages."""
 
     def __init__(self, connector: ProcConnector, boot: Boot, lineage: Lineage, wanted: frozenset[str]) -> None:
         self._connector, self._boot, self._lineage, self._wanted = connector, boot, lineage, wanted
-        self._boot_ns = time.clock_gettime_ns(time.CLOCK_BOOTTIME) - time.monotonic_ns()
+        self._headless: dict[int, _Headless] = {}
+        self._single: set[int] = set()
+        """Processes that are known to have one thread."""
+        self._read_to = 0
         self._ids: dict[tuple[int, int], int] = {}
         self._readers: dict[int, Callable[[Message, int], Happening | None]] = {
             What.FORK: self._fork,
@@ -70,16 +87,48 @@ class ConnectorEvents:
 
     def read(self) -> Iterator[Happening]:
         """What has come, losses at their place; never waits."""
-        at = 0
+        at, number, asleep_ns, gone = 0, 0, since_boot_ns() - time.monotonic_ns(), self._gone()
         for message in self._connector.read():
+            number += 1
             if isinstance(message, Missing):
-                unknown = "" if message.exact else "; at least so many"
-                yield Happening(at, None, Loss(message.messages, DROPPED + unknown))
+                yield self._loss(at, message)
                 continue
-            at = message.mono_ns + self._boot_ns
+            at = self._read_to = message.mono_ns + asleep_ns
             happening = self._readers[message.what](message, at)
             if happening is not None:
                 yield happening
+        if number < READ_MOST:  # all was read that the gone had to say
+            yield from self._bury(gone)
+
+    def _loss(self, at: int, missing: Missing) -> Happening:
+        now = since_boot_ns()
+        self._single.clear()
+        self._headless = {pid: left._replace(at=now) for pid, left in self._headless.items()}
+        return Happening(at, None, Loss(missing.messages, DROPPED + ("" if missing.exact else "; at least so many")))
+
+    def _gone(self) -> set[int]:
+        """Processes whose first thread ended before, and nothing is left of them: no message says which is the last.
+
+        One is looked for as long as a thread may take to be gone after its message.
+        """
+        late = since_boot_ns() - _BURIAL_NS
+        recent = [(pid, left) for pid, left in self._headless.items() if left.at >= late]
+        return {pid for pid, left in recent if _start_of_rest(pid) != left.start}
+
+    def _bury(self, gone: set[int]) -> Iterator[Happening]:
+        for pid in gone & self._headless.keys():
+            left = self._headless.pop(pid)
+            happening = self._ended(pid, left.at, left.status)
+            if happening is not None:
+                yield happening
+
+    def finish(self) -> Iterator[Happening]:
+        """What had come until now: a look may not take all of it."""
+        now, before = since_boot_ns(), -1
+        while before != self._read_to < now:
+            before = self._read_to
+            yield from self.read()
+        yield from self.read()  # what had ended by the end of the last look
 
     def wait(self, timeout_s: float) -> None:
         """Until there is a message, or the time is over."""
@@ -88,13 +137,13 @@ class ConnectorEvents:
     def _fork(self, message: Message, at: int) -> Happening | None:
         _, parent_pid, child, pid = _numbers(message)
         if child != pid:
+            self._single.discard(pid)
             return None
-        key, parent = self._key(pid), self._who(parent_pid)
+        self._single.add(pid)
+        key, parent, above = self._key(pid, at), self._who(parent_pid, at), self._lineage.at(parent_pid)
         if key is None:
-            above = parent and self._lineage.get(parent)
-            known = Known(self._boot.key(pid, 0), above.name if above else "", parent)
+            known = Known(self._boot.key(pid, 0), above.name if above else "", parent, names_of(above))
         else:
-            above = self._lineage.at(parent_pid)
             known = self._lineage.forked(key, above.name if above else _comm(pid), parent)
         if "start" not in self._wanted:
             return None
@@ -103,28 +152,39 @@ class ConnectorEvents:
 
     def _exec(self, message: Message, at: int) -> Happening | None:
         _, pid = _numbers(message)
-        key = self._key(pid)
+        self._headless.pop(pid, None)  # another thread than the first began the program, and is the first now
+        self._single.add(pid)
+        key = self._key(pid, at)
         known = self._lineage.named(key, _comm(pid), None) if key else self._lineage.at(pid)
         if "exec" not in self._wanted:
             return None
-        path = _link(f"/proc/{pid}/exe") if key else None
+        found = _executable(pid) if key else None
         body = ProcessExec(
             name=known.name if known else "",
-            exe=path.removesuffix(_DELETED).removeprefix("/" if path.startswith(_MEMFD) else "") if path else None,
+            exe=_path(found) if found else None,
             argv=(read_argv(pid) or None) if key else None,  # a zombie's are empty
             parent=known.parent if known else None,
             ancestry=known.ancestry if known else (),
-            memfd=bool(path and path.startswith(_MEMFD)),
-            deleted=bool(path and path.endswith(_DELETED)),
+            memfd=bool(found and found.memfd),
+            deleted=bool(found and found.deleted),
             pid=None if key else pid,
         )
         return Happening(at, key, body)
 
     def _exit(self, message: Message, at: int) -> Happening | None:
-        """Of the first thread; others may run on for a while, which the connector does not tell from the end."""
+        """A process ends with its last thread; the first may end before others, or before another runs a program."""
         thread, pid, status, *_ = _numbers(message)
-        if thread != pid:
-            return None
+        if pid in self._headless:
+            self._headless[pid] = self._headless[pid]._replace(at=at, status=status)
+        elif thread == pid and pid in self._single:
+            self._single.discard(pid)
+            return self._ended(pid, at, status)
+        elif thread == pid:
+            known = self._lineage.at(pid)
+            self._headless[pid] = _Headless(known.key.start if known else None, at, status)
+        return None
+
+    def _ended(self, pid: int, at: int, status: int) -> Happening | None:
         known = self._lineage.at(pid)
         if known:
             self._lineage.ended(known.key)
@@ -153,30 +213,39 @@ class ConnectorEvents:
         return self._change(pid, at, "session", None, str(pid))
 
     def _change(self, pid: int, at: int, what: str, before: str | None, after: str) -> Happening:
-        key = self._who(pid)
+        key = self._who(pid, at)
         return Happening(at, key, CredentialChange(self._name(pid), what, before, after, None if key else pid))
 
     def _ptrace(self, message: Message, at: int) -> Happening:
         _, pid, _, tracer = _numbers(message)
-        key = self._who(tracer) if tracer else None
+        key = self._who(tracer, at) if tracer else None
         name = self._name(tracer) if tracer else ""
-        return Happening(at, key, PtraceAttach(name, self._who(pid), pid, attached=bool(tracer)))
+        return Happening(at, key, PtraceAttach(name, self._who(pid, at), pid, attached=bool(tracer)))
 
     # Who it is ------------------------------------------------------------------------------------------------------
 
-    def _key(self, pid: int) -> ProcessKey | None:
-        try:
-            return self._boot.key(pid, parse_stat(read_file(f"/proc/{pid}/stat")).start)
-        except (OSError, ValueError):
-            return None
+    def _key(self, pid: int, at: int) -> ProcessKey | None:
+        """Of the process that has the pid, if it was there when the message was written."""
+        start = read_start(pid)
+        return None if start is None or start * TICK_NS > at else self._boot.key(pid, start)
 
-    def _who(self, pid: int) -> ProcessKey | None:
-        known = self._key(pid) or self._lineage.at(pid)
+    def _who(self, pid: int, at: int) -> ProcessKey | None:
+        known = self._key(pid, at) or self._lineage.at(pid)
         return known.key if isinstance(known, Known) else known
 
     def _name(self, pid: int) -> str:
         known = self._lineage.at(pid)
         return _comm(pid) or (known.name if known else "")
+
+
+def _start_of_rest(pid: int) -> int | None:
+    """When the process with this pid began, if it lives on after the end of a thread; None when all of it ends."""
+    try:
+        stat = parse_stat(read_file(f"/proc/{pid}/stat"))
+    except (OSError, ValueError):
+        return None
+    ends = stat.state in "ZX" or stat.flags & _EXITING
+    return None if ends and stat.threads <= 1 else stat.start
 
 
 def _numbers(message: Message) -> tuple[int, ...]:
@@ -190,8 +259,19 @@ def _comm(pid: int) -> str:
         return ""
 
 
-def _link(path: str) -> str | None:
+def _path(found: Executable) -> str:
+    """What was made by memfd_create is in no directory."""
+    return found.path.removeprefix("/") if found.memfd else found.path
+
+
+def _executable(pid: int) -> Executable | None:
     try:
-        return decode(os.readlink(path.encode()))
+        directory = os.open(f"/proc/{pid}", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     except OSError:
         return None
+    try:
+        return read_executable(directory, False, {})
+    except OSError:
+        return None
+    finally:
+        os.close(directory)

@@ -36,7 +36,7 @@ class Lineage:
     def __init__(self, most: int = MOST) -> None:
         self._most = most
         self._known: dict[int, Known] = {}
-        self._ended: dict[ProcessKey, Known | None] = {}
+        self._ended: dict[tuple[ProcessKey, int], Known | None] = {}
         self._last: dict[int, Known] = {}
 
     def __len__(self) -> int:
@@ -63,8 +63,7 @@ class Lineage:
     def forked(self, key: ProcessKey, name: str, parent: ProcessKey | None) -> Known:
         """A new process; `name` is its parent's still."""
         above = self.get(parent) if parent else None
-        names = (above.name, *above.ancestry)[:DEEPEST] if above else ()
-        return self._keep(Known(key, name, parent, names))
+        return self._keep(Known(key, name, parent, names_of(above)))
 
     def named(self, key: ProcessKey, name: str, parent: ProcessKey | None) -> Known:
         """A process runs another program; one whose start was missed is taken in with the parent it has now."""
@@ -74,18 +73,22 @@ class Lineage:
         renamed = self._known[key.pid] = known._replace(name=name)
         return renamed
 
-    def ended(self, key: ProcessKey) -> bool:
-        """Forgets a process; False when it had been told to have ended not long ago."""
-        if key in self._ended:
+    def ended(self, key: ProcessKey, start_ns: int = 0) -> bool:
+        """Forgets a process; False when it had been told to have ended not long ago.
+
+        Args:
+            start_ns: tells apart two that had the same pid within one tick of the clock.
+        """
+        if (key, start_ns) in self._ended:
             return False
-        known = self._ended[key] = self.get(key)
+        known = self._ended[key, start_ns] = self.get(key)
         if known is not None:
             self._last[key.pid] = self._known.pop(key.pid)
         if len(self._ended) > RECENT:
             oldest = next(iter(self._ended))
             gone = self._ended.pop(oldest)
-            if gone is not None and self._last.get(oldest.pid) is gone:
-                del self._last[oldest.pid]
+            if gone is not None and self._last.get(gone.key.pid) is gone:
+                del self._last[gone.key.pid]
         return True
 
     def _keep(self, known: Known) -> Known:
@@ -94,6 +97,11 @@ class Lineage:
         if len(self._known) > self._most:
             del self._known[next(iter(self._known))]
         return known
+
+
+def names_of(parent: Known | None) -> tuple[str, ...]:
+    """The ancestry of a process that this one starts."""
+    return (parent.name, *parent.ancestry)[:DEEPEST] if parent else ()
 
 
 def _ancestors(process: Process, rows: dict[int, Process]) -> Iterable[str]:

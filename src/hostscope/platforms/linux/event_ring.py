@@ -23,6 +23,7 @@ from hostscope.model.event import (
     SocketEvent,
 )
 from hostscope.model.key import ProcessKey
+from hostscope.model.socket import Endpoint
 from hostscope.model.text import decode
 from hostscope.platforms.event_stream import Happening
 from hostscope.platforms.linux import capabilities
@@ -42,6 +43,7 @@ from hostscope.platforms.linux.event_record import (
     split_argv,
 )
 from hostscope.platforms.linux.loader import Programs
+from hostscope.platforms.linux.parse import parse_stat
 from hostscope.platforms.linux.read import read_file
 
 RING_FULL = "the kernel's ring was full: nobody took the events in time"
@@ -49,8 +51,8 @@ _LIFE = {"on_fork": "sched_process_fork", "on_exec": "sched_process_exec", "on_e
 _TRACEPOINTS = _LIFE | {"on_state": "inet_sock_set_state", "on_module": "module_load", "on_powers": "sys_exit"}
 _LISTEN, _SYN_SENT, _SYN_RECV = 10, 2, 3
 
-Owner = Callable[[int, int], ProcessKey | None]
-"""Who listens on a local port of a network namespace, for sockets that listened before we watched."""
+Owner = Callable[[int, Endpoint], ProcessKey | None]
+"""Who listens at a place of a network namespace, for sockets that listened before we watched."""
 
 
 def programs_for(request: EventRequest) -> tuple[str, ...]:
@@ -150,7 +152,7 @@ class EventRing:
         return ProcessExec(
             name=known.name,
             exe=found.exe,
-            argv=read_argv(head.pid) if found.argv is None else found.argv,
+            argv=self._argv_now(head) if found.argv is None else found.argv,
             file=found.file,
             parent=known.parent,
             ancestry=known.ancestry,
@@ -162,10 +164,15 @@ class EventRing:
             cgroup=self._group(head.cgroup),
         )
 
+    def _argv_now(self, head: Head) -> tuple[str, ...] | None:
+        """What the program could not copy; None when another process has the pid by now."""
+        argv = read_argv(head.pid)
+        return argv if read_start(head.pid) == head.start // TICK_NS else None
+
     def _exit(self, head: Head, raw: bytes) -> Happening | None:
         """Two threads that ended at once may each have been the last."""
         key = self._key(head.pid, head.start)
-        if not self._lineage.ended(key) or "exit" not in self._wanted:
+        if not self._lineage.ended(key, head.start) or "exit" not in self._wanted:
             return None
         found = parse_exit(raw)
         code, signal, dumped = parse_status(found.status)
@@ -186,7 +193,7 @@ class EventRing:
         what, failed = name_change(found.old_state, found.new_state)
         if what is None:
             return None
-        key = self._key(head.pid, head.start) if head.pid else self._owner(found.net_ns, found.local.port or 0)
+        key = self._key(head.pid, head.start) if head.pid else self._owner(found.net_ns, found.local)
         name = decode(head.comm.split(b"\0", 1)[0])
         if not head.pid and key is not None:
             known = self._lineage.get(key)
@@ -218,6 +225,13 @@ def read_argv(pid: int) -> tuple[str, ...] | None:
     """Arguments from /proc, where the kernel program could not copy them; None when they are gone."""
     with suppress(OSError, Error):
         return split_argv(read_file(f"/proc/{pid}/cmdline"))
+    return None
+
+
+def read_start(pid: int) -> int | None:
+    """When the process began that has a pid now, in ticks since boot; None when there is none."""
+    with suppress(OSError, ValueError):
+        return parse_stat(read_file(f"/proc/{pid}/stat")).start
     return None
 
 

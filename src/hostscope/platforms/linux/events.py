@@ -3,33 +3,32 @@
 Comparing lists (polling) is the last way and needs nothing of Linux: see `hostscope.collectors.events`.
 """
 
-import os
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, contextmanager
 from itertools import chain
 from operator import attrgetter
 
 from hostscope.errors import Denied, Error, Unsupported, UsageError
 from hostscope.model.event import KINDS, Event, EventRequest
-from hostscope.model.key import ProcessKey
 from hostscope.model.request import ProcessRequest
+from hostscope.model.socket import SocketRequest
 from hostscope.platforms.base import Processes
 from hostscope.platforms.base_network import Sockets
 from hostscope.platforms.event_stream import Happening, Numbering, check_request
 from hostscope.platforms.linux import iterator
+from hostscope.platforms.linux.accepted import Listeners
 from hostscope.platforms.linux.clock import Boot, since_boot_ns
 from hostscope.platforms.linux.connector_events import CONNECTOR_KINDS, LIMITS, ONLY_HERE, ConnectorEvents, messages_for
 from hostscope.platforms.linux.containers import Containers
 from hostscope.platforms.linux.event_groups import ContainerIds
 from hostscope.platforms.linux.event_lineage import Lineage
 from hostscope.platforms.linux.event_ring import EventRing, programs_for, tracepoints
+from hostscope.platforms.linux.live import READ_OTHERS
 from hostscope.platforms.linux.loader import Programs
-from hostscope.platforms.linux.parse import parse_namespace, parse_stat
 from hostscope.platforms.linux.privileges import Privileges
 from hostscope.platforms.linux.proc_connector import ProcConnector, What
 from hostscope.platforms.linux.program_cache import load_image
-from hostscope.platforms.linux.read import read_file
 from hostscope.platforms.tally import Tally
 
 METHODS = ("ring-buffer", "proc-connector")
@@ -38,6 +37,7 @@ LOAD_PROGRAMS = ("bpf", "perfmon")
 LISTEN_CONNECTOR = ("net_admin",)
 PAUSE_S = 0.02
 """Between two looks into an empty ring: the programs wake nobody, which is what makes them cheap."""
+LISTENING = SocketRequest(states=frozenset({"listen"}), tcp_details=False)
 POWERS_COST = "capabilities: a program runs at the end of every system call of the host, about 0.1 us each"
 
 
@@ -87,7 +87,8 @@ class Events:
             except (Denied, Unsupported) as failed:
                 if place == len(methods) - 1 and denied is None:
                     raise
-                tally.method_reason = f"the {method} cannot be used: {failed}"
+                hint = f" ({failed.hint})" if failed.hint else ""
+                tally.method_reason = f"the {method} cannot be used: {failed}{hint}"
                 denied = denied or (failed if isinstance(failed, Denied) else None)
         if denied is not None:
             raise denied
@@ -104,7 +105,8 @@ class Events:
         with self._privileges.using(LOAD_PROGRAMS, "watch events"):
             attached = _attach(programs, programs_for(request), request, tally)
             lineage, containers = Lineage(), ContainerIds(self._containers)
-            ring = EventRing(programs, self._boot, lineage, containers, _Listeners(self).of, request.kinds)
+            listeners = self._listeners(request, tally)
+            ring = EventRing(programs, self._boot, lineage, containers, listeners.of, request.kinds)
         if found.note:
             tally.note(f"eBPF programs: {found.note}")
         if attached:
@@ -129,14 +131,29 @@ class Events:
         """Everything that runs already, once, after the programs are attached: so nobody is missed."""
         lineage.seed(self._processes.sweep(ProcessRequest(fields=frozenset()), Tally()))
 
+    def _listeners(self, request: EventRequest, tally: Tally) -> Listeners:
+        """Who listens already, once, after the programs are attached."""
+        if "socket" not in request.kinds:
+            return Listeners(())
+        try:
+            return Listeners(self._sockets.sweep(LISTENING, Tally()))
+        except (Error, OSError) as failed:
+            tally.note(f"whose sockets listened before is not known: {failed}")
+            return Listeners(())
+
     # The connector --------------------------------------------------------------------------------------------------
 
     def _open_connector(self, request: EventRequest, tally: Tally, stack: ExitStack) -> "list[_Source]":
-        missing = sorted(request.kinds - CONNECTOR_KINDS.keys())
-        if missing or request.capabilities:
-            raise Unsupported(f"the proc-connector does not tell of {', '.join(missing) or 'capabilities'}")
+        missing = [*sorted(request.kinds - CONNECTOR_KINDS.keys()), *(["capabilities"] if request.capabilities else [])]
+        if missing and (request.method or not request.kinds & CONNECTOR_KINDS.keys()):
+            raise Unsupported(f"the proc-connector does not tell of {', '.join(missing)}")
+        if missing:
+            tally.note(f"{', '.join(missing)} cannot be watched: the proc-connector does not tell of them")
+            tally.hidden = "some kinds of events cannot be watched"
         lineage = Lineage()
         source = self._connector(request, tally, stack, lineage, alone=True)
+        if "exec" in request.kinds:  # all the time: two lines of the trail for each program would be too many
+            stack.enter_context(self._privileges.using(READ_OTHERS, "see what programs processes run"))
         tally.note(LIMITS)
         self._seed(lineage)
         return [source]
@@ -160,31 +177,6 @@ class Events:
         finally:
             with self._privileges.using(LISTEN_CONNECTOR, "end the subscription to the process connector"):
                 connector.close()
-
-    def listener(self, net_ns: int, port: int) -> ProcessKey | None:
-        """Who listens on a port of our own network namespace; None for another's, or when it cannot be seen."""
-        if net_ns != parse_namespace(os.readlink("/proc/self/ns/net")):
-            return None
-        with suppress(Error, OSError, ValueError):
-            for pid in self._sockets.owners(port):
-                return self._boot.key(pid, parse_stat(read_file(f"/proc/{pid}/stat")).start)
-        return None
-
-
-class _Listeners:
-    """Owners of ports, asked for once each."""
-
-    def __init__(self, events: Events) -> None:
-        self._events = events
-        self._known: dict[tuple[int, int], ProcessKey | None] = {}
-
-    def of(self, net_ns: int, port: int) -> ProcessKey | None:
-        place = (net_ns, port)
-        if place not in self._known:
-            if len(self._known) >= 1024:
-                self._known.clear()
-            self._known[place] = self._events.listener(net_ns, port)
-        return self._known[place]
 
 
 class _Ring:
@@ -220,7 +212,7 @@ def _follow(sources: list[_Source], stop: threading.Event) -> Iterator[Happening
         if not anything:
             pause(PAUSE_S)
     for source in sources:
-        yield from source.finish() if isinstance(source, _Ring) else source.read()
+        yield from source.finish()
 
 
 def _merge(sources: list[_Source]) -> Callable[[], Iterator[Happening]]:

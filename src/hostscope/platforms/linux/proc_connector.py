@@ -12,15 +12,18 @@ Needs: CAP_NET_ADMIN (from Linux 6.6 nothing), and to be in the host's PID and u
 """
 
 import errno
+import os
 import select
 import socket
 import struct
+import time
 from collections.abc import Iterator
 from contextlib import suppress
 from enum import IntEnum
 from typing import NamedTuple
 
 from hostscope.errors import Denied, Unsupported
+from hostscope.platforms.linux.live import kernel_version
 
 NETLINK_CONNECTOR = 11
 _IDX_PROC = _VAL_PROC = 1
@@ -28,14 +31,16 @@ _LISTEN, _IGNORE = 1, 2
 _SO_RCVBUFFORCE = 33
 BUFFER_BYTES = 16 << 20
 ACK_S = 0.2
-"""How long the kernel may take to say that it understood a filter."""
+"""How long the kernel may take to answer a request; it does so at once, behind what waits in the socket."""
+_FILTERS = (6, 6)
+"""The kernel that sends only what is asked for."""
 _DONE = 3
 _NETLINK, _CONNECTOR, _EVENT = struct.Struct("=IHHII"), struct.Struct("=IIIIHH"), struct.Struct("=IIQ")
 _HEADERS = _NETLINK.size + _CONNECTOR.size
 _PAIR = struct.Struct("=II")
 _DATA: dict[int, struct.Struct]
 _MESSAGE_MOST = 8192
-_READ_MOST = 4096
+READ_MOST = 4096
 """Messages taken at once."""
 
 
@@ -55,6 +60,7 @@ class What(IntEnum):
 
 
 _DATA = {
+    What.NONE: struct.Struct("=I"),
     What.FORK: struct.Struct("=IIII"),
     What.EXEC: struct.Struct("=II"),
     What.UID: struct.Struct("=IIII"),
@@ -77,6 +83,8 @@ class Message(NamedTuple):
     mono_ns: int
     data: tuple[int | bytes, ...]
     """The numbers of its kind, in the kernel's order; thread before process. Empty for a kind that is not known."""
+    answers: int = 0
+    """One more than the mark of the request that this is the answer to; of no use in others."""
 
 
 class Missing(NamedTuple):
@@ -90,23 +98,26 @@ def parse_message(raw: bytes) -> Message | None:
     """One datagram; None when it is no message of the connector, or not whole. Pure."""
     if len(raw) < _HEADERS + _EVENT.size:
         return None
-    index, value, seq, _, _, _ = _CONNECTOR.unpack_from(raw, _NETLINK.size)
+    index, value, seq, answers, _, _ = _CONNECTOR.unpack_from(raw, _NETLINK.size)
     if (index, value) != (_IDX_PROC, _VAL_PROC):
         return None
     what, cpu, mono_ns = _EVENT.unpack_from(raw, _HEADERS)
     form = _DATA.get(what)
     if form is None:
-        return Message(what, cpu, seq, mono_ns, ())
+        return Message(what, cpu, seq, mono_ns, (), answers)
     if len(raw) < _HEADERS + _EVENT.size + form.size:
         return None
-    return Message(what, cpu, seq, mono_ns, form.unpack_from(raw, _HEADERS + _EVENT.size))
+    return Message(what, cpu, seq, mono_ns, form.unpack_from(raw, _HEADERS + _EVENT.size), answers)
 
 
 def render_request(pid: int, operation: int, kinds: int | None) -> bytes:
-    """What subscribes: with a filter in the form of Linux 6.6, without in the form of all kernels."""
+    """What subscribes: with a filter in the form of Linux 6.6, without in the form of all kernels.
+
+    `pid` is the socket's port, and marks the request: the kernel answers to all who listen.
+    """
     body = struct.pack("=I", operation) if kinds is None else struct.pack("=II", operation, kinds)
     head = _NETLINK.pack(_HEADERS + len(body), _DONE, 0, 0, pid)
-    return head + _CONNECTOR.pack(_IDX_PROC, _VAL_PROC, 0, 0, len(body), 0) + body
+    return head + _CONNECTOR.pack(_IDX_PROC, _VAL_PROC, 0, pid, len(body), 0) + body
 
 
 class Sequences:
@@ -132,6 +143,7 @@ class ProcConnector:
             Denied, Unsupported
         """
         self._kinds = kinds
+        self.filtered = kernel_version(os.uname().release) >= _FILTERS
         self._sequences = Sequences()
         try:
             self._socket = socket.socket(socket.AF_NETLINK, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC, NETLINK_CONNECTOR)
@@ -150,22 +162,32 @@ class ProcConnector:
         except PermissionError as failed:
             raise Denied("the process connector: permission denied", "needs root or CAP_NET_ADMIN") from failed
         self._socket.setblocking(False)
-        self._port = self._socket.getsockname()[0]
-        self.filtered = self._filter()
-        if not self.filtered:
-            self._socket.send(render_request(self._port, _LISTEN, None))
+        self.port: int = self._socket.getsockname()[0]
+        self._socket.send(render_request(self.port, _LISTEN, None))
+        if not self._answered():
+            raise Unsupported("the kernel does not answer: it takes subscriptions in the first user namespace only")
+        if self.filtered:  # the answer to this is filtered out itself
+            self._socket.send(render_request(self.port, _LISTEN, sum(self._kinds)))
 
-    def _filter(self) -> bool:
-        """Whether the kernel takes a filter; an older one ignores a request of that size."""
-        mask = 0
-        for kind in self._kinds:
-            mask |= kind
-        self._socket.send(render_request(self._port, _LISTEN, mask & 0xFFFF_FFFF))
-        readable, _, _ = select.select([self._socket], [], [], ACK_S)
-        if not readable:
-            return False
-        first = parse_message(self._socket.recv(_MESSAGE_MOST))
-        return first is not None
+    def _answered(self) -> bool:
+        """Whether the kernel answers that we are subscribed; what comes before is not for us.
+
+        Raises:
+            Denied: it says that we may not.
+        """
+        end, answers = time.monotonic() + ACK_S, (self.port + 1) & 0xFFFF_FFFF
+        while (left := end - time.monotonic()) > 0 and select.select([self._socket], [], [], left)[0]:
+            found = None
+            with suppress(OSError):  # full already, of messages for others
+                found = self._take()
+            if found is not None and (found.what, found.answers) == (What.NONE, answers):
+                return _accepted(found)
+        return False
+
+    def _take(self) -> Message | None:
+        """The next datagram; None when the kernel did not send it, or it is no message. Raises `OSError`."""
+        raw, (sender, _) = self._socket.recvfrom(_MESSAGE_MOST)
+        return parse_message(raw) if sender == 0 else None
 
     def fileno(self) -> int:
         """For poll."""
@@ -173,9 +195,9 @@ class ProcConnector:
 
     def read(self) -> Iterator[Message | Missing]:
         """What has come, a few thousand messages at most; never waits."""
-        for _ in range(_READ_MOST):
+        for _ in range(READ_MOST):
             try:
-                raw = self._socket.recv(_MESSAGE_MOST)
+                message = self._take()
             except BlockingIOError:
                 return
             except OSError as failed:
@@ -184,12 +206,10 @@ class ProcConnector:
                 if self.filtered:
                     yield Missing(1, exact=False)
                 continue
-            yield from self._of(raw)
+            if message is not None:
+                yield from self._of(message)
 
-    def _of(self, raw: bytes) -> Iterator[Message | Missing]:
-        message = parse_message(raw)
-        if message is None or message.what == What.NONE:
-            return
+    def _of(self, message: Message) -> Iterator[Message | Missing]:
         if not self.filtered and (missing := self._sequences.missing(message)):
             yield Missing(missing, exact=True)
         if message.what in self._kinds:
@@ -198,7 +218,7 @@ class ProcConnector:
     def close(self) -> None:
         """Ends the subscription: the kernel sends nothing more when nobody else listens."""
         with suppress(OSError):  # closing ends it as well
-            self._socket.send(render_request(self._port, _IGNORE, None))
+            self._socket.send(render_request(self.port, _IGNORE, None))
         self._socket.close()
 
     def __enter__(self) -> "ProcConnector":
@@ -206,6 +226,14 @@ class ProcConnector:
 
     def __exit__(self, *raised: object) -> None:
         self.close()
+
+
+def _accepted(answer: Message) -> bool:
+    """True, or raises `Denied`."""
+    failed = answer.data[0]
+    if failed:
+        raise Denied(f"the process connector: {os.strerror(int(failed))}", "needs root or CAP_NET_ADMIN")
+    return True
 
 
 def _enlarge(connection: socket.socket, size_bytes: int) -> None:

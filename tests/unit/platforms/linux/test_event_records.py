@@ -101,6 +101,14 @@ def test_ancestry_outlives_parents() -> None:
     assert lineage.get(key(9, start=1)) is None
 
 
+def test_two_that_had_one_pid_within_a_tick_both_end() -> None:
+    lineage = Lineage()
+    for start_ns in (5_000_000, 6_000_000):
+        lineage.forked(key(8), "short", key(7))
+        assert lineage.ended(key(8), start_ns)
+        assert not lineage.ended(key(8), start_ns)
+
+
 def test_lineage_is_bounded() -> None:
     lineage = Lineage(most=10)
     deep = None

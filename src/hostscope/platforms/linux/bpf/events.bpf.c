@@ -113,26 +113,22 @@ struct {
 
 struct { MAP_UINT(type, MAP_RING); MAP_UINT(max_entries, 16 << 20); } ring SEC(".maps");
 
-/* Who opened a socket: what happens to it later happens in interrupts, of whatever process. */
+/* Who opened a socket: what happens to it later happens in interrupts, of whatever process. It lies with the socket itself,
+ * and the kernel copies it from a listening one to each connection that it accepts: no other socket on the same port, of
+ * another address or process, can be taken for it. */
 struct owner {
 	u32 pid, uid;
 	u64 start;
 	char comm[16];
-	u64 port; /* a closed socket has lost its own */
+	u32 port; /* a closed socket has lost its own */
+	u32 listens;
 };
-struct port { u32 net_ns, number; };
 struct {
-	MAP_UINT(type, MAP_LRU_HASH);
-	MAP_UINT(max_entries, 65536);
-	MAP_TYPE(key, u64);
+	MAP_UINT(type, MAP_SK_STORAGE);
+	MAP_UINT(map_flags, F_NO_PREALLOC | F_CLONE);
+	MAP_TYPE(key, int);
 	MAP_TYPE(value, struct owner);
 } owners SEC(".maps");
-struct {
-	MAP_UINT(type, MAP_LRU_HASH);
-	MAP_UINT(max_entries, 8192);
-	MAP_TYPE(key, struct port);
-	MAP_TYPE(value, struct owner);
-} listeners SEC(".maps");
 
 struct powers { u64 credentials, effective; };
 struct {
@@ -170,9 +166,7 @@ INLINE u64 pids_group_of(struct css_set *set) {
 	return id;
 }
 
-INLINE void describe(struct record *r, u16 kind, struct task_struct *t) {
-	struct task_struct *parent = t->real_parent;
-
+INLINE void describe(struct record *r, u16 kind, struct task_struct *t, struct task_struct *parent) {
 	r->kind = kind;
 	r->flags = 0;
 	r->pid = t->tgid;
@@ -185,12 +179,13 @@ INLINE void describe(struct record *r, u16 kind, struct task_struct *t) {
 	r->cgroup = t->cgroups->dfl_cgrp->kn->id;
 	r->css_set = (u64)t->cgroups;
 	r->pids_group = pids_group_of(t->cgroups);
-	READ(&r->comm, &t->comm);
+	READ(&r->comm, &t->group_leader->comm); /* threads have names of their own */
 }
 
+/* Whoever forks is the parent here, as who started whom is asked for: with CLONE_PARENT the kernel's is another. */
 SEC("tp_btf/sched_process_fork")
 int on_fork(u64 *context) {
-	struct task_struct *child = (void *)context[1];
+	struct task_struct *creator = (void *)context[0], *child = (void *)context[1];
 	struct record *r;
 
 	if (child->pid != child->tgid)
@@ -200,7 +195,7 @@ int on_fork(u64 *context) {
 		ATOMIC_ADD(lost, 1);
 		return 0;
 	}
-	describe(r, FORK, child);
+	describe(r, FORK, child, creator);
 	bpf_ringbuf_submit(r, RING_NO_WAKEUP);
 	return 0;
 }
@@ -265,7 +260,7 @@ int on_exec(u64 *context) {
 
 	if (!s || !mm)
 		return 0;
-	describe(&s->record.head, EXEC, t);
+	describe(&s->record.head, EXEC, t, t->real_parent);
 	read_exe(s, &s->record, mm->exe_file);
 	send_exec(s, (void *)context[2], mm);
 	return 0;
@@ -301,7 +296,7 @@ int on_exit(u64 *context) {
 		ATOMIC_ADD(lost, 1);
 		return 0;
 	}
-	describe(&r->head, EXIT, t);
+	describe(&r->head, EXIT, t, t->real_parent);
 	r->unused = 0;
 	r->code = (signal->flags & GROUP_EXIT) ? signal->group_exit_code : ((struct task_struct___ending *)leader)->exit_code;
 	r->cpu = signal->sum_sched_runtime + t->se.sum_exec_runtime;
@@ -314,18 +309,18 @@ int on_exit(u64 *context) {
 
 /* Sockets ---------------------------------------------------------------------------------------------------------- */
 
-INLINE void remember(u64 socket, struct port *port, u16 state) {
-	struct task_struct *t = bpf_get_current_task_btf();
-	struct owner owner = {};
+INLINE struct owner *remember(struct sock *socket, u16 state) {
+	struct owner *owner = bpf_sk_storage_get(&owners, socket, NULL, STORAGE_CREATE);
+	struct task_struct *leader = ((struct task_struct *)bpf_get_current_task_btf())->group_leader;
 
-	owner.pid = t->tgid;
-	owner.start = t->group_leader->start_boottime;
-	owner.uid = t->real_cred->euid.val;
-	READ(&owner.comm, &t->comm);
-	owner.port = port->number;
-	bpf_map_update_elem(&owners, &socket, &owner, ANY);
-	if (state == LISTEN)
-		bpf_map_update_elem(&listeners, port, &owner, ANY);
+	if (owner) {
+		owner->pid = leader->tgid;
+		owner->start = leader->start_boottime;
+		owner->uid = leader->real_cred->euid.val;
+		READ(&owner->comm, &leader->comm);
+		owner->listens = state == LISTEN;
+	}
+	return owner;
 }
 
 INLINE void describe_owner(struct record *r, struct owner *owner) {
@@ -364,44 +359,38 @@ INLINE void read_ends(struct socket_record *r, struct sock *socket) {
 	}
 }
 
-/* connect and listen begin in their process; a connection is made, accepted and closed in an interrupt. The owner of an
- * accepted one is who listens on its port. */
+/* connect and listen begin in their process; a connection is made, accepted and closed in an interrupt. Two that connect
+ * to each other at once pass through SYN_RECV as well, and were not accepted by anybody. */
 SEC("tp_btf/inet_sock_set_state")
 int on_state(u64 *context) {
 	struct sock *socket = (void *)context[0];
 	int old = context[1], new = context[2];
-	u64 address = (u64)socket;
-	struct port port = { .net_ns = socket->__sk_common.skc_net.net->ns.inum, .number = socket->__sk_common.skc_num };
 	struct owner *owner;
 	struct socket_record *r;
 
 	if (new == SYN_SENT || new == LISTEN)
-		remember(address, &port, new);
-	if (new != ESTABLISHED && new != CLOSE && new != LISTEN)
+		owner = remember(socket, new);
+	else if (new == ESTABLISHED || new == CLOSE)
+		owner = bpf_sk_storage_get(&owners, socket, NULL, 0);
+	else
 		return 0;
-	owner = bpf_map_lookup_elem(&owners, &address);
-	if (old == SYN_RECV) {
-		owner = bpf_map_lookup_elem(&listeners, &port);
-		if (owner && new == ESTABLISHED)
-			bpf_map_update_elem(&owners, &address, owner, ANY);
-	}
-	if (owner && new == ESTABLISHED)
-		owner->port = port.number;
+	if (owner && new != CLOSE)
+		owner->port = socket->__sk_common.skc_num;
+	if (new == SYN_SENT)
+		return 0;
 	r = bpf_ringbuf_reserve(&ring, sizeof(*r), 0);
-	if (r) {
-		describe_owner(&r->head, owner);
-		read_ends(r, socket);
-		if (owner && !r->local_port)
-			r->local_port = owner->port;
-		r->old_state = old;
-		r->new_state = new;
-		r->net_ns = port.net_ns;
-		bpf_ringbuf_submit(r, RING_NO_WAKEUP);
-	} else {
+	if (!r) {
 		ATOMIC_ADD(lost, 1);
+		return 0;
 	}
-	if (new == CLOSE)
-		bpf_map_delete_elem(&owners, &address);
+	describe_owner(&r->head, owner);
+	read_ends(r, socket);
+	if (owner && !r->local_port)
+		r->local_port = owner->port;
+	r->old_state = old == SYN_RECV && owner && !owner->listens ? SYN_SENT : old;
+	r->new_state = new;
+	r->net_ns = socket->__sk_common.skc_net.net->ns.inum;
+	bpf_ringbuf_submit(r, RING_NO_WAKEUP);
 	return 0;
 }
 
@@ -410,13 +399,14 @@ int on_state(u64 *context) {
 SEC("tp_btf/module_load")
 int on_module(u64 *context) {
 	struct module *module = (void *)context[0];
+	struct task_struct *t = bpf_get_current_task_btf();
 	struct module_record *r = bpf_ringbuf_reserve(&ring, sizeof(*r), 0);
 
 	if (!r) {
 		ATOMIC_ADD(lost, 1);
 		return 0;
 	}
-	describe(&r->head, MODULE, bpf_get_current_task_btf());
+	describe(&r->head, MODULE, t, t->real_parent);
 	__builtin_memset(r->name, 0, sizeof(r->name));
 	bpf_probe_read_kernel_str(r->name, 56, module->name);
 	bpf_ringbuf_submit(r, RING_NO_WAKEUP);
@@ -442,7 +432,7 @@ int on_powers(u64 *context) {
 	if (known->effective != now.effective) {
 		r = bpf_ringbuf_reserve(&ring, sizeof(*r), 0);
 		if (r) {
-			describe(&r->head, CAPABILITIES, t);
+			describe(&r->head, CAPABILITIES, t, t->real_parent);
 			r->before = known->effective;
 			r->after = now.effective;
 			bpf_ringbuf_submit(r, RING_NO_WAKEUP);
