@@ -9,6 +9,7 @@ from hostscope.errors import Gone, NativeError
 from hostscope.model.memory import Region
 from hostscope.platforms.linux.clock import PAGE_BYTES
 from hostscope.platforms.linux.pagemap import Pagemap, Range, data_ranges, joined, tells_holes
+from hostscope.platforms.linux.read import read_at
 
 SHARED_MEMORY = ("/memfd:", "/SYSV", "/dev/zero", "/dev/shm/", "/anon_hugepage", "/dev/hugepages")
 """Paths of mappings whose untouched pages a read would allocate, in the memory of the process."""
@@ -213,8 +214,6 @@ class AddressSpace:
 
         Empty when it has ended, or was reaped.
         """
-        from hostscope.platforms.linux.read import read_at
-
         try:
             fields = read_at(self._directory, "stat").rpartition(b")")[2].split()
         except OSError:

@@ -54,7 +54,7 @@ def _guest(signatures: csops.Signatures, pid: int) -> tuple[str | None, str]:
     except OSError:
         return None, ""  # it has ended, or has no signature
     platform = bool(flags & csops.CS_PLATFORM_BINARY)
-    return guest_of("", identifier, _team(signatures, pid), platform, None), identifier
+    return guest_of(identifier, _team(signatures, pid), platform, None), identifier
 
 
 def _named(questions: Questions, pid: int) -> str | None:

@@ -227,7 +227,7 @@ class Contexts:
         if found is None or "valid" not in found.flags:
             return None
         platform = "platform-binary" in found.flags
-        return guest_of(path, found.identifier, found.team_id, platform, self._owner(pid) if platform else None)
+        return guest_of(found.identifier, found.team_id, platform, self._owner(pid) if platform else None)
 
     def _owner(self, pid: int) -> str | None:
         """Team of the process that is responsible for one."""

@@ -47,11 +47,10 @@ def is_candidate(path: str) -> bool:
     return any(fnmatchcase(path, pattern) for pattern in _CANDIDATES)
 
 
-def guest_of(path: str, identifier: str | None, team: str | None, platform: bool, owner: str | None) -> str | None:
+def guest_of(identifier: str | None, team: str | None, platform: bool, owner: str | None) -> str | None:
     """Which virtual machine a process runs or serves.
 
     Args:
-        path: of its program; says nothing by itself.
         identifier, team: of a signature that the kernel holds valid; None without one.
         platform: Apple's own.
         owner: the team that signed the process which is responsible for it.

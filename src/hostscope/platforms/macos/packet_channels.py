@@ -4,6 +4,8 @@ from collections.abc import Iterator
 from itertools import groupby
 from typing import TYPE_CHECKING, NamedTuple
 
+from msgspec.structs import replace
+
 from hostscope.model.capture import CaptureCounts, CaptureInterface
 from hostscope.platforms.macos.interfaces import read_links
 from hostscope.platforms.macos.native import bpf
@@ -131,7 +133,6 @@ class TapChannel:
 
     def _batch(self, whole: "PacketBatch", rows: list[_Row], place: int, lost: int) -> "PacketBatch":
         import numpy as np
-        from msgspec.structs import replace
 
         part = whole.take(np.array([one.row for one in rows], np.int64))
         heads = np.array([one.origin.header_bytes for one in rows], np.int64)

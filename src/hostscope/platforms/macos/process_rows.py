@@ -1,5 +1,6 @@
 """All processes: by libproc, asked one by one, or from the kernel's process table alone."""
 
+import os
 from collections.abc import Iterable, Iterator
 
 from hostscope.errors import Error, Gone
@@ -302,8 +303,6 @@ def _activity(task: Task) -> Activity:
 
 
 def _ambiguous(uid: int) -> Gap:
-    import os
-
     if os.geteuid() not in (0, uid):
         return Gap("argv", Reason.DENIED, translate.ROOT_HINT)
     return Gap("argv", Reason.UNAVAILABLE, "the kernel refuses its arguments without a reason (EINVAL)")

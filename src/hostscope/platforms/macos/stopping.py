@@ -4,6 +4,8 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from time import monotonic_ns
 
+from msgspec.structs import replace
+
 from hostscope.errors import Unsupported
 from hostscope.model.key import ProcessKey
 from hostscope.model.memory import ThreadState
@@ -58,8 +60,6 @@ def registers(boot: Boot, key: ProcessKey, privileges: Privileges | None = None)
 
 
 def _stopped(thread: ThreadState, stopped_ns: int) -> ThreadState:
-    from msgspec.structs import replace
-
     return replace(thread, stopped_ns=stopped_ns, asked_mono_ns=0)
 
 

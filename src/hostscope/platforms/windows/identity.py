@@ -15,6 +15,7 @@ from hostscope.platforms.windows import translate
 from hostscope.platforms.windows.clock import Boot
 from hostscope.platforms.windows.native import control, handles
 from hostscope.platforms.windows.native import process as native
+from hostscope.platforms.windows.native.library import failed
 
 Value = TypeVar("Value")
 DEBUG = ("SeDebugPrivilege",)
@@ -94,8 +95,6 @@ def _opened(privileges: Privileges, pid: int, access: int, why: str) -> Iterator
 
 
 def _open(pid: int, access: int) -> int:
-    from hostscope.platforms.windows.native.library import failed
-
     handle: int | None = handles.kernel32.OpenProcess(access, False, pid)
     if not handle:
         refused = failed("OpenProcess")
