@@ -16,6 +16,7 @@ from hostscope.platforms.tally import Tally
 
 _KEY = re.compile(r"(\d{1,10})@(\d{1,20})(?:#(\d{1,20}))?")
 MORE_SOCKETS = "as root, or an administrator, sockets of all users are seen"
+MOST_NAMED = 8
 _NAMED_BY = frozenset({"exe", "argv"})
 
 
@@ -28,8 +29,9 @@ def find_one(host: Host, target: str, request: ProcessRequest) -> Process:
     """
     found = find(host, target, request)
     if len(found) > 1:
-        named = ", ".join(f"{process.key} {process.name}" for process in found[:8])
-        raise UsageError(f"{len(found)} processes are called {target!r}", f"name one: {named}")
+        named = ", ".join(f"{process.key} {process.name}" for process in found[:MOST_NAMED])
+        more = f", and {len(found) - MOST_NAMED} more" if len(found) > MOST_NAMED else ""
+        raise UsageError(f"{len(found)} processes are meant by {target!r}", f"name one: {named}{more}")
     return found[0]
 
 

@@ -38,7 +38,8 @@ def render_verification(found: Verification) -> Iterator[str]:
         elif file.last_seq is None:
             yield sanitise(f"{file.path}: empty") + "\n"
         else:
-            yield sanitise(f"{file.path}: {file.lines} lines fit; the last is {file.last_seq} {file.last_hash}") + "\n"
+            last = f"the last has number {file.last_seq} and hash {file.last_hash}"
+            yield sanitise(f"{file.path}: {file.lines} lines fit; {last}") + "\n"
     if found.files and not found.files[-1].marked:
         yield sanitise(f"{found.files[-1].path}: no mark beside it tells whether lines are missing at its end") + "\n"
     for words in found.missing:

@@ -155,7 +155,7 @@ def test_what_may_be_left_is_incomplete() -> None:
 def test_a_whole_trail(hostscope: Run, trail: AuditTrail) -> None:
     last = [trail.append("act.test", what=str(number)) for number in range(3)][-1]
     found = hostscope("audit", "verify")
-    assert (found.code, found.out) == (0, f"{trail.path}: 3 lines fit; the last is 2 {last.hash}\n")
+    assert (found.code, found.out) == (0, f"{trail.path}: 3 lines fit; the last has number 2 and hash {last.hash}\n")
 
 
 def test_a_changed_line_is_named(hostscope: Run, trail: AuditTrail) -> None:

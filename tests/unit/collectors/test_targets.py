@@ -77,7 +77,7 @@ def test_names_elsewhere_are_not(box: Host) -> None:
         ("99999999999", UsageError, "no pid"),
         ("9" * 5000, UsageError, "no pid"),
         ("٣", Gone, "is called"),
-        ("nginx", UsageError, "2 processes are called 'nginx'"),
+        ("nginx", UsageError, "2 processes are meant by 'nginx'"),
     ],
 )
 def test_refuses(box: Host, target: str, error: type[Exception], message: str) -> None:
@@ -97,3 +97,9 @@ def test_several_are_named(box: Host) -> None:
     with pytest.raises(UsageError) as refused:
         find_one(box, ":80", REQUEST)
     assert "20@20 nginx, 21@21 nginx" in (refused.value.hint or "")
+
+
+def test_of_many_the_first_are_named() -> None:
+    with pytest.raises(UsageError) as refused:
+        find_one(host(*(process(pid, "worker") for pid in range(1, 12))), "worker", REQUEST)
+    assert (refused.value.hint or "").endswith("8@8 worker, and 3 more")
