@@ -339,6 +339,17 @@ def test_messages_that_the_kernel_did_not_send_are_no_events() -> None:
         assert not [message for message in connector.read() if getattr(message, "data", (0,))[0] == 4_000_000]
 
 
+def test_each_event_bears_the_name_of_what_told_it() -> None:
+    act = run(sys.executable, "-c", "import os; os.setuid(65534)")
+    events = happened(EventRequest(LIFE | {"credentials"}), act)
+    told = {type(event.body): event.source for event in events}
+    assert told[ProcessExec] == "ring-buffer" and told[CredentialChange] == "proc-connector"
+    stop, tally = threading.Event(), Tally()
+    stop.set()
+    list(open_host(None).events.watch(EventRequest(frozenset({"credentials"})), stop, tally))
+    assert tally.method == "proc-connector" and not any("eBPF" in effect for effect in tally.effects)
+
+
 def test_what_the_connector_does_not_tell_of_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     def denied(*_: object) -> None:
         raise Denied("no programs", "needs root")

@@ -132,7 +132,8 @@ def _write(
     coverage = answer.coverage
     if choices.format == "table" and not choices.quiet:
         say(render_coverage(coverage, "events"))
-    return strict_code(coverage) if choices.strict else 0
+    nothing = bool(choices.targets) and not coverage.rows
+    return strict_code(coverage) if choices.strict or nothing else 0
 
 
 def _reported(session: LocalSession, events: Iterable[Event]) -> Iterator[Event]:

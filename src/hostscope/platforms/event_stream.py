@@ -17,6 +17,8 @@ class Happening(NamedTuple):
     """By its source's clock; 0 is now."""
     key: ProcessKey | None
     body: Body
+    source: str | None = None
+    """What told; None for what tells of most in its stream."""
 
 
 class Numbering:
@@ -40,8 +42,8 @@ class Numbering:
         elif type(body) is not CoverageChange:
             tally.seen += 1
             tally.rows += 1
-        schema, seq = SCHEMAS[type(body)], self._seq - 1
-        return Event(schema, self._source, seq, at + self._utc_ns, at + self._mono_ns, happening.key, body)
+        schema, source, seq = SCHEMAS[type(body)], happening.source or self._source, self._seq - 1
+        return Event(schema, source, seq, at + self._utc_ns, at + self._mono_ns, happening.key, body)
 
     def coverage(self) -> Event:
         """What the stream covers from here on."""

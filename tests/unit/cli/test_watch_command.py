@@ -1,13 +1,16 @@
 """`hostscope watch`, as far as it is about its output."""
 
 import json
+import threading
+from collections.abc import Iterator
 
 import pytest
 
 from hostscope import platforms
 from hostscope.cli.main import run
-from hostscope.model.event import SCHEMAS, Event, Loss, ProcessStart
-from tests.fake import Answers, host, key, process
+from hostscope.model.event import SCHEMAS, Event, EventRequest, Loss, ProcessStart
+from hostscope.platforms.tally import Tally
+from tests.fake import Answers, FakeEvents, host, key, process
 
 
 def event(seq: int, body: ProcessStart | Loss) -> Event:
@@ -30,3 +33,16 @@ def test_nothing_goes_there_unless_asked(monkeypatch: pytest.MonkeyPatch, capsys
     monkeypatch.setattr(platforms, "open_host", lambda replay=None: host(process(1), answers=answers))
     assert run(["watch", "--limit", "1"]) == 0
     assert not answers.reported and "sh" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(("hidden", "code"), [(None, 0), ("sockets", 8)])
+def test_nothing_of_a_target_is_no_answer_when_not_all_could_be_seen(
+    hidden: str | None, code: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def watch(self: FakeEvents, request: EventRequest, stop: threading.Event, tally: Tally) -> Iterator[Event]:
+        tally.hidden, tally.rows = hidden, 1
+        return iter([event(1, ProcessStart("other", None))])
+
+    monkeypatch.setattr(FakeEvents, "watch", watch)
+    monkeypatch.setattr(platforms, "open_host", lambda replay=None: host(process(7, "sh")))
+    assert run(["watch", "7"]) == code

@@ -35,6 +35,7 @@ CONNECTOR_KINDS: dict[str, frozenset[What]] = {
     "ptrace": frozenset({What.PTRACE}),
 }
 """Kinds of events that the connector tells of."""
+SOURCE = "proc-connector"
 ONLY_HERE = frozenset({"credentials", "ptrace"})
 """What the ring does not have: no tracepoint tells it."""
 DROPPED = "the process connector's socket was full: nobody took the messages in time"
@@ -87,6 +88,9 @@ class ConnectorEvents:
 
     def read(self) -> Iterator[Happening]:
         """What has come, losses at their place; never waits."""
+        return (happening._replace(source=SOURCE) for happening in self._read())
+
+    def _read(self) -> Iterator[Happening]:
         at, number, asleep_ns, gone = 0, 0, since_boot_ns() - time.monotonic_ns(), self._gone()
         for message in self._connector.read():
             number += 1

@@ -74,7 +74,7 @@ class Events:
                 yield numbering.event(happening)
 
     def _open(self, request: EventRequest, tally: Tally, stack: ExitStack) -> "list[_Source]":
-        methods = (request.method,) if request.method else METHODS
+        methods = (request.method,) if request.method else _methods_for(request)
         denied: Denied | None = None
         for place, method in enumerate(methods):
             tally.method = method
@@ -219,6 +219,11 @@ def _merge(sources: list[_Source]) -> Callable[[], Iterator[Happening]]:
     """Both in order of time, look by look; the second first: its processes are known until the ring says they ended."""
     at = attrgetter("at_ns")
     return lambda: iter(sorted(chain.from_iterable(source.read() for source in reversed(sources)), key=at))
+
+
+def _methods_for(request: EventRequest) -> tuple[str, ...]:
+    """Best first; no programs are loaded for what only the connector tells of."""
+    return METHODS[1:] if request.kinds <= ONLY_HERE and not request.capabilities else METHODS
 
 
 def _attach(programs: Programs, names: tuple[str, ...], request: EventRequest, tally: Tally) -> tuple[str, ...]:
