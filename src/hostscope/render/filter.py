@@ -215,9 +215,9 @@ class _Compiler:
             if step not in names:
                 known = names if count else (*self._layout.names(), *names)
                 where = f" in {'.'.join(steps[:count])}" if count else ""
-                raise _wrong(
-                    node, f"there is no {step!r}{where}", f"names: {closest(step, tuple(known))}" if known else None
-                )
+                quoted = "" if count else f'; a text stands in quotes: "{step}"'
+                hint = f"names: {closest(step, tuple(known))}{quoted}" if known else None
+                raise _wrong(node, f"there is no {step!r}{where}", hint)
             record = _plain_type(typing.get_type_hints(record)[step])
         return _kind_of_type(record)
 

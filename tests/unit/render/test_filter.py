@@ -85,6 +85,7 @@ def test_a_missing_value_fails_every_comparison() -> None:
     ("expression", "message", "hint"),
     [
         ("rsss > 1", "filter 1:1: there is no 'rsss'", "rss"),
+        ("name == sshd", "there is no 'sshd'", 'a text stands in quotes: "sshd"'),
         ("pid == 1 and rsss > 1", "filter 1:14: there is no 'rsss'", "rss"),
         ('container.nam == "x"', "there is no 'nam' in container", "name"),
         ("container.name.x == 1", "there is no 'x' in container.name", None),

@@ -34,7 +34,7 @@ from hostscope.platforms.linux.clock import Boot, since_boot_ns
 from hostscope.platforms.linux.native import ptrace
 from hostscope.platforms.linux.parse import parse_stat, parse_tgid
 from hostscope.platforms.linux.parse_detail import numbers
-from hostscope.platforms.linux.privileges import Privileges
+from hostscope.platforms.linux.privileges import Privileges, granting, lacking
 from hostscope.platforms.linux.ptrace_peek import PATH_BYTES, Peek
 from hostscope.platforms.linux.ptrace_stop import ENDED, TRACE_OTHERS, tracer_of
 from hostscope.platforms.linux.read import PATH_ONLY, list_at, read_file, read_text
@@ -422,4 +422,6 @@ def refusal(pid: int) -> Denied:
     if scope not in (None, "0"):
         yama = f"Yama restricts tracing (kernel.yama.ptrace_scope={scope}): needs CAP_SYS_PTRACE"
         return Denied(f"process {pid}: tracing is denied", f"{yama}, or start it yourself with trace --")
-    return Denied(f"process {pid}: tracing is denied", "needs root (CAP_SYS_PTRACE) or the process's own user")
+    missing = lacking(("sys_ptrace",))
+    hint = f"needs root (CAP_SYS_PTRACE) or the process's own user{granting(missing)}"
+    return Denied(f"process {pid}: tracing is denied{missing}", hint)
