@@ -30,6 +30,17 @@ def interrupt(event: str) -> bool:
     return True
 
 
+def _set(event: threading.Event) -> None:
+    """Sets it for a handler of signals, from a thread of its own that ends at once.
+
+    The main thread, in which handlers run, may hold the event's lock at that very moment, and would wait for itself.
+    """
+    try:
+        _thread.start_new_thread(event.set, ())
+    except RuntimeError:  # no thread is to be had
+        event.set()
+
+
 @contextmanager
 def waking(stop: threading.Event) -> Iterator[None]:
     """Has who waits for `stop` notice console events, which do not end waiting as signals do."""
@@ -50,7 +61,7 @@ def _also_setting(stop: threading.Event) -> Iterator[None]:
     before = {one: signal.getsignal(one) for one in ENDING}
 
     def end(number: int, frame: FrameType | None) -> None:
-        stop.set()
+        _set(stop)
         handler = before[signal.Signals(number)]
         if callable(handler):
             handler(number, frame)
@@ -80,7 +91,7 @@ def ending(stop: threading.Event, told: threading.Event | None = None) -> Iterat
         again, ended.code = ended.code, ENDING[signal.Signals(number)]
         for one in ENDING:
             signal.signal(one, before.get(one, signal.SIG_DFL))
-        stop.set()
+        _set(stop)
         if again:  # the first one was an event of the console
             signal.raise_signal(number)
 
@@ -93,7 +104,7 @@ def ending(stop: threading.Event, told: threading.Event | None = None) -> Iterat
 
     def tell(number: int, frame: FrameType | None) -> None:
         if told is not None:
-            told.set()
+            _set(told)
 
     for one in ENDING:
         if signal.getsignal(one) is not signal.SIG_IGN:
