@@ -1,5 +1,6 @@
 """Calls that are easily misread, and processes in odd states: by both methods as strace sees them."""
 
+import json
 import os
 import re
 import shutil
@@ -127,6 +128,29 @@ def test_a_child_is_born_once(method: str, odd: str, tmp_path: Path) -> None:
     found = calls_of(method, tmp_path / "ours", "fork,vfork,clone,clone3,exit_group", odd, "children")
     assert len([line for line in found if "exit_group" not in line]) == 2
     assert [line for line in found if "exit_group" in line] == ["exit_group(3) = ?"] * 2 + ["exit_group(0) = ?"]
+
+
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize(("options", "limited"), [(("--filter", 'error == "ENOENT"'), False), (("--limit", "2"), True)])
+def test_the_coverage_tells_what_was_left_out(
+    method: str, options: tuple[str, str], limited: bool, tmp_path: Path
+) -> None:
+    output = tmp_path / "calls"
+    given = ("--method", method, "--calls", "all", "--format", "ndjson", "--output", str(output), *options)
+    assert trace(*given, "--", "/bin/cat", "/etc/hostname").returncode == 0
+    *shown, last = map(json.loads, output.read_text().splitlines())
+    rows = sum(each["event"]["body"]["type"] == "syscall" for each in shown)
+    coverage = last["coverage"]
+    assert (coverage["rows"], coverage["limited"]) == (rows, limited) and coverage["seen"] >= rows > 0
+    assert limited or coverage["seen"] == rows + coverage["skipped"]
+
+
+def test_a_filter_that_is_none_is_refused_before_anything_is_done(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOSTSCOPE_AUDIT", str(tmp_path / "audit.jsonl"))
+    assert trace("--filter", "nonsense ==", str(os.getpid())).returncode == 2
+    assert not (tmp_path / "audit.jsonl").exists()
 
 
 def test_the_audit_trail_holds_no_secrets_of_the_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

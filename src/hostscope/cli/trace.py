@@ -6,6 +6,7 @@ from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import click
+from msgspec.structs import replace
 
 from hostscope.cli.endings import ending
 from hostscope.cli.options import COMMON, Choices, options
@@ -14,6 +15,7 @@ from hostscope.cli.refresh import stopping
 from hostscope.cli.show import say, strict_code
 from hostscope.errors import UsageError
 from hostscope.model.answer import Answer
+from hostscope.model.coverage import Coverage
 from hostscope.model.event import CoverageChange, Event, SystemCall
 from hostscope.model.syscall import TraceRequest
 from hostscope.render.call_columns import CALLS
@@ -21,6 +23,7 @@ from hostscope.render.coverage import render_coverage
 from hostscope.render.documents import encode_coverage, encode_json
 from hostscope.render.events import render_event, render_moment
 from hostscope.render.sanitise import sanitise
+from hostscope.render.select import Selection
 from hostscope.render.syscall_summary import CallSummary, render_summary
 from hostscope.render.syscalls import render_call
 from hostscope.session import open_session
@@ -34,8 +37,9 @@ Groups: memory process file network all. Without --calls: mprotect, mmap and
 munmap; on Windows memory and process, which are VirtualAlloc,
 VirtualProtect, WriteProcessMemory and CreateRemoteThread with their Ex and
 Nt forms. Marked are w-to-x (memory that could be written becomes
-executable), executable-anonymous and writable-executable. --filter takes
-arguments by their names, and call, result, error, pid, tid, duration,
+executable; maybe-w-to-x where nobody could look, as another thread was
+changing the map), executable-anonymous and writable-executable. --filter
+takes arguments by their names, and call, result, error, pid, tid, duration,
 remarks.
 
 \b
@@ -92,6 +96,7 @@ def command(
         raise UsageError("name processes, or a command behind --", "see: hostscope trace --help")
     choices = Choices(targets=targets, **(given | {"watch": True}))
     chosen = tuple(name.strip() for name in (calls or "").split(",") if name.strip())
+    selection = Selection[Event, Event](choices.filter(CALLS), limit=choices.limit)
     with (
         open_session(choices.replay, reveal=choices.reveal, lower=True) as session,
         stopping(choices.duration) as stop,
@@ -102,8 +107,11 @@ def command(
         found = session.trace(request, stop, program)
         with _output(session, choices, program) as sink:
             write = _summarise if summary else _write
-            write(sink, _limited(found.answer, choices, stop.set), found.answer, choices)
-        coverage = found.answer.coverage
+            write(sink, _selected(found.answer, selection, stop.set), choices)
+            coverage = _covered(found.answer, selection)
+            if choices.format == "ndjson":
+                sink.write(encode_coverage(coverage))
+                sink.file.flush()
         if not choices.quiet and choices.format != "ndjson":
             say(render_coverage(coverage, "calls"))
         code = strict_code(coverage) if choices.strict else 0
@@ -117,33 +125,37 @@ def _output(session: LocalSession, choices: Choices, program: tuple[str, ...]) -
     return open_output(choices.output, session.overriding)
 
 
-def _limited(answer: Answer[Event], choices: Choices, stop: Callable[[], None]) -> Iterator[Event]:
+def _selected(answer: Answer[Event], selection: Selection[Event, Event], stop: Callable[[], None]) -> Iterator[Event]:
     """Calls that are selected, the first so many; losses are always shown."""
-    keep = choices.filter(CALLS)
-    shown = 0
     for event in answer:
         if isinstance(event.body, SystemCall):
-            if shown == choices.limit or (keep and not keep.keep(event)):
-                continue
-            shown += 1
-        yield event
-        if shown == choices.limit:
+            yield from selection.select((event,), _itself)
+        else:
+            yield event
+        if selection.shown == selection.limit:
             stop()
 
 
-def _write(sink: Sink, events: Iterator[Event], answer: Answer[Event], choices: Choices) -> None:
+def _itself(event: Event) -> Event:
+    return event
+
+
+def _covered(answer: Answer[Event], selection: Selection[Event, Event]) -> Coverage:
+    """A limit that was reached ended the trace."""
+    coverage = selection.coverage(answer.coverage)
+    return replace(coverage, limited=coverage.limited or selection.shown == selection.limit)
+
+
+def _write(sink: Sink, events: Iterator[Event], choices: Choices) -> None:
     line = _LINES[choices.format]
     live = choices.output in (None, "-")  # a file appears at the end, as a whole
     for event in events:
         sink.write(line(event))
         if live:
             sink.file.flush()
-    if choices.format == "ndjson":
-        sink.write(encode_coverage(answer.coverage))
-        sink.file.flush()
 
 
-def _summarise(sink: Sink, events: Iterator[Event], answer: Answer[Event], choices: Choices) -> None:
+def _summarise(sink: Sink, events: Iterator[Event], choices: Choices) -> None:
     summary = CallSummary()
     for event in events:
         if isinstance(event.body, SystemCall):
@@ -151,7 +163,6 @@ def _summarise(sink: Sink, events: Iterator[Event], answer: Answer[Event], choic
     if choices.format == "ndjson":
         for total in summary.totals():
             sink.write(encode_json({"type": "total", "total": total}) + b"\n")
-        sink.write(encode_coverage(answer.coverage))
     else:
         sink.write_all(render_summary(summary))
     sink.file.flush()
