@@ -1,10 +1,7 @@
 """Containers ended and stopped as a whole: by their control group, and one look after the other."""
 
-import json
 import os
-import shutil
 import signal
-import subprocess
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -17,26 +14,17 @@ from hostscope.platforms.linux import container_group
 from hostscope.platforms.linux.host import open_host
 from hostscope.platforms.linux.views import cgroup
 from hostscope.session.local import LocalSession
-from tests.system.commands import need
 from tests.system.test_acts import FORKS, act, child, members, shell, state, until
-from tests.system.test_containers import run
+from tests.system.test_containers import contained, rootfs
 
 pytestmark = [pytest.mark.system, pytest.mark.root]
+
+__all__ = ["rootfs"]
 
 
 @pytest.fixture
 def session() -> LocalSession:
     return LocalSession(open_host())
-
-
-@pytest.fixture
-def rootfs(tmp_path: Path) -> Path:
-    """A file system with nothing but a static busybox."""
-    busybox, root = need("busybox", "busybox-static"), tmp_path / "rootfs"
-    for name in ("bin", "proc", "dev", "sys", "etc", "tmp"):
-        (root / name).mkdir(parents=True)
-    shutil.copy(busybox, root / "bin/busybox")
-    return root
 
 
 ID = "5e" * 31 + "07"
@@ -134,25 +122,10 @@ def test_a_group_that_is_not_the_container_s_is_left_alone(group: Path) -> None:
 @pytest.fixture
 def forking_container(rootfs: Path, tmp_path: Path) -> Iterator[tuple[str, int]]:
     """Name and first pid of a container of runc that keeps forking."""
-    command, name = need("runc", "runc"), f"hostscope-act-{os.getpid()}"
-    run(command, "spec", "-b", str(tmp_path))
-    config = json.loads((tmp_path / "config.json").read_text())
-    config["process"].pop("rlimits", None)
+    name = f"hostscope-act-{os.getpid()}"
     script = "while :; do /bin/busybox sleep 60 & /bin/busybox usleep 5000; done"
-    config["process"] |= {"terminal": False, "args": ["/bin/busybox", "sh", "-c", script]}
-    config["root"] = {"path": str(rootfs), "readonly": True}
-    (tmp_path / "config.json").write_text(json.dumps(config))
-    try:
-        with (tmp_path / "log").open("wb") as log:
-            started = subprocess.run(
-                [command, "run", "-d", "-b", str(tmp_path), name],
-                stdin=subprocess.DEVNULL, stdout=log, stderr=log, timeout=60, check=False,
-            )  # fmt: skip
-        if started.returncode != 0:
-            pytest.skip(f"runc does not work here: {(tmp_path / 'log').read_text()[-300:]}")
-        yield name, json.loads(run(command, "state", name))["pid"]
-    finally:
-        run(command, "delete", "-f", name, check=False)
+    with contained(rootfs, tmp_path, name, "/bin/busybox", "sh", "-c", script) as pid:
+        yield name, pid
 
 
 def test_a_container_of_runc_ends_as_a_whole(session: LocalSession, forking_container: tuple[str, int]) -> None:

@@ -8,7 +8,7 @@ import subprocess
 import tarfile
 import time
 from collections.abc import Callable, Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
@@ -63,27 +63,34 @@ def rootfs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return root
 
 
-@pytest.fixture
-def runc(rootfs: Path, tmp_path: Path) -> Iterator[int]:
-    """The pid of the only process in a plain runc container."""
+@contextmanager
+def contained(rootfs: Path, folder: Path, name: str, *arguments: str) -> Iterator[int]:
+    """The first pid of a plain runc container, whose bundle is made in `folder`."""
     command = need("runc", "runc")
-    run(command, "spec", "-b", str(tmp_path))
-    config = json.loads((tmp_path / "config.json").read_text())
+    run(command, "spec", "-b", str(folder))
+    config = json.loads((folder / "config.json").read_text())
     config["process"].pop("rlimits", None)
-    config["process"] |= {"terminal": False, "args": ["/bin/sleep", "120"]}
+    config["process"] |= {"terminal": False, "args": arguments}
     config["root"] = {"path": str(rootfs), "readonly": True}
-    (tmp_path / "config.json").write_text(json.dumps(config))
+    (folder / "config.json").write_text(json.dumps(config))
     try:
-        with (tmp_path / "log").open("wb") as log:
+        with (folder / "log").open("wb") as log:
             done = subprocess.run(
-                [command, "run", "-d", "-b", str(tmp_path), NAME],
+                [command, "run", "-d", "-b", str(folder), name],
                 stdin=subprocess.DEVNULL, stdout=log, stderr=log, timeout=60, check=False,
             )  # fmt: skip
         if done.returncode != 0:
-            pytest.skip(f"runc does not work here: {(tmp_path / 'log').read_text()[-300:]}")
-        yield json.loads(run(command, "state", NAME))["pid"]
+            pytest.skip(f"runc does not work here: {(folder / 'log').read_text()[-300:]}")
+        yield json.loads(run(command, "state", name))["pid"]
     finally:
-        run(command, "delete", "-f", NAME, check=False)
+        run(command, "delete", "-f", name, check=False)
+
+
+@pytest.fixture
+def runc(rootfs: Path, tmp_path: Path) -> Iterator[int]:
+    """The pid of the only process in a container."""
+    with contained(rootfs, tmp_path, NAME, "/bin/sleep", "120") as pid:
+        yield pid
 
 
 def test_runc(runc: int) -> None:
