@@ -6,7 +6,7 @@ from typing import Any
 import click
 
 from hostscope.cli.options import Choices
-from hostscope.cli.output import open_output, wants_colour
+from hostscope.cli.output import Sink, open_output, wants_colour
 from hostscope.errors import Denied, Gone, Incomplete, Mismatch, Refused
 from hostscope.model.response import ACT_SCHEMA, PLAN_SCHEMA, TERMINATE, Act, ActRequest, Plan
 from hostscope.render.documents import encode_json
@@ -41,11 +41,22 @@ def act_on(request: ActRequest, confirmed: bool, choices: Choices) -> int:
     with open_session(None, choices.reveal, lower=True) as session:
         plan = session.plan(request)
         if request.dry_run:
-            _show(session, choices, PLAN_SCHEMA, "plan", plan)
+            with open_output(choices.output, session.overriding) as sink:
+                _write(sink, choices, PLAN_SCHEMA, "plan", plan)
             return planned_code(plan)
-        act = session.apply(plan, confirmed or _confirm(plan))
-        _show(session, choices, ACT_SCHEMA, "act", act)
+        confirmed = confirmed or _confirm(plan)
+        with open_output(choices.output, session.overriding) as sink:  # before anything is done that must be told there
+            act = _apply(session, plan, confirmed)
+            _write(sink, choices, ACT_SCHEMA, "act", act)
     return exit_code(act)
+
+
+def _apply(session: LocalSession, plan: Plan, confirmed: bool) -> Act:
+    try:
+        return session.apply(plan, confirmed)
+    except KeyboardInterrupt:
+        _say("hostscope: interrupted\nhint: what was done until then: hostscope audit show --sort -seq\n")
+        raise
 
 
 def _confirm(plan: Plan) -> bool:
@@ -56,14 +67,13 @@ def _confirm(plan: Plan) -> bool:
     return click.confirm(f"\n{headline(plan)}?", default=False, err=True)
 
 
-def _show(session: LocalSession, choices: Choices, schema: str, place: str, answer: Plan | Act) -> None:
-    with open_output(choices.output, session.overriding) as sink:
-        if choices.format == "json":
-            sink.write(encode_json({"schema": schema, place: answer}), b"\n")
-        elif isinstance(answer, Plan):
-            sink.write(render_plan(answer, sink.style()))
-        else:
-            sink.write(render_act(answer, sink.style()))
+def _write(sink: Sink, choices: Choices, schema: str, place: str, answer: Plan | Act) -> None:
+    if choices.format == "json":
+        sink.write(encode_json({"schema": schema, place: answer}), b"\n")
+    elif isinstance(answer, Plan):
+        sink.write(render_plan(answer, sink.style()))
+    else:
+        sink.write(render_act(answer, sink.style()))
 
 
 def planned_code(plan: Plan) -> int:

@@ -4,6 +4,7 @@ from collections.abc import Callable
 
 from msgspec import Struct
 
+from hostscope.model.container import Container
 from hostscope.model.process import Process
 from hostscope.model.response import RESUME, ActRequest, Identity, Refusal
 from hostscope.respond.scene import Scene
@@ -50,12 +51,15 @@ def _ancestor(subject: Subject, scene: Scene, request: ActRequest) -> str | None
 
 
 def _container_init(subject: Subject, scene: Scene, request: ActRequest) -> str | None:
-    linux = subject.process.linux
-    if request.container is not None or linux is None or linux.inner_pid != 1:
+    linux, container = subject.process.linux, subject.process.container
+    if linux is None or linux.inner_pid != 1 or (container and request.container and _is(container, request.container)):
         return None
-    container = subject.process.container
     of = f"container {container.name or container.id[:12]}" if container else "a PID namespace of its own"
     return f"it is PID 1 of {of}, which ends with it"
+
+
+def _is(container: Container, named: str) -> bool:
+    return named == container.name or container.id.startswith(named)
 
 
 def _critical_service(subject: Subject, scene: Scene, request: ActRequest) -> str | None:

@@ -43,7 +43,7 @@ def check(request: ActRequest) -> None:
     """Raises `UsageError` for what no act can mean."""
     if request.action not in ACTIONS:
         raise UsageError(f"there is no action {request.action!r}", f"actions: {', '.join(ACTIONS)}")
-    if bool(request.targets) == (request.container is not None):
+    if request.container == "" or bool(request.targets) == (request.container is not None):
         raise UsageError("name processes, or one container", "give targets, or --container ID")
     if request.container is not None and request.tree:
         raise UsageError("a container is whole already", "leave --tree out")

@@ -53,6 +53,23 @@ def test_yes_acts(hostscope: Run, control: FakeControl, trail: AuditTrail) -> No
     assert control.sent == [("stop", 32), ("cont", 32), ("kill", 32)]
 
 
+def test_nothing_is_done_that_cannot_be_told(hostscope: Run, control: FakeControl, tmp_path: Path) -> None:
+    found = hostscope("kill", "--yes", "sleep", "--output", str(tmp_path / "none" / "file"))
+    assert (found.code, control.sent) == (2, [])
+    told = tmp_path / "act.json"
+    assert hostscope("suspend", "--yes", "32", "--format", "json", "--output", str(told)).code == 0
+    assert json.loads(told.read_bytes())["act"]["outcomes"][0]["result"] == "done"
+
+
+def test_who_interrupts_it_is_told_where_to_look(hostscope: Run, control: FakeControl) -> None:
+    def interrupt(signal: str, pid: int) -> None:
+        raise KeyboardInterrupt
+
+    control.on_signal = interrupt
+    found = hostscope("suspend", "--yes", "sleep")
+    assert (found.code, "hint: what was done until then: hostscope audit show" in found.err) == (130, True)
+
+
 def test_without_a_terminal_and_yes_it_is_refused(hostscope: Run, control: FakeControl, trail: AuditTrail) -> None:
     found = hostscope("kill", "sleep")
     assert (found.code, control.sent) == (7, [])

@@ -339,6 +339,8 @@ def test_evidence_does_not_go_into_a_folder_that_another_user_laid_ready(stage: 
         ActRequest("vanish", ("1",)),
         ActRequest("terminate"),
         ActRequest("terminate", ("1",), container="c"),
+        ActRequest("terminate", container=""),
+        ActRequest("terminate", ("1",), container=""),
         ActRequest("terminate", container="c", tree=True),
         ActRequest("terminate", ("1",), grace_s=-1),
         ActRequest("terminate", ("1",), grace_s=float("nan")),

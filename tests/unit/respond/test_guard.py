@@ -84,6 +84,15 @@ def test_the_first_process_of_a_container_is_free_when_all_of_it_is_meant(stage:
     assert plan.container is not None and plan.container.startswith("c0ffee")
 
 
+def test_the_first_process_of_another_container_is_not(stage: Stage) -> None:
+    """A plan that somebody wrote names one container and means another."""
+    plan = stage.plan("terminate", container="shop")
+    forged = replace(plan, request=replace(plan.request, container="other"), container=None)
+    with pytest.raises(Refused) as refused:
+        stage.apply(forged)
+    assert (refused.value.rule, stage.control.sent) == ("container-init", [])
+
+
 def test_the_guard_judges_again_when_it_comes_to_acting(stage: Stage) -> None:
     plan = stage.plan("terminate", 50)
     stage.control.roles[50] = stage.control.roles[20]
