@@ -2,6 +2,7 @@
 
 import json
 import os
+import secrets
 import shutil
 import socket
 import struct
@@ -9,7 +10,8 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
+from pathlib import Path
 
 import pytest
 
@@ -27,6 +29,8 @@ from hostscope.model.event import (
     SocketEvent,
 )
 from hostscope.platforms import open_host
+from hostscope.platforms.linux.container_group import UNIFIED
+from hostscope.platforms.linux.event_groups import ROOT_GROUP
 from hostscope.platforms.linux.events import Events
 from hostscope.platforms.linux.proc_connector import NETLINK_CONNECTOR, ProcConnector, What
 from hostscope.platforms.tally import Tally
@@ -360,6 +364,33 @@ def test_what_the_connector_does_not_tell_of_is_named(monkeypatch: pytest.Monkey
     list(open_host(None).events.watch(EventRequest(frozenset({"start", "socket"})), stop, tally))
     assert tally.method == "proc-connector" and tally.hidden and "needs root" in (tally.method_reason or "")
     assert any(note.startswith("socket cannot be watched") for note in tally.notes)
+
+
+@pytest.fixture
+def container() -> Iterator[Path]:
+    """The group of a container, empty."""
+    mount = next((mount for mount in map(Path, UNIFIED) if (mount / "cgroup.procs").exists()), None)
+    if mount is None or mount.stat().st_ino != ROOT_GROUP:
+        pytest.skip("the unified hierarchy cannot be seen from its root on")
+    group = mount / "docker" / secrets.token_hex(32)
+    try:
+        group.mkdir(parents=True)
+    except OSError as failed:
+        pytest.skip(f"groups cannot be made here: {failed}")
+    yield group
+    group.rmdir()
+    with suppress(OSError):
+        group.parent.rmdir()
+
+
+def test_what_is_moved_into_a_container_leaves_the_others_outside(container: Path) -> None:
+    move = f"echo $$ > {container}/cgroup.procs; /bin/sleep 0.2"
+    acts = run("sh", "-c", move), run("/bin/true", "outside")
+    events = happened(EventRequest(LIFE), lambda: [act() for act in acts])
+    execs = [body for event in events if isinstance(body := event.body, ProcessExec)]
+    told = {body.argv: body.container for body in execs if body.name in ("sh", "sleep", "true")}
+    assert told[("sh", "-c", move)] is None and told[("/bin/true", "outside")] is None
+    assert told[("/bin/sleep", "0.2")] == container.name
 
 
 def test_the_process_connector_alone() -> None:
