@@ -34,7 +34,7 @@ def _row(row: Socket) -> Row:
 
 
 def by_ss(ports: set[int]) -> set[Row]:
-    text = subprocess.run(["ss", "-tanpH"], check=True, stdout=subprocess.PIPE, text=True).stdout
+    text = subprocess.run(["ss", "-tanpH"], check=True, stdout=subprocess.PIPE, text=True, errors="replace").stdout
     found = set()
     for line in text.splitlines():
         state, _, _, local, remote, *owners = line.split(None, 5)
