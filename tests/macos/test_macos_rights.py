@@ -177,7 +177,9 @@ def test_the_debuggers_entitlement(darwin: Darwin, trail: AuditTrail) -> None:
     assert not missing.available and "codesign" in (missing.enable or "")
 
 
-def test_digest_of_the_file_that_runs(darwin: Darwin, tmp_path: Path, trail: AuditTrail) -> None:
+def test_digest_of_the_file_that_runs(
+    darwin: Darwin, tmp_path: Path, trail: AuditTrail, monkeypatch: pytest.MonkeyPatch
+) -> None:
     program = tmp_path / "program"
     program.write_bytes(b"content")
     program.chmod(0o4755)
@@ -191,6 +193,10 @@ def test_digest_of_the_file_that_runs(darwin: Darwin, tmp_path: Path, trail: Aud
     assert digest.setuid is True and digest.setgid is False
     program.write_bytes(b"changed")
     assert files.digest(key, Executable(str(program))).sha256 == hashlib.sha256(b"changed").hexdigest()
+    monkeypatch.setattr("hostscope.platforms.hashable.MOST_BYTES", 7)
+    program.write_bytes(b"too large")
+    with pytest.raises(Unavailable, match="9 bytes"):
+        files.digest(key, Executable(str(program)))
 
 
 def test_digest_of_what_is_no_file(darwin: Darwin, tmp_path: Path, trail: AuditTrail) -> None:

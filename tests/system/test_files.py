@@ -67,6 +67,15 @@ def test_as_sha256sum_says() -> None:
     assert (digest.package, digest.package_match) == (None, None)
 
 
+def test_a_program_of_a_terabyte_of_nothing_holds_nobody_up(program: Path) -> None:
+    os.truncate(program, 1 << 40)
+    with (
+        running(program) as key,
+        pytest.raises(Unavailable, match="has 1,099,511,627,776 bytes"),
+    ):
+        Files(cache=NOT_CACHED).digest(key, executable(program))
+
+
 def test_deleted_image(program: Path) -> None:
     expected = hashlib.sha256(program.read_bytes()).hexdigest()
     with running(program) as key:

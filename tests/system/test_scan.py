@@ -77,6 +77,19 @@ def test_executables_are_scanned_once_each(tmp_path: Path) -> None:
     assert found[0].offset == found[1].offset and found[0].path == str(program)
 
 
+def test_an_executable_of_a_terabyte_with_holes_is_scanned_where_it_holds_something(tmp_path: Path) -> None:
+    program, end = tmp_path / "sleeping", 1 << 40
+    shutil.copy(shutil.which("sleep") or "/bin/sleep", program)
+    with open(program, "r+b") as file:
+        file.seek(end)
+        file.write(WORD.encode())
+    (tmp_path / "r.yar").write_text(RULE)
+    with subprocess.Popen([program, "60"]) as child:
+        found = scan(HOST, [str(child.pid)], str(tmp_path / "r.yar"), memory=False).rows()
+        child.kill()
+    assert [(match.place, match.offset) for match in found] == [("executable", end)]
+
+
 def test_all_processes_but_ours(rules: str) -> None:
     with told_child(HOLD) as (pid, _):
         answer = scan(HOST, [], rules, executable=False)

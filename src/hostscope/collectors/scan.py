@@ -1,5 +1,6 @@
 """YARA rules over the memory and executables of running processes."""
 
+import errno
 import os
 import threading
 from collections.abc import Iterable, Iterator, Sequence
@@ -32,6 +33,8 @@ from hostscope.platforms.tally import Tally
 from hostscope.private import READ_FILES
 
 FIELDS = frozenset({"exe", "state", "threads"})
+_LARGE_BYTES = 256 << 20
+"""Executables that are really as large are rare."""
 
 
 def scan(
@@ -131,7 +134,8 @@ class Scanner:
             found = os.fstat(file.fileno())
             place = (found.st_dev, found.st_ino)
             if place not in self._files:
-                parts = ((at, read_at(file.fileno(), size, at)) for at, size in cut_parts([(0, found.st_size)]))
+                held = cut_parts(_held(file.fileno(), found.st_size))
+                parts = ((at, read_at(file.fileno(), size, at)) for at, size in held)
                 self._files[place] = list(self._told(file_matches(self._rules, path, parts)))
         for match in self._files[place]:
             yield replace(match, path=path, pid=process.key.pid, key=process.key, name=process.name)
@@ -142,6 +146,24 @@ class Scanner:
             yield from matches
         except Unavailable as failed:
             self._tally.count_gaps((Gap("executable", Reason.UNAVAILABLE, failed.message),))
+
+
+def _held(file: int, size: int) -> Iterator[tuple[int, int]]:
+    """Where a file holds something; of a large one without its holes: a petabyte of nothing is made in a moment."""
+    to_data, to_hole = getattr(os, "SEEK_DATA", None), getattr(os, "SEEK_HOLE", None)  # Windows has neither
+    if size <= _LARGE_BYTES or to_data is None or to_hole is None:
+        yield 0, size
+        return
+    end = 0
+    while end < size:
+        try:
+            start = os.lseek(file, end, to_data)
+        except OSError as failed:
+            if failed.errno != errno.ENXIO:  # nothing more
+                raise
+            return
+        end = os.lseek(file, start, to_hole)
+        yield start, min(end, size)
 
 
 class _Coming:

@@ -13,6 +13,7 @@ from hostscope.model.package import FileOwner
 from hostscope.model.process import Digest, Executable
 from hostscope.model.signature import Seal
 from hostscope.model.text import encode
+from hostscope.platforms.hashable import check_size
 from hostscope.platforms.linux.digest_cache import DigestCache, FileStamp
 from hostscope.platforms.linux.file_capabilities import ATTRIBUTE, parse_file_capabilities
 from hostscope.platforms.linux.packages import ALGORITHMS, hash_file
@@ -54,7 +55,7 @@ class Files:
         Raises:
             Gone: the process ended (also when its pid is another's now).
             Denied: neither may be opened.
-            Unavailable: the process has no executable, or the file was written to while it was read.
+            Unavailable: the process has no executable, it is too large, or it was written to while it was read.
 
         Source: /proc/PID/exe; ``security.capability``.
         Cost: about ten system calls for a file in a known state, else reading it (0.7 s for a GiB in memory).
@@ -134,6 +135,7 @@ class Files:
         known = self._cache.get(before, algorithm)
         if known:
             return known
+        check_size(before.size_bytes)
         digest = hash_file(file, algorithm)
         if FileStamp.of(os.fstat(file)) != before:
             raise Unavailable("the executable was written to while it was read", "ask again")

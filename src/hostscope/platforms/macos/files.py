@@ -12,6 +12,7 @@ from hostscope.model.key import ProcessKey
 from hostscope.model.package import FileOwner
 from hostscope.model.process import Digest, Executable
 from hostscope.model.signature import Seal
+from hostscope.platforms.hashable import check_size
 from hostscope.platforms.macos import translate
 from hostscope.platforms.macos.image import running_image
 from hostscope.platforms.macos.privileges import READ_OTHERS, Privileges
@@ -60,6 +61,7 @@ class Files:
         known = self._known.get(stamp)
         if known is not None:
             return known
+        check_size(found.st_size)
         digest = hashlib.file_digest(file, "sha256").hexdigest()
         if _stamp(os.fstat(file.fileno())) != stamp:
             raise Unavailable(f"{path} was written to while it was read")

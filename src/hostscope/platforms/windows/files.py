@@ -12,6 +12,7 @@ from hostscope.model.package import FileOwner
 from hostscope.model.process import Digest, Executable
 from hostscope.model.signature import Seal
 from hostscope.platforms import base_memory
+from hostscope.platforms.hashable import check_size
 from hostscope.platforms.windows import translate
 from hostscope.platforms.windows.clock import filetime_ns
 from hostscope.platforms.windows.native import wintrust
@@ -40,7 +41,7 @@ class Files:
 
         Raises:
             Gone, Denied, Mismatch
-            Unavailable: the process has no program, or its file has another name now.
+            Unavailable: the process has no program, its file has another name now, or is too large.
 
         Cost: four calls to open it, two for a file in a known state, else reading it.
         """
@@ -101,6 +102,7 @@ class Files:
         place = (_stamp(found), algorithm)
         known = self._known.get(place)
         if known is None:
+            check_size(found.st_size)
             known = _hash_file(file, algorithm, key)
             if _stamp(_status(file, key)) != place[0]:
                 raise Unavailable(f"process {key.pid}: its file was written to while it was read", "ask again")

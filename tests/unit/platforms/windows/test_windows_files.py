@@ -48,6 +48,16 @@ def test_a_digest_is_of_the_whole_file(tmp_path: Path) -> None:
     assert files(Memory(path)).digest(KEY, EXE) == Digest(hashlib.sha256(path.read_bytes()).hexdigest(), (3 << 20) + 2)
 
 
+def test_a_file_that_is_too_large_is_not_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("hostscope.platforms.hashable.MOST_BYTES", 2)
+    path = tmp_path / "x.exe"
+    path.write_bytes(b"MZ")
+    assert files(Memory(path)).digest(KEY, EXE).size_bytes == 2
+    path.write_bytes(b"MZ-")
+    with pytest.raises(Unavailable, match="3 bytes"):
+        files(Memory(path)).digest(KEY, EXE)
+
+
 def test_a_file_in_a_known_state_is_not_read_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "x.exe"
     path.write_bytes(b"one")
