@@ -86,7 +86,6 @@ def test_notes_that_segments_share_are_read_once(tmp_path: Path) -> None:
 
 
 @pytest.mark.posix("pipes")
-@pytest.mark.timeout(20)
 @pytest.mark.parametrize("which", ["core", "core.json"])
 def test_a_pipe_is_not_waited_for(tmp_path: Path, which: str) -> None:
     (tmp_path / "core").write_bytes(core_of([], [], b""))
