@@ -160,8 +160,8 @@ def _candidates(path: str) -> tuple[Known, ...]:
 
 def _as(known: Known, process: Process, image: Image) -> Role | None:
     unit = _unit(process, known)
-    if not image.at_path and unit is None:
-        return None  # another file of this name, in another mount namespace or since an upgrade
+    if not image.at_path and (unit is None or process.service is None or process.service.user is not None):
+        return None  # another file of this name; only root places processes in units, but for those of a user's manager
     service = known.service and _is_service(known, process, unit)
     if not service and not known.session:
         return None

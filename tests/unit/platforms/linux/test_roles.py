@@ -66,6 +66,15 @@ def test_another_file_at_its_path_needs_the_unit_to_tell() -> None:
     assert recognise(sshd(service=Service("session-4.scope", "systemd")), elsewhere) is None
 
 
+def test_a_unit_of_a_user_s_own_manager_does_not_tell() -> None:
+    """Who bind-mounts a file of root's over it in a mount namespace of his own may move the process there as well."""
+    path, own = "/usr/lib/systemd/systemd", Service("init.scope", "systemd --user", user=1000)
+    manager = process(800, "systemd", 1, exe=Executable(path, 1, 2), service=own, owner=Account("1000", "eve"))
+    assert recognise(manager, Image(0, 0o100755, False)) is None
+    role = recognise(manager, TRUSTED)
+    assert role is not None and role.name == "service manager of a user"
+
+
 def test_the_same_program_in_another_unit_carries_sessions_but_is_no_service() -> None:
     for unit in ("cron.service", "session-4.scope"):
         role = recognise(sshd(service=Service(unit, "systemd")), TRUSTED)
