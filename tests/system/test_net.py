@@ -343,18 +343,20 @@ def test_what_namespaces_could_not_be_told_makes_an_answer_incomplete() -> None:
     assert tally.notes[0].startswith("the network namespaces of 3 processes could not be told")
 
 
-def test_a_namespace_that_only_a_mount_holds(method: str) -> None:
+@pytest.mark.parametrize("more", [b"", b"\xff\n"])
+def test_a_namespace_that_only_a_mount_holds(method: str, more: bytes) -> None:
     """``ip netns``, with a socket in it that nobody in our namespace made: its port is told all the same."""
-    name = f"hostscope-test-{os.getpid()}"
+    name = f"hostscope-test-{os.getpid()}".encode() + more
     made = subprocess.run(["ip", "netns", "add", name], capture_output=True, text=True, check=False)
     if made.returncode:
         pytest.skip(f"ip netns does not work here: {made.stderr.strip()}")
     try:
-        inode = os.stat(f"/run/netns/{name}").st_ino
+        place = b"/run/netns/" + name
+        inode = os.stat(place).st_ino
         script = f"""
 import os, socket
 from hostscope.platforms.linux.net_namespaces import NetNamespace, inside
-one = inside(NetNamespace({inode}, "/run/netns/{name}"), lambda: socket.create_server(("0.0.0.0", 0)))
+one = inside(NetNamespace({inode}, {decode(place)!r}), lambda: socket.create_server(("0.0.0.0", 0)))
 told = [one.getsockname()[1], os.stat("/proc/self/ns/net").st_ino]
 """
         with told_child(script) as (pid, (port, own)):

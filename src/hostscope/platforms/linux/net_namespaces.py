@@ -13,7 +13,7 @@ from contextlib import contextmanager, suppress
 from typing import NamedTuple, TypeVar
 
 from hostscope.errors import NativeError
-from hostscope.model.text import decode
+from hostscope.model.text import decode, encode
 from hostscope.platforms.linux.privileges import lacking
 from hostscope.platforms.linux.read import list_pids, read_file
 from hostscope.platforms.linux.translate import REFUSED, VANISHED
@@ -229,7 +229,7 @@ def _opened(namespace: NetNamespace) -> Iterator[int]:
     The place may be in a hostile mount namespace: it is looked at before it is opened, because opening a device or a
     pipe does things.
     """
-    place = os.open(namespace.path, os.O_PATH | os.O_CLOEXEC)
+    place = os.open(encode(namespace.path), os.O_PATH | os.O_CLOEXEC)
     try:
         found, mine = os.stat(place), os.stat(OURS)
         if found.st_dev != mine.st_dev or namespace.inode not in (None, found.st_ino):
