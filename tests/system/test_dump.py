@@ -152,6 +152,23 @@ def test_untouched_pages_are_not_written(tmp_path: Path) -> None:
         assert core.read(large.region.start + (1 << 30), 5) == b"hello"
 
 
+@pytest.mark.parametrize("compression", ["none", "zstd"])
+def test_reservations_take_no_room(tmp_path: Path, compression: str) -> None:
+    """More of them than a file may be long, as run times and sanitizers make."""
+    script = (
+        "import ctypes, mmap\nlibc = ctypes.CDLL(None)\nlibc.mmap.restype = ctypes.c_void_p\n"
+        "told = [libc.mmap(None, ctypes.c_size_t(10 << 40), 0, 0x4022, -1, ctypes.c_long(0)) for _ in range(3)]"
+    )
+    with told_child(script) as (pid, (address, *_)):
+        row, manifest = dumped(pid, tmp_path / "core", compression=compression)
+    one = next(one for one in manifest.regions if one.region.start <= address < one.region.end)
+    assert one.included and one.file_offset is None and one.unread == () and one.region.permissions == "---p"
+    assert one.untouched_bytes == one.region.size_bytes >= 10 << 40
+    assert row.complete and os.stat(tmp_path / "core").st_size < 1 << 30
+    with open_core(str(tmp_path / "core")) as core:
+        assert core.read(address, 8) == b"" and list(core.threads())
+
+
 @pytest.mark.parametrize("frozen", [False, True])
 def test_two_hundred_threads(program: str, tmp_path: Path, frozen: bool) -> None:
     with running(program, threads=200) as target:

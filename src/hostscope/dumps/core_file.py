@@ -42,6 +42,7 @@ _PLACES = {"x86_64": (16, 19), "aarch64": (32, 31)}
 """Of the instruction and stack pointers among the registers."""
 _WORD = struct.Struct("<Q")
 _BLOCK = 1 << 20
+_ZEROS = bytes(_BLOCK)
 
 
 class Held(Struct, frozen=True, gc=False):
@@ -398,7 +399,7 @@ def _unpacked(fd: int, path: str) -> Iterator[int]:
         try:
             with zstandard.ZstdDecompressor().stream_reader(packed, read_across_frames=True) as reader:
                 while block := reader.read(_BLOCK):
-                    if block.count(0) != len(block):
+                    if not _ZEROS.startswith(block):
                         write_at(plain.fileno(), block, size)
                     size += len(block)
                     if size > MOST_UNPACKED_BYTES:

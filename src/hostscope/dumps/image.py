@@ -6,6 +6,7 @@ from collections import deque
 from collections.abc import Iterable, Sequence
 from concurrent.futures import Future, wait
 from contextlib import AbstractContextManager, nullcontext
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from msgspec import Struct
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
 LEVEL = 1
 """Of zstd: higher ones are slower than disks."""
 _ZEROS = bytes(1 << 20)
+LONG_HOLE_BYTES = 64 << 20
+"""Of so much the frame is made once."""
 _FULL = frozenset({errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC), errno.EFBIG, errno.EIO})
 
 
@@ -170,9 +173,7 @@ class _Frame:
     """One zstd frame of a piece, holes included."""
 
     def __init__(self, start: int) -> None:
-        import zstandard
-
-        self._to = zstandard.ZstdCompressor(LEVEL).compressobj()
+        self._to = _compressor()
         self._at = start
         self._parts: list[bytes] = []
 
@@ -189,7 +190,23 @@ class _Frame:
         return b"".join([*self._parts, self._to.flush()])
 
     def _fill(self, address: int) -> None:
+        if count := (address - self._at) // LONG_HOLE_BYTES:
+            self._parts += [self._to.flush(), _frame_of_zeros(LONG_HOLE_BYTES) * count]
+            self._to = _compressor()
+            self._at += count * LONG_HOLE_BYTES
         while self._at < address:
             size = min(len(_ZEROS), address - self._at)
             self._parts.append(self._to.compress(_ZEROS[:size]))
             self._at += size
+
+
+def _compressor() -> Any:
+    import zstandard
+
+    return zstandard.ZstdCompressor(LEVEL).compressobj()
+
+
+@cache
+def _frame_of_zeros(size: int) -> bytes:
+    to = _compressor()
+    return b"".join([*(to.compress(_ZEROS) for _ in range(size // len(_ZEROS))), to.flush()])

@@ -63,6 +63,11 @@ def obstacle(region: Region) -> str | None:
     return None
 
 
+def is_reservation(region: Region) -> bool:
+    """Whether the process itself can only keep others from using its addresses: guards, heaps of run times to come."""
+    return not region.has_file and not set("rwx") & set(region.permissions)
+
+
 def _wanted(region: Region, policy: str, suspicious: bool) -> bool:
     if policy == "private":
         changed = "w" in region.permissions or bool(region.private_dirty_bytes)

@@ -93,7 +93,8 @@ class DumpedRegion(Struct, frozen=True, gc=False):
     skipped: str | None = None
     """Why it was left out: the policy, a limit, or what it is."""
     file_offset: int | None = None
-    """Where its first byte stands in the (uncompressed) file."""
+    """Where its first byte stands in the (uncompressed) file; None for what is left out, and for addresses that are
+    merely reserved: without permissions, and never used."""
     read_bytes: int = 0
     untouched_bytes: int = 0
     """Pages that were never used (a hole in the file, which reads as the zeros that the process would see), or lie

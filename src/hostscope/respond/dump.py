@@ -28,7 +28,7 @@ from hostscope.dumps.minidump_layout import DumpedProcess, minidump_layout, wind
 from hostscope.dumps.output import NewFile, Override, check_free, check_space, new_file
 from hostscope.dumps.pieces import PIECE_BYTES, Budget, PiecePlan, cut, not_asked
 from hostscope.dumps.reading import Crew, open_crew
-from hostscope.dumps.selection import Chosen, reading_order, select
+from hostscope.dumps.selection import Chosen, is_reservation, reading_order, select
 from hostscope.errors import Denied, Error, Gone, Unsupported
 from hostscope.model.dump import MANIFEST_SCHEMA, SYSTEM, Dump, DumpRequest, Manifest, Observer, StoppedThread, Unread
 from hostscope.model.gap import Gap
@@ -66,6 +66,8 @@ class Planned(Struct, frozen=True):
     chosen: tuple[Chosen, ...]
     pieces: tuple[PiecePlan, ...]
     cut_off: dict[int, list[Unread]]
+    empty: frozenset[int] = frozenset()
+    """Indexes of regions that take no room in the file: reservations that were never used, of terabytes often."""
 
     @property
     def size_bytes(self) -> int:
@@ -148,16 +150,20 @@ class Dumper:
         budget = Budget(request.max_bytes, request.max_region_bytes)
         pieces: list[PiecePlan] = []
         cut_off: dict[int, list[Unread]] = {}
+        empty: set[int] = set()
         for index in reading_order(chosen):
             region = chosen[index].region
             runs, beyond = budget.take(region.start, region.end, space.resident(region))
+            if is_reservation(region) and not runs and not beyond:
+                empty.add(index)
+                continue
             pieces.extend(cut(index, region.start, region.end, runs))
             cut_off[index] = beyond or list(not_asked(region, runs))
-        return Planned(chosen, tuple(pieces), cut_off)
+        return Planned(chosen, tuple(pieces), cut_off, frozenset(empty))
 
     def _layout(self, process: Process, space: AddressSpace, planned: Planned, stopped: Stopped) -> Layout:
         regions = [one.region for one in planned.chosen]
-        included = [one.included for one in planned.chosen]
+        included = [one.included and index not in planned.empty for index, one in enumerate(planned.chosen)]
         if self._image == "raw":
             return raw_layout(regions, included)
         if self._image == MINIDUMP:

@@ -12,7 +12,7 @@ import zstandard
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hostscope.dumps import output
+from hostscope.dumps import image, output
 from hostscope.dumps.core_file import open_core
 from hostscope.dumps.core_notes import CoreProcess, build_notes
 from hostscope.dumps.image import Written, write_plain, write_zstd
@@ -86,6 +86,19 @@ def test_zstd_frames_hold_the_same_file(tmp_path: Path) -> None:
     assert written.size_bytes == (tmp_path / "core.zst").stat().st_size
     with open_core(str(tmp_path / "core.zst")) as core:
         assert core.read(32 * PAGE, PAGE) == page(32)
+
+
+def test_long_holes_are_frames_made_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(image, "LONG_HOLE_BYTES", 2 << 20)
+    wide = (region(16, 2000),)
+    held = FakeSpace({16: page(16), 1500: page(50), 2015: page(51)}, set(range(17, 1500)) | set(range(1501, 2015)))
+    write(tmp_path / "core", held, regions=wide)
+    write(tmp_path / "core.zst", held, packed=True, regions=wide)
+    with open(tmp_path / "core.zst", "rb") as file:
+        plain = zstandard.ZstdDecompressor().stream_reader(file, read_across_frames=True).read()
+    assert plain == (tmp_path / "core").read_bytes()
+    with open_core(str(tmp_path / "core.zst")) as core:
+        assert core.read(1499 * PAGE, 2 * PAGE) == bytes(PAGE) + page(50)
 
 
 def test_pages_that_cannot_be_read_are_named(tmp_path: Path) -> None:
