@@ -33,7 +33,8 @@ on Windows {", ".join(KINDS_OF["windows"])}.
   credentials        users, groups and sessions; with --capabilities also
                      capabilities
   ptrace, module     who attaches to whom (a child that asks its parent to
-                     trace it is not told of); kernel modules that are loaded
+                     trace it is not told of); kernel modules that are
+                     loaded
   socket             TCP, SCTP and DCCP: connect, accept, listen, close; an
                      accepted connection when it is made, with the process
                      that listens
