@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from hostscope.model.dns import Name
 from hostscope.model.socket import Endpoint
 from hostscope.model.traffic import Counts
 from hostscope.wire.batch import I64, PacketBatch
@@ -20,6 +21,8 @@ from hostscope.wire.plain import TCP, UDP
 
 DNS_PORT = 53
 DNS_PORTS = frozenset({DNS_PORT, 5353, 5355})
+SEQUENCE_AT = 4
+"""In TCP's header."""
 QUIC = "quic"
 _KNOWN = {
     1: "icmp",
@@ -90,17 +93,25 @@ class PacketFlows:
             start, size = int(decoded.payload_offset[packet]), int(decoded.payload_captured[packet])
             payload = batch.data[start : start + size].tobytes()
             udp = int(kinds[place]) == UDP
-            source, destination = int(decoded.source_port[packet]), int(decoded.destination_port[packet])
-            if udp and source == DNS_PORT:
+            if udp and int(decoded.source_port[packet]) == DNS_PORT:
                 message = parse_message(payload)
                 if message is not None:
                     names.learn_dns(message, int(batch.at_ns[packet]))
-            elif destination not in DNS_PORTS:
+            elif _may_begin(payload, udp) or self._hellos:
                 flow = int(update.ids[packet])
-                sequence = None if udp else _sequence(batch, decoded, packet)
-                named = self._hellos.feed((flow, source), QUIC if udp else "tcp", payload, sequence)
+                named = self._hear(flow, batch, decoded, packet, payload)
                 if named:
                     self._table.name(row, flow, named.domain, named.source)
+
+    def _hear(self, flow: int, batch: PacketBatch, decoded: Decoded, packet: int, payload: bytes) -> Name | None:
+        """What a client asked for, with the packet that makes it known; each way of a flow by itself."""
+        way = flow, int(decoded.source_port[packet])
+        if int(decoded.destination_port[packet]) in DNS_PORTS:
+            return None
+        if int(decoded.protocol[packet]) == UDP:
+            return self._hellos.feed(way, QUIC, payload)
+        at = int(decoded.transport_offset[packet]) + SEQUENCE_AT
+        return self._hellos.feed(way, "tcp", payload, int.from_bytes(batch.data[at : at + 4].tobytes(), "big"))
 
 
 def protocol_of(flow: WireFlow) -> str:
@@ -114,7 +125,7 @@ def end_of(end: Endpoint) -> Endpoint:
     return Endpoint(plain, end.port) if plain != end.address and "." in plain else end
 
 
-def _sequence(batch: PacketBatch, decoded: Decoded, packet: int) -> int:
-    """TCP's number of the first byte of the payload."""
-    at = int(decoded.transport_offset[packet]) + 4
-    return int.from_bytes(batch.data[at : at + 4].tobytes(), "big")
+def _may_begin(payload: bytes, udp: bool) -> bool:
+    """Whether it may begin a hello: a QUIC long header, a TLS handshake, or letters as HTTP begins with."""
+    first = payload[0] if payload else 0
+    return first & 0xC0 == 0xC0 if udp else first == 0x16 or 0x41 <= first <= 0x5A
