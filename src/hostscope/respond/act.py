@@ -29,6 +29,9 @@ Treat = Callable[[ProcessInspection], ProcessInspection]
 RESCAN_S = 0.1
 """Between two looks for new children during the grace of a tree."""
 LATE = "processes appeared faster than they could be stopped: look again, or name their container"
+RESTLESS = (
+    "some were not seen to stop (are they frozen, or let run by another?), and may have started others: look again"
+)
 UNPRESERVED = "turned up after the evidence was taken, and not preserved: {} of these processes"
 MOST_SWEEPS = 20
 """Times that a container is looked through for processes that came in the meantime."""
@@ -70,18 +73,17 @@ def apply(host: Host, control: Control, plan: Plan, trail: Trail, treat: Treat, 
     _admit(deed, confirmed)
     evidence: tuple[Preserved, ...] = ()
     notes: list[str] = []
-    complete = False
     try:
         trail.intended(deed.plan)
         evidence, notes = _preserve(deed, treat)
         _tell_unready(deed)
-        complete = _done(deed)
+        doubt = _done(deed)
     finally:  # however it ended: what was done stands in the trail
         outcomes, late = _in_order(deed, plan), _turned_up(deed)
         note = trail.came(deed.plan, outcomes, late)
-    notes += [] if complete else [LATE]
+    notes += [doubt] if doubt else []
     notes += [UNPRESERVED.format(len(late))] if late and plan.request.evidence is not None else []
-    return Act(deed.plan, outcomes, evidence, complete, (*notes, *filter(None, [note])))
+    return Act(deed.plan, outcomes, evidence, doubt is None, (*notes, *filter(None, [note])))
 
 
 def _renewed(host: Host, control: Control, plan: Plan, trail: Trail) -> Deed:
@@ -144,29 +146,27 @@ def _tell_unready(deed: Deed) -> None:
             deed.volley.tell(subject, "denied", f"permission denied; {_words(deed).right}")
 
 
-def _done(deed: Deed) -> bool:
-    """Acts; whether nothing can have been left out."""
+def _done(deed: Deed) -> str | None:
+    """Acts; why something may have been left out, if so."""
     request = deed.plan.request
     together = request.tree or deed.container is not None
-    if request.action == RESUME:
-        return _resume(deed)
-    if request.action == SUSPEND:
-        return _suspend_all(deed) if together else _suspend(deed, deed.ready)
-    if request.action != TERMINATE:
-        raise ValueError(f"no such action: {request.action}")
-    return _terminate_all(deed) if together else _terminate(deed)
+    if request.action == SUSPEND and together:
+        return _suspend_all(deed)
+    if request.action == TERMINATE and together:
+        return _terminate_all(deed)
+    {RESUME: _resume, SUSPEND: _suspend_each, TERMINATE: _terminate}[request.action](deed)
+    return None
 
 
 # One by one ----------------------------------------------------------------------------------------------------
 
 
-def _terminate(deed: Deed) -> bool:
+def _terminate(deed: Deed) -> None:
     left = _ask(deed, deed.ready)
     if deed.plan.request.force:
         _force(deed, left)
     else:
         deed.volley.survivors(left, f"it has not ended {deed.plan.grace_s:g} s after {_words(deed).ask}")
-    return True
 
 
 def _ask(deed: Deed, subjects: list[Subject]) -> list[Subject]:
@@ -188,7 +188,11 @@ def _force(deed: Deed, subjects: list[Subject]) -> None:
     deed.volley.survivors(left, f"still there {KILL_WAIT_S:g} s after {_words(deed).force}")
 
 
-def _suspend(deed: Deed, subjects: list[Subject]) -> bool:
+def _suspend_each(deed: Deed) -> None:
+    _suspend(deed, deed.ready)
+
+
+def _suspend(deed: Deed, subjects: list[Subject]) -> None:
     for subject in deed.volley.send(subjects, deed.control.suspend):
         state = deed.volley.await_state(
             subject, lambda state: state in (None, STOPPED, "tracing-stop", "zombie", UNKNOWN)
@@ -202,10 +206,9 @@ def _suspend(deed: Deed, subjects: list[Subject]) -> bool:
             deed.volley.tell(subject, "gone", "it ended at the same moment", "ended")
         else:
             deed.volley.tell(subject, "pending", f"told to stop, but still {state}", state)
-    return True
 
 
-def _resume(deed: Deed) -> bool:
+def _resume(deed: Deed) -> None:
     for subject in deed.volley.send(deed.ready, deed.control.resume):
         state = deed.volley.await_state(subject, lambda state: state != STOPPED)
         if state in (STOPPED, "tracing-stop"):
@@ -213,7 +216,6 @@ def _resume(deed: Deed) -> bool:
             deed.volley.tell(subject, "pending", words, state)
         else:
             deed.volley.tell(subject, "done", after=state or "ended")
-    return True
 
 
 # Trees and containers ------------------------------------------------------------------------------------------
@@ -236,22 +238,28 @@ def _let_run_unless_done(deed: Deed, gathering: Gathering) -> Iterator[None]:
         raise
 
 
-def _suspend_all(deed: Deed) -> bool:
+def _doubt(gathering: Gathering) -> str | None:
+    if gathering.complete:
+        return None
+    return LATE if gathering.growing else RESTLESS
+
+
+def _suspend_all(deed: Deed) -> str | None:
     gathering = _gathering(deed)
     with _let_run_unless_done(deed, gathering):
         gathering.gather(deed.ready)
     _tell_failures(deed, gathering)
     _suspend(deed, list(gathering.subjects.values()))
-    return gathering.complete
+    return _doubt(gathering)
 
 
-def _terminate_all(deed: Deed) -> bool:
+def _terminate_all(deed: Deed) -> str | None:
     left = _ask_all(deed)
     if not deed.plan.request.force:
         asked = [subject for subject in left if deed.volley.was_sent(subject.process.key)]
         deed.volley.survivors(asked, f"it has not ended {deed.plan.grace_s:g} s after {_words(deed).ask}")
         deed.volley.survivors([each for each in left if each not in asked], "it turned up later, and nobody asked it")
-        return True
+        return None
     return _force_gathered(deed, _by_kernel(deed, left) if deed.container is not None and left else left)
 
 
@@ -281,7 +289,7 @@ def _newcomers(deed: Deed, found: dict[ProcessKey, int], known: dict[ProcessKey,
     return {subject.process.key: subject for subject in load(deed.host, deed.control, fresh)}
 
 
-def _force_gathered(deed: Deed, subjects: list[Subject]) -> bool:
+def _force_gathered(deed: Deed, subjects: list[Subject]) -> str | None:
     """Stops everything first, and ends it children first; a container is looked through until it is empty."""
     for _ in range(MOST_SWEEPS if deed.container else 1):
         gathering = _gathering(deed)
@@ -290,14 +298,14 @@ def _force_gathered(deed: Deed, subjects: list[Subject]) -> bool:
             _tell_failures(deed, gathering)
             _force(deed, list(reversed(gathering.subjects.values())))
         if deed.container is None:
-            return gathering.complete
+            return _doubt(gathering)
         rest = members_of(deed.container)(sweep(deed.host), ())
         subjects = [
             each for each in load(deed.host, deed.control, rest) if each.process.key not in deed.volley.outcomes
         ]
         if not subjects:
-            return gathering.complete
-    return False
+            return _doubt(gathering)
+    return LATE
 
 
 def _by_kernel(deed: Deed, subjects: list[Subject]) -> list[Subject]:

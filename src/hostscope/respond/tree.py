@@ -37,6 +37,7 @@ class Gathering:
         stopped: keys that we stopped and that ran before.
         failed: those that could not be stopped, and why.
         complete: whether nothing was left when it ended.
+        growing: whether the last look found something new.
     """
 
     def __init__(self, host: Host, control: Control, request: ActRequest, scene: Scene, members: Members) -> None:
@@ -45,7 +46,7 @@ class Gathering:
         self.subjects: dict[ProcessKey, Subject] = {}
         self.stopped: list[ProcessKey] = []
         self.failed: dict[ProcessKey, Exception] = {}
-        self.complete = False
+        self.complete = self.growing = False
 
     def gather(self, subjects: list[Subject]) -> None:
         """Stops these, and then what belongs to them, until nothing new turns up.
@@ -71,6 +72,7 @@ class Gathering:
         for _ in range(MOST_ROUNDS):
             rows = sweep(self._host)
             found = self._new(rows)
+            self.growing = bool(found)
             for subject in load(self._host, self._control, found):
                 self._admit(subject)
             if len(self.subjects) > MOST_MEMBERS:

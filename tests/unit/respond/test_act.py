@@ -95,6 +95,13 @@ def test_a_tree_that_never_stops_growing_is_said_to_be_incomplete(
     assert "faster than they could be stopped" in done.notes[-1]
 
 
+def test_a_tree_that_is_not_seen_to_stop_is_not_said_to_grow(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("hostscope.respond.tree.MOST_ROUNDS", 5)
+    stage.control.immortal = {51: "sleeping"}  # as what a control group has frozen looks
+    done = stage.act("suspend", 50, tree=True)
+    assert (done.complete, "were not seen to stop" in done.notes[-1]) == (False, True)
+
+
 def test_the_guard_speaks_of_what_turns_up_and_all_runs_again(stage: Stage) -> None:
     def fork(signal: str, pid: int) -> None:
         if pid == 52 and signal == "stop":
