@@ -18,6 +18,7 @@ from hostscope.dumps import matching
 from hostscope.errors import Denied, Gone
 from hostscope.model.dump import DumpAnalysis, Manifest
 from hostscope.platforms import open_host
+from tests.system.dump_target import status, until
 from tests.system.told_child import told_child
 
 pytestmark = pytest.mark.system
@@ -96,6 +97,22 @@ def test_all_processes_but_ours(rules: str) -> None:
         found = answer.rows()
     assert pid in {one.pid for one in found} and os.getpid() not in {one.pid for one in found}
     assert any("left out" in note for note in answer.coverage.notes)
+
+
+def test_one_of_several_of_a_name_that_has_ended(tmp_path: Path) -> None:
+    """Each once, however often it is meant; and who ended keeps nobody from being scanned."""
+    program = tmp_path / "two-of-a-name"
+    shutil.copy(shutil.which("sleep") or "/bin/sleep", program)
+    with open(program, "ab") as file:
+        file.write(WORD.encode())
+    (tmp_path / "r.yar").write_text(RULE)
+    with subprocess.Popen([program, "0"]) as ended, subprocess.Popen([program, "60"]) as one:
+        until(lambda: status(ended.pid, "State").startswith("Z"))
+        for targets in (["two-of-a-name"], ["two-of-a-name", str(one.pid), str(one.pid)]):
+            answer = scan(HOST, targets, str(tmp_path / "r.yar"), memory=False)
+            assert [match.pid for match in answer] == [one.pid]
+            assert (answer.coverage.seen, answer.coverage.failed) == (2, 1)
+        one.kill()
 
 
 def test_one_that_is_gone(rules: str) -> None:

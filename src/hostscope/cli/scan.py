@@ -15,9 +15,10 @@ from hostscope.session import open_session
 EPILOG = """\b
 Rules are YARA-X's; a directory is searched for .yar and .yara files. Memory
 is scanned in parts of 16 MiB that overlap by 64 KiB: conditions about a
-whole file (filesize, offsets) are about a part. Exits with 10 when a rule
-matches, 11 when besides not everything could be scanned, 8 when nothing
-matched but not everything could be scanned.
+whole file (filesize, offsets) are about a part. Rules that take more than
+30 s for one are given up for its region, which is counted as a gap. Exits
+with 10 when a rule matches, 11 when besides not everything could be
+scanned, 8 when nothing matched but not everything could be scanned.
 
 Example: hostscope scan 1 --rules rules.yar"""
 

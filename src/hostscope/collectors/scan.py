@@ -24,6 +24,7 @@ from hostscope.errors import Denied, Error, Gone, Mismatch, Unavailable
 from hostscope.model.answer import Answer
 from hostscope.model.dump import RuleMatch
 from hostscope.model.gap import Gap, Reason
+from hostscope.model.key import ProcessKey
 from hostscope.model.memory import Region
 from hostscope.model.process import Process
 from hostscope.model.request import ProcessRequest
@@ -70,23 +71,24 @@ class Scanner:
     def rows(self, targets: Sequence[str]) -> Iterator[RuleMatch]:
         """The matches of all processes that are meant."""
         self._tally.method = "yara-x"
-        for process in self._meant(targets):
-            for match in self._process(process, alone=len(targets) == 1):
+        meant = self._meant(targets)
+        for process in meant.values() if targets else self._everything():
+            for match in self._process(process, alone=len(meant) == 1):
                 self._tally.rows += 1
                 yield match
 
-    def _meant(self, targets: Sequence[str]) -> Iterator[Process]:
-        request = ProcessRequest(fields=FIELDS)
-        if not targets:
-            for process in self._host.processes.sweep(request, Tally()):
-                if process.key.pid == os.getpid() or without_memory(process):
-                    self._tally.skipped += 1
-                else:
-                    yield process
-            self._tally.note("left out: hostscope itself (the rules match in its own memory), zombies, kernel threads")
-            return
-        for target in targets:
-            yield from find(self._host, target, request)
+    def _meant(self, targets: Sequence[str]) -> dict[ProcessKey, Process]:
+        """Each once, in the order in which they were named."""
+        found = (process for target in targets for process in find(self._host, target, ProcessRequest(fields=FIELDS)))
+        return {process.key: process for process in found}
+
+    def _everything(self) -> Iterator[Process]:
+        for process in self._host.processes.sweep(ProcessRequest(fields=FIELDS), Tally()):
+            if process.key.pid == os.getpid() or without_memory(process):
+                self._tally.skipped += 1
+            else:
+                yield process
+        self._tally.note("left out: hostscope itself (the rules match in its own memory), zombies, kernel threads")
 
     def _process(self, process: Process, alone: bool) -> Iterator[RuleMatch]:
         self._tally.seen += 1
