@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.system.test_trace import METHODS, end, plain, trace
+from tests.system.test_trace import HOSTSCOPE, METHODS, end, plain, trace
 
 pytestmark = [pytest.mark.system, pytest.mark.root]
 DECODED = "openat,lseek,ftruncate,truncate,faccessat2,wait4,rename,chown,umount2,brk,mmap,mprotect,rt_sigsuspend"
@@ -31,6 +31,14 @@ def calls_of(method: str, output: Path, calls: str, *program: str, form: str = "
     found = trace("--method", method, "--calls", calls, "--format", form, "--output", str(output), "--", *program)
     assert found.returncode == 0, found.stderr
     return [re.sub(r"^\S+ +\d+  ", "", line) for line in output.read_text().splitlines()]
+
+
+def begun(*arguments: str) -> "subprocess.Popen[str]":
+    """A trace that has attached; what follows are calls, and the coverage."""
+    command = [*HOSTSCOPE, "trace", "--format", "ndjson", *arguments]
+    tracer = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    assert tracer.stdout is not None and "coverage" in tracer.stdout.readline()
+    return tracer
 
 
 @pytest.mark.parametrize("method", METHODS)
@@ -69,13 +77,9 @@ def test_a_process_whose_first_thread_has_ended(method: str, odd: str, tmp_path:
     """Its first thread can neither be attached to nor tell what stands in its memory; the others can."""
     pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
     child = subprocess.Popen([odd, "first-ends"], text=True, **pipes)  # type: ignore[call-overload]
-    command = [sys.executable, "-m", "hostscope.cli.main", "trace", "--method", method, "--calls", "read,openat"]
     try:
         assert child.stdout.readline() == "up\n"
-        tracer = subprocess.Popen(
-            [*command, "--format", "ndjson", str(child.pid)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-        )
-        assert tracer.stdout is not None and "coverage" in tracer.stdout.readline(), "it has begun"
+        tracer = begun("--method", method, "--calls", "read,openat", str(child.pid))
         child.stdin.write("x")
         child.stdin.close()
         rest, said = tracer.communicate(timeout=30)
@@ -91,6 +95,32 @@ def test_a_process_that_nobody_waited_for_is_gone(method: str) -> None:
         os.waitid(os.P_PID, child.pid, os.WEXITED | os.WNOWAIT)
         found = trace("--method", method, str(child.pid))
     assert found.returncode == 3 and "its parent has not waited for it" in found.stderr
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_one_of_several_that_has_ended_does_not_hinder_the_others(method: str) -> None:
+    with subprocess.Popen([sys.executable, "-c", ""]) as ended:
+        os.waitid(os.P_PID, ended.pid, os.WEXITED | os.WNOWAIT)
+        lives = subprocess.Popen(["cat"], stdin=subprocess.PIPE)
+        try:
+            tracer = begun("--method", method, "--calls", "exit_group", str(ended.pid), str(lives.pid))
+            assert lives.stdin is not None
+            lives.stdin.close()
+            rest, said = tracer.communicate(timeout=30)
+        finally:
+            end(lives)
+    assert tracer.returncode == 0, said
+    *calls, coverage = map(json.loads, rest.splitlines())
+    assert [each["event"]["body"]["call"] for each in calls] == ["exit_group"]
+    assert coverage["coverage"]["vanished"] == 1
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_a_kernel_thread_makes_no_calls(method: str) -> None:
+    if Path("/proc/2/comm").read_text() != "kthreadd\n":
+        pytest.skip("the kernel's threads are not in this PID namespace")
+    found = trace("--method", method, "2")
+    assert found.returncode == 6 and "is a kernel thread" in found.stderr
 
 
 @pytest.mark.parametrize("method", METHODS)

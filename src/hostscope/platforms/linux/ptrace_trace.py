@@ -40,7 +40,7 @@ from hostscope.platforms.linux.ptrace_stop import ENDED, TRACE_OTHERS, tracer_of
 from hostscope.platforms.linux.read import PATH_ONLY, list_at, read_file, read_text
 from hostscope.platforms.linux.syscall_arguments import Decoder
 from hostscope.platforms.linux.syscall_record import Call
-from hostscope.platforms.linux.syscall_ring import ENDLESS, FOREIGN, PROTECTING, check_identity
+from hostscope.platforms.linux.syscall_ring import ENDLESS, FOREIGN, PROTECTING, check_identity, each_present
 from hostscope.platforms.tally import Tally
 
 ARCHITECTURES = {"x86_64": 0xC000_003E, "aarch64": 0xC000_00B7}
@@ -100,8 +100,9 @@ class PtraceTrace:
         """Attaches to all threads; new ones may come while we do, so the list is read until it names no more.
 
         Raises:
-            Gone, Denied
+            Gone, Denied, Mismatch, Unsupported
         """
+        check_identity(self._boot, key)
         asked: set[int] = set()
         while new := [tid for tid in _threads(key.pid) if tid not in asked]:
             asked.update(new)
@@ -109,6 +110,7 @@ class PtraceTrace:
                 self._seize(tid, key)
         if not any(thread.key == key for thread in self._threads.values()):
             raise Gone(f"process {key.pid}: there is no such process")
+        check_identity(self._boot, key)  # so that it was this one's pid all along
 
     def _seize(self, tid: int, key: ProcessKey) -> None:
         try:
@@ -338,10 +340,7 @@ def _events(
         tally.effects.append(f"process {pids} was stopped at each of its system calls")
         numbering = Numbering("ptrace", tally, since_boot_ns)
         try:
-            for key in request.keys:
-                check_identity(boot, key)
-                tracer.attach(key)
-                check_identity(boot, key)  # and it was this one's pid all along
+            each_present(request.keys, tally, tracer.attach)
             yield numbering.coverage()
             for happening in tracer.calls(stop):
                 yield numbering.event(happening)

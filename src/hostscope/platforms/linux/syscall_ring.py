@@ -6,9 +6,9 @@ traced process 0.2 us, with its beginning (durations, paths, mprotect that adds 
 """
 
 import struct
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
-from hostscope.errors import Gone, Mismatch
+from hostscope.errors import Error, Gone, Mismatch, Unsupported
 from hostscope.model.event import Loss
 from hostscope.model.key import ProcessKey
 from hostscope.model.syscall import TraceRequest
@@ -16,11 +16,12 @@ from hostscope.platforms.event_stream import Happening
 from hostscope.platforms.linux import syscall_names
 from hostscope.platforms.linux.clock import TICK_NS, Boot
 from hostscope.platforms.linux.loader import Programs
-from hostscope.platforms.linux.parse import parse_stat
+from hostscope.platforms.linux.parse import PF_KTHREAD, parse_stat
 from hostscope.platforms.linux.ptrace_stop import ENDED
 from hostscope.platforms.linux.read import read_file
 from hostscope.platforms.linux.syscall_arguments import Decoder
 from hostscope.platforms.linux.syscall_record import Kind, parse_call, parse_head
+from hostscope.platforms.tally import Tally
 
 RING_FULL = "the kernel's ring was full: calls came faster than they were read"
 FOREIGN = "{} calls by a 32-bit interface (int 0x80, x32, 32-bit programs) are not decoded"
@@ -90,11 +91,16 @@ class SyscallRing:
         """Traces a process from now on.
 
         Raises:
-            Gone, Mismatch
+            Gone, Mismatch, Unsupported
         """
         self._traced.update(_PID.pack(key.pid), _PID.pack(1))
         self._alive.add(key.pid)
-        check_identity(self._boot, key)  # after, so that it was this one's pid all along
+        try:
+            check_identity(self._boot, key)  # after, so that it was this one's pid all along
+        except Error:
+            self._traced.delete(_PID.pack(key.pid))
+            self._alive.discard(key.pid)
+            raise
 
     def read(self) -> Iterator[Happening]:
         """What is in the ring now, a few MiB at most; losses stand where they happened."""
@@ -147,8 +153,29 @@ class SyscallRing:
         return Happening(at, None, Loss(missing, RING_FULL))
 
 
+def each_present(
+    keys: tuple[ProcessKey, ...], tally: Tally, step: Callable[[ProcessKey], None]
+) -> tuple[ProcessKey, ...]:
+    """Does something with each process: those that are there. Of several, those that ended meanwhile are counted.
+
+    Raises:
+        Gone: all of them have ended. Whatever else `step` raises.
+    """
+    gone: dict[ProcessKey, Gone] = {}
+    for key in keys:
+        try:
+            step(key)
+        except Gone as failed:
+            gone[key] = failed
+    if keys and len(gone) == len(keys):
+        raise gone[keys[0]]
+    tally.vanished += len(gone)
+    return tuple(key for key in keys if key not in gone)
+
+
 def check_identity(boot: Boot, key: ProcessKey) -> None:
-    """Raises `Gone` or `Mismatch` unless the pid is this very process's, and a thread of it still runs."""
+    """Raises `Gone` or `Mismatch` unless the pid is this very process's, and a thread of it still runs; `Unsupported`
+    for what makes no calls."""
     try:
         stat = parse_stat(read_file(f"/proc/{key.pid}/stat"))
     except (OSError, ValueError) as failed:
@@ -157,3 +184,5 @@ def check_identity(boot: Boot, key: ProcessKey) -> None:
         raise Mismatch(f"process {key.pid} is not the one that was meant: its start differs")
     if stat.state in ENDED and stat.threads <= 1:  # a first thread that ended is counted as long as others run
         raise Gone(f"process {key.pid} has ended; its parent has not waited for it")
+    if stat.flags & PF_KTHREAD:
+        raise Unsupported(f"process {key.pid} is a kernel thread, which makes no system calls")

@@ -7,6 +7,7 @@ from itertools import chain
 
 from hostscope.errors import Unsupported
 from hostscope.model.event import Event
+from hostscope.model.key import ProcessKey
 from hostscope.model.syscall import TraceRequest
 from hostscope.platforms.event_stream import Happening, Numbering
 from hostscope.platforms.linux import iterator, syscall_names
@@ -15,7 +16,14 @@ from hostscope.platforms.linux.loader import Programs
 from hostscope.platforms.linux.privileges import Privileges
 from hostscope.platforms.linux.program_cache import load_image
 from hostscope.platforms.linux.syscall_names import EBPF, PTRACE, check
-from hostscope.platforms.linux.syscall_ring import FOREIGN, SyscallRing, check_identity, constants, programs_for
+from hostscope.platforms.linux.syscall_ring import (
+    FOREIGN,
+    SyscallRing,
+    check_identity,
+    constants,
+    each_present,
+    programs_for,
+)
 from hostscope.platforms.tally import Tally
 
 LOAD_PROGRAMS = ("bpf", "perfmon")
@@ -47,15 +55,14 @@ class Syscalls:
     def _stream(self, request: TraceRequest, stop: threading.Event, tally: Tally) -> Iterator[Event]:
         if obstacle := iterator.obstacle():
             raise Unsupported(obstacle)
-        for key in request.keys:
-            check_identity(self._boot, key)
+        keys = each_present(request.keys, tally, lambda key: check_identity(self._boot, key))
         machine = platform.machine()
         given = constants(syscall_names.choose(request.calls, machine), request, machine)
         found = load_image("syscalls")
         with Programs(found.image, given) as programs:
             tally.method = EBPF
             names = programs_for(given)
-            ring = self._attach(programs, names, request, tally)
+            ring = self._attach(programs, names, keys, tally)
             if found.note:
                 tally.note(f"eBPF programs: {found.note}")
             numbering = Numbering(EBPF, tally, since_boot_ns)
@@ -68,13 +75,14 @@ class Syscalls:
                 tally.note(FOREIGN.format(ring.foreign))
                 tally.skipped += ring.foreign
 
-    def _attach(self, programs: Programs, names: tuple[str, ...], request: TraceRequest, tally: Tally) -> SyscallRing:
+    def _attach(
+        self, programs: Programs, names: tuple[str, ...], keys: tuple[ProcessKey, ...], tally: Tally
+    ) -> SyscallRing:
         with self._privileges.using(LOAD_PROGRAMS, "trace system calls"):
             for name in names:
                 programs.attach(name)
             ring = SyscallRing(programs, self._boot, platform.machine())
-            for key in request.keys:
-                ring.follow(key)
+            each_present(keys, tally, ring.follow)
         tally.effects.append("eBPF programs on the tracepoints of system calls, sched_process_fork, sched_process_exit")
         tally.note(COST)
         return ring
