@@ -3,8 +3,10 @@
 import os
 import select
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import NamedTuple
+
+from msgspec.structs import replace
 
 from hostscope.model.event import (
     CredentialChange,
@@ -21,7 +23,7 @@ from hostscope.model.text import decode
 from hostscope.platforms.event_stream import Happening
 from hostscope.platforms.linux.clock import TICK_NS, Boot, since_boot_ns
 from hostscope.platforms.linux.event_lineage import Known, Lineage, names_of
-from hostscope.platforms.linux.event_ring import parse_status, read_argv, read_start
+from hostscope.platforms.linux.event_ring import ELSEWHERE, parse_status, read_argv, read_start
 from hostscope.platforms.linux.executable import read_executable
 from hostscope.platforms.linux.parse import parse_stat
 from hostscope.platforms.linux.proc_connector import READ_MOST, Message, Missing, ProcConnector, What
@@ -36,8 +38,6 @@ CONNECTOR_KINDS: dict[str, frozenset[What]] = {
 }
 """Kinds of events that the connector tells of."""
 SOURCE = "proc-connector"
-ONLY_HERE = frozenset({"credentials", "ptrace"})
-"""What the ring does not have: no tracepoint tells it."""
 DROPPED = "the process connector's socket was full: nobody took the messages in time"
 LIMITS = (
     "the process connector tells numbers only: what a process was is read from /proc afterwards, and is missing when "
@@ -51,7 +51,7 @@ _EXITING = 0x4
 
 def messages_for(request: EventRequest, alone: bool) -> frozenset[What]:
     """The messages that answer a request; alone, also those that ancestry needs."""
-    kinds = request.kinds & CONNECTOR_KINDS.keys() if alone else request.kinds & ONLY_HERE
+    kinds = request.kinds & CONNECTOR_KINDS.keys() if alone else request.kinds & ELSEWHERE
     wanted = frozenset(what for kind in kinds for what in CONNECTOR_KINDS[kind])
     life = frozenset({What.FORK, What.EXEC, What.EXIT})
     return wanted | life if wanted & life else wanted
@@ -75,7 +75,7 @@ class ConnectorEvents:
         self._single: set[int] = set()
         """Processes that are known to have one thread."""
         self._read_to = 0
-        self._ids: dict[tuple[int, int], int] = {}
+        self._ids: dict[tuple[int, ProcessKey | None], int] = {}
         self._readers: dict[int, Callable[[Message, int], Happening | None]] = {
             What.FORK: self._fork,
             What.EXEC: self._exec,
@@ -86,13 +86,18 @@ class ConnectorEvents:
             What.PTRACE: self._ptrace,
         }
 
-    def read(self) -> Iterator[Happening]:
-        """What has come, losses at their place; never waits."""
-        return (happening._replace(source=SOURCE) for happening in self._read())
+    def take(self) -> list[Message | Missing]:
+        """What has come, for `read`."""
+        return list(self._connector.read())
 
-    def _read(self) -> Iterator[Happening]:
+    def read(self, messages: Iterable[Message | Missing] | None = None) -> Iterator[Happening]:
+        """What has come, or was taken before, losses at their place; never waits."""
+        found = self._read(self._connector.read() if messages is None else messages)
+        return (happening._replace(source=SOURCE) for happening in found)
+
+    def _read(self, messages: Iterable[Message | Missing]) -> Iterator[Happening]:
         at, number, asleep_ns, gone = 0, 0, since_boot_ns() - time.monotonic_ns(), self._gone()
-        for message in self._connector.read():
+        for message in messages:
             number += 1
             if isinstance(message, Missing):
                 yield self._loss(at, message)
@@ -144,8 +149,9 @@ class ConnectorEvents:
             self._single.discard(pid)
             return None
         self._single.add(pid)
-        key, parent, above = self._key(pid, at), self._who(parent_pid, at), self._lineage.at(parent_pid)
+        key, parent, above = self._key(pid, at), self._who(parent_pid, at), self._lineage.at(parent_pid, at)
         if key is None:
+            self._lineage.unknown(pid)
             known = Known(self._boot.key(pid, 0), above.name if above else "", parent, names_of(above))
         else:
             known = self._lineage.forked(key, above.name if above else _comm(pid), parent)
@@ -159,7 +165,7 @@ class ConnectorEvents:
         self._headless.pop(pid, None)  # another thread than the first began the program, and is the first now
         self._single.add(pid)
         key = self._key(pid, at)
-        known = self._lineage.named(key, _comm(pid), None) if key else self._lineage.at(pid)
+        known = self._lineage.named(key, _comm(pid), None) if key else self._lineage.at(pid, at)
         if "exec" not in self._wanted:
             return None
         found = _executable(pid) if key else None
@@ -184,12 +190,12 @@ class ConnectorEvents:
             self._single.discard(pid)
             return self._ended(pid, at, status)
         elif thread == pid:
-            known = self._lineage.at(pid)
+            known = self._lineage.at(pid, at)
             self._headless[pid] = _Headless(known.key.start if known else None, at, status)
         return None
 
     def _ended(self, pid: int, at: int, status: int) -> Happening | None:
-        known = self._lineage.at(pid)
+        known = self._lineage.at(pid, at)
         if known:
             self._lineage.ended(known.key)
         if "exit" not in self._wanted:
@@ -202,28 +208,27 @@ class ConnectorEvents:
     def _credentials(self, message: Message, at: int) -> Happening | None:
         """Threads change theirs one by one; the first that does speaks for all."""
         _, pid, _, effective = _numbers(message)
-        place = (message.what, pid)
+        key, name = self._known(pid, at)
+        place = (message.what, key)
         before = self._ids.pop(place, None)
-        self._ids[place] = effective
+        if key is not None:
+            self._ids[place] = effective
         if len(self._ids) > _REMEMBERED:
             del self._ids[next(iter(self._ids))]
         if before == effective:
             return None
         what = "uid" if message.what == What.UID else "gid"
-        return self._change(pid, at, what, None if before is None else str(before), str(effective))
+        change = CredentialChange(name, what, None if before is None else str(before), str(effective))
+        return Happening(at, key, change if key else replace(change, pid=pid))
 
     def _session(self, message: Message, at: int) -> Happening:
         _, pid = _numbers(message)
-        return self._change(pid, at, "session", None, str(pid))
-
-    def _change(self, pid: int, at: int, what: str, before: str | None, after: str) -> Happening:
-        key = self._who(pid, at)
-        return Happening(at, key, CredentialChange(self._name(pid), what, before, after, None if key else pid))
+        key, name = self._known(pid, at)
+        return Happening(at, key, CredentialChange(name, "session", None, str(pid), None if key else pid))
 
     def _ptrace(self, message: Message, at: int) -> Happening:
         _, pid, _, tracer = _numbers(message)
-        key = self._who(tracer, at) if tracer else None
-        name = self._name(tracer) if tracer else ""
+        key, name = self._known(tracer, at) if tracer else (None, "")
         return Happening(at, key, PtraceAttach(name, self._who(pid, at), pid, attached=bool(tracer)))
 
     # Who it is ------------------------------------------------------------------------------------------------------
@@ -234,12 +239,14 @@ class ConnectorEvents:
         return None if start is None or start * TICK_NS > at else self._boot.key(pid, start)
 
     def _who(self, pid: int, at: int) -> ProcessKey | None:
-        known = self._key(pid, at) or self._lineage.at(pid)
-        return known.key if isinstance(known, Known) else known
+        return self._known(pid, at)[0]
 
-    def _name(self, pid: int) -> str:
-        known = self._lineage.at(pid)
-        return _comm(pid) or (known.name if known else "")
+    def _known(self, pid: int, at: int) -> tuple[ProcessKey | None, str]:
+        """Key and name, from /proc as long as it is there."""
+        known = self._lineage.at(pid, at)
+        if key := self._key(pid, at):
+            return key, _comm(pid) or (known.name if known else "")
+        return (known.key, known.name) if known else (None, "")
 
 
 def _start_of_rest(pid: int) -> int | None:

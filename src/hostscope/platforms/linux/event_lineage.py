@@ -9,13 +9,14 @@ from typing import NamedTuple
 
 from hostscope.model.key import ProcessKey
 from hostscope.model.process import Process
+from hostscope.platforms.linux.clock import TICK_NS
 
 DEEPEST = 32
 """Names of an ancestry."""
 MOST = 131_072
 """Processes; then the one that was heard of first is forgotten."""
 
-RECENT = 1024
+RECENT = 8192
 """Processes that ended last, which are remembered for a little while."""
 
 
@@ -56,9 +57,17 @@ class Lineage:
         known = self._known.get(key.pid)
         return known if known is not None and known.key.start == key.start else None
 
-    def at(self, pid: int) -> Known | None:
-        """What is known of the process that has a pid, or had it not long ago."""
-        return self._known.get(pid) or self._last.get(pid)
+    def at(self, pid: int, at_ns: int) -> Known | None:
+        """What is known of the process that had a pid at a moment since boot, not long ago."""
+        for known in (self._known.get(pid), self._last.get(pid)):
+            if known is not None and known.key.start * TICK_NS <= at_ns:
+                return known
+        return None
+
+    def unknown(self, pid: int) -> None:
+        """Another process has the pid now, of which nothing can be known."""
+        self._known.pop(pid, None)
+        self._last.pop(pid, None)
 
     def forked(self, key: ProcessKey, name: str, parent: ProcessKey | None) -> Known:
         """A new process; `name` is its parent's still."""

@@ -51,15 +51,18 @@ _LIFE = {"on_fork": "sched_process_fork", "on_exec": "sched_process_exec", "on_e
 _TRACEPOINTS = _LIFE | {"on_state": "inet_sock_set_state", "on_module": "module_load", "on_powers": "sys_exit"}
 _LISTEN, _SYN_SENT, _SYN_RECV = 10, 2, 3
 
+ELSEWHERE = frozenset({"credentials", "ptrace"})
+"""Kinds that no tracepoint tells of, but the process connector."""
+
 Owner = Callable[[int, Endpoint], ProcessKey | None]
 """Who listens at a place of a network namespace, for sockets that listened before we watched."""
 
 
 def programs_for(request: EventRequest) -> tuple[str, ...]:
-    """The programs that answer a request; ancestry needs the whole life cycle."""
+    """The programs that answer a request; ancestry, and who it was that is gone, need the whole life cycle."""
     kinds = request.kinds
     names: tuple[str, ...] = ()
-    if kinds & {"start", "exec"}:
+    if kinds & ({"start", "exec"} | ELSEWHERE):
         names = tuple(_LIFE)
     elif "exit" in kinds:
         names = ("on_exit",)

@@ -19,11 +19,11 @@ from hostscope.platforms.event_stream import Happening, Numbering, check_request
 from hostscope.platforms.linux import iterator
 from hostscope.platforms.linux.accepted import Listeners
 from hostscope.platforms.linux.clock import Boot, since_boot_ns
-from hostscope.platforms.linux.connector_events import CONNECTOR_KINDS, LIMITS, ONLY_HERE, ConnectorEvents, messages_for
+from hostscope.platforms.linux.connector_events import CONNECTOR_KINDS, LIMITS, ConnectorEvents, messages_for
 from hostscope.platforms.linux.containers import Containers
 from hostscope.platforms.linux.event_groups import ContainerIds
 from hostscope.platforms.linux.event_lineage import Lineage
-from hostscope.platforms.linux.event_ring import EventRing, programs_for, tracepoints
+from hostscope.platforms.linux.event_ring import ELSEWHERE, EventRing, programs_for, tracepoints
 from hostscope.platforms.linux.live import READ_OTHERS
 from hostscope.platforms.linux.loader import Programs
 from hostscope.platforms.linux.privileges import Privileges
@@ -74,7 +74,7 @@ class Events:
                 yield numbering.event(happening)
 
     def _open(self, request: EventRequest, tally: Tally, stack: ExitStack) -> "list[_Source]":
-        methods = (request.method,) if request.method else _methods_for(request)
+        methods = (request.method,) if request.method else METHODS
         denied: Denied | None = None
         for place, method in enumerate(methods):
             tally.method = method
@@ -116,14 +116,14 @@ class Events:
 
     def _beside(self, request: EventRequest, tally: Tally, stack: ExitStack, lineage: Lineage) -> "list[_Source]":
         """The connector, for what the ring does not have; without it the rest is watched, and the answer says so."""
-        if not request.kinds & ONLY_HERE:
+        if not request.kinds & ELSEWHERE:
             return []
         try:
             return [self._connector(request, tally, stack, lineage, alone=False)]
         except (Denied, Unsupported) as failed:
-            if not request.kinds - ONLY_HERE:
+            if not request.kinds - ELSEWHERE:
                 raise
-            tally.note(f"{', '.join(sorted(request.kinds & ONLY_HERE))} cannot be watched: {failed}")
+            tally.note(f"{', '.join(sorted(request.kinds & ELSEWHERE))} cannot be watched: {failed}")
             tally.hidden = "some kinds of events cannot be watched"
             return []
 
@@ -201,8 +201,8 @@ _Source = _Ring | ConnectorEvents
 
 
 def _follow(sources: list[_Source], stop: threading.Event) -> Iterator[Happening]:
-    read = _merge(sources) if len(sources) > 1 else sources[0].read
-    last = sources[-1]
+    first, last = sources[0], sources[-1]
+    read = _merge(first, last) if isinstance(first, _Ring) and isinstance(last, ConnectorEvents) else first.read
     pause = last.wait if isinstance(last, ConnectorEvents) else stop.wait
     while not stop.is_set():
         anything = False
@@ -215,15 +215,15 @@ def _follow(sources: list[_Source], stop: threading.Event) -> Iterator[Happening
         yield from source.finish()
 
 
-def _merge(sources: list[_Source]) -> Callable[[], Iterator[Happening]]:
-    """Both in order of time, look by look; the second first: its processes are known until the ring says they ended."""
-    at = attrgetter("at_ns")
-    return lambda: iter(sorted(chain.from_iterable(source.read() for source in reversed(sources)), key=at))
+def _merge(ring: "_Ring", connector: ConnectorEvents) -> Callable[[], Iterator[Happening]]:
+    """Both in order of time, look by look. Who did what the connector tells of the ring knows best, if it is read later
+    than that was taken."""
 
+    def read() -> Iterator[Happening]:
+        taken = connector.take()
+        return iter(sorted([*ring.read(), *connector.read(taken)], key=attrgetter("at_ns")))
 
-def _methods_for(request: EventRequest) -> tuple[str, ...]:
-    """Best first; no programs are loaded for what only the connector tells of."""
-    return METHODS[1:] if request.kinds <= ONLY_HERE and not request.capabilities else METHODS
+    return read
 
 
 def _attach(programs: Programs, names: tuple[str, ...], request: EventRequest, tally: Tally) -> tuple[str, ...]:

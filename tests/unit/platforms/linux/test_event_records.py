@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from hostscope.model.socket import Endpoint
 from hostscope.platforms.linux import event_record as record
+from hostscope.platforms.linux.clock import TICK_NS
 from hostscope.platforms.linux.event_lineage import Lineage
 from hostscope.platforms.linux.event_ring import name_change, parse_status
 from hostscope.platforms.linux.proc_connector import Message, Sequences, What, parse_message, render_request
@@ -107,6 +108,18 @@ def test_two_that_had_one_pid_within_a_tick_both_end() -> None:
         lineage.forked(key(8), "short", key(7))
         assert lineage.ended(key(8), start_ns)
         assert not lineage.ended(key(8), start_ns)
+
+
+def test_who_had_a_pid_at_a_moment() -> None:
+    lineage = Lineage()
+    first, second = key(8, start=100), key(8, start=200)
+    lineage.forked(first, "first", None)
+    lineage.ended(first)
+    lineage.forked(second, "second", None)
+    names = [known and known.name for known in (lineage.at(8, tick * TICK_NS) for tick in (99, 150, 200))]
+    assert names == [None, "first", "second"]
+    lineage.unknown(8)
+    assert lineage.at(8, 200 * TICK_NS) is None
 
 
 def test_lineage_is_bounded() -> None:
