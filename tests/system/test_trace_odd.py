@@ -6,10 +6,16 @@ import re
 import shutil
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import pytest
 
+from hostscope.errors import UsageError
+from hostscope.model.request import ProcessRequest
+from hostscope.model.syscall import TraceRequest
+from hostscope.platforms.linux.host import open_host
+from hostscope.respond import trace as respond
 from tests.system.test_trace import HOSTSCOPE, METHODS, end, plain, trace
 
 pytestmark = [pytest.mark.system, pytest.mark.root]
@@ -113,6 +119,22 @@ def test_one_of_several_that_has_ended_does_not_hinder_the_others(method: str) -
     *calls, coverage = map(json.loads, rest.splitlines())
     assert [each["event"]["body"]["call"] for each in calls] == ["exit_group"]
     assert coverage["coverage"]["vanished"] == 1
+
+
+def test_hostscope_does_not_trace_itself() -> None:
+    """By name it may find itself."""
+    host, stop = open_host(), threading.Event()
+    ours = host.processes.read(os.getpid(), ProcessRequest()).key
+    with pytest.raises(UsageError, match="does not trace itself"):
+        respond.trace(host, TraceRequest((ours,)), stop)
+    with subprocess.Popen(["sleep", "60"]) as child:
+        other = host.processes.read(child.pid, ProcessRequest()).key
+        try:
+            found = respond.trace(host, TraceRequest((ours, other)), stop)
+            stop.set()
+            assert found.answer.coverage.skipped == 1
+        finally:
+            child.kill()
 
 
 @pytest.mark.parametrize("method", METHODS)

@@ -4,6 +4,7 @@ What eBPF programs see they see without touching a process; ptrace and Windows' 
 and a command is started: these are acts, and stand in the audit trail.
 """
 
+import os
 import shlex
 import threading
 from collections.abc import Iterator
@@ -12,7 +13,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from hostscope.audit import AuditTrail, default_path, this_process
-from hostscope.errors import Denied, Unsupported
+from hostscope.errors import Denied, Unsupported, UsageError
 from hostscope.model.answer import Answer
 from hostscope.model.event import Event, SystemCall
 from hostscope.model.key import ProcessKey
@@ -50,11 +51,24 @@ def trace(host: Host, request: TraceRequest, stop: threading.Event, command: tup
     """
     request = request if request.calls else replace(request, calls=usual_calls(host.name))
     tally, outcome, control = Tally(), Outcome(), open_control(host.name)
+    request = _but_for_ourselves(request, tally)
     if command:
         events = _of_command(host, control, request, stop, tally, command, outcome)
     else:
         events = _open(host, control, request, stop, tally)
     return Trace(Answer(events, tally.coverage), outcome)
+
+
+def _but_for_ourselves(request: TraceRequest, tally: Tally) -> TraceRequest:
+    """Each call that we show makes us call: there would be no end of it."""
+    others = tuple(key for key in request.keys if key.pid != os.getpid())
+    if len(others) == len(request.keys):
+        return request
+    if not others:
+        raise UsageError("hostscope does not trace itself: each call that it shows makes it call")
+    tally.skipped += 1
+    tally.note("hostscope itself was left out: each call that it shows makes it call")
+    return replace(request, keys=others)
 
 
 def _open(host: Host, control: Control, request: TraceRequest, stop: threading.Event, tally: Tally) -> Iterator[Event]:
