@@ -19,7 +19,7 @@ from hostscope.session import open_session
 
 @click.command("services", epilog="Example: hostscope services --filter 'state == \"failed\"'")
 @click.option("--signatures", is_flag=True, help="Judge the files with their code (Windows); reads these files.")
-@options(*ROWS, *WATCHING, *COMMON)
+@options(*ROWS, *WATCHING, "reveal", *COMMON)
 def command(signatures: bool, **given: Any) -> int:
     """List the units of the service manager; with --watch, each change of a unit's state as it happens."""
     choices = Choices(**given)
@@ -37,7 +37,7 @@ def _watch(choices: Choices) -> int:
         raise UsageError("--watch shows every change as it happens", "leave --filter, --sort and --columns out")
     write = render_event if choices.format == "table" else _line
     with (
-        open_session(choices.replay, lower=True) as session,
+        open_session(choices.replay, choices.reveal, lower=True) as session,
         stopping(choices.duration) as stop,
         open_output(choices.output, session.overriding) as sink,
     ):

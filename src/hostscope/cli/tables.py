@@ -13,6 +13,6 @@ def show_table(table: str, choices: Choices, fields: frozenset[str] = frozenset(
     """Writes a table, with `fields` besides what its columns need; the exit code that follows from what it covers."""
     query = parse_query(choices, LAYOUTS[table])
     request = ProcessRequest(fields=query.fields() | fields)
-    with open_session(choices.replay, lower=True) as session:
+    with open_session(choices.replay, choices.reveal, lower=True) as session:
         answer: Any = session.snapshot(table, request)
         return show(session, query, answer)

@@ -16,6 +16,7 @@ from msgspec.structs import replace
 if TYPE_CHECKING:
     from hostscope.model.detail import ProcessDetail, Variable
     from hostscope.model.process import Process
+    from hostscope.model.service import ServiceState
 
 MASK = "***"
 
@@ -240,6 +241,19 @@ def mask_process(process: Process) -> Process:
         return process
     masked = mask_argv(argv)
     return process if masked is argv or masked == argv else replace(process, argv=masked)
+
+
+def mask_service(service: ServiceState) -> ServiceState:
+    """The unit with its command masked: `systemd-run` makes a description of the one it is given."""
+    described, scm = _mask_command(service.description), service.scm
+    if scm is not None and (command := _mask_command(scm.command)) != scm.command:
+        scm = replace(scm, command=command)
+    same = described == service.description and scm is service.scm
+    return service if same else replace(service, description=described, scm=scm)
+
+
+def _mask_command(text: str | None) -> str | None:
+    return mask_argv((text,))[0] if text else text
 
 
 def mask_detail(detail: ProcessDetail) -> ProcessDetail:

@@ -2,7 +2,7 @@
 
 from msgspec.structs import replace
 
-from hostscope.model.event import Event, ProcessChange, ProcessExec, SystemCall
+from hostscope.model.event import Event, ProcessChange, ProcessExec, ServiceChange, SystemCall
 from hostscope.model.syscall import Argument
 from hostscope.render.mask import mask_argv, mask_text, may_hold_secret
 from hostscope.session.exits import Exit
@@ -18,6 +18,10 @@ def let_out(leaving: Exit, event: Event) -> Event:
         before, after = (process and leaving.process(process) for process in (body.before, body.after))
         same = before is body.before and after is body.after
         return event if same else replace(event, body=replace(body, before=before, after=after))
+    if isinstance(body, ServiceChange):
+        before_it, after_it = (unit and leaving.service(unit) for unit in (body.before, body.after))
+        same = before_it is body.before and after_it is body.after
+        return event if same else replace(event, body=replace(body, before=before_it, after=after_it))
     if isinstance(body, SystemCall) and not leaving.sees_everything:
         if not may_hold_secret("\n".join([argument.text for argument in body.arguments])):
             return event  # thousands a second: one look at all of them

@@ -12,13 +12,14 @@ from hostscope.errors import Error
 from hostscope.model.answer import Answer
 from hostscope.model.request import ProcessRequest
 from hostscope.model.text import decode, encode
-from hostscope.render.mask import mask_argv, mask_detail, mask_process
+from hostscope.render.mask import mask_argv, mask_detail, mask_process, mask_service
 
 if TYPE_CHECKING:
     from hostscope.model.coverage import Coverage
     from hostscope.model.detail import ProcessDetail
     from hostscope.model.inspection import ProcessInspection
     from hostscope.model.process import Process
+    from hostscope.model.service import ServiceState
     from hostscope.platforms.base import Columns, Host
 
 Row = TypeVar("Row")
@@ -70,14 +71,20 @@ class Exit:
             ancestors=tuple(self.process(ancestor) for ancestor in inspection.ancestors),
         )
 
+    def service(self, service: ServiceState) -> ServiceState:
+        """A unit on its way out."""
+        return service if self.sees_everything else mask_service(service)
+
     def may_see_user(self, uid: int | None) -> bool:
         """The same of the processes of a user."""
         return self.reveal and (self.sees_everything or (self._viewer is not None and self._viewer == str(uid)))
 
-    def answer(self, answer: Answer[Row], treat: Callable[[Row], Row]) -> Answer[Row]:
+    def answer(
+        self, answer: Answer[Row], treat: Callable[[Row], Row], nouns: tuple[str, str] = ("process", "processes")
+    ) -> Answer[Row]:
         """An answer on its way out; its coverage says how many rows were masked."""
         masked = _Count()
-        return Answer(_treated(answer, treat, masked), lambda: _noted(answer.coverage, masked.rows))
+        return Answer(_treated(answer, treat, masked), lambda: _noted(answer.coverage, masked.rows, nouns))
 
     def columns(self, columns: Columns) -> Columns:
         """Columns on their way out: masked for everyone but root, because they name no owner."""
@@ -114,10 +121,10 @@ def _treated(rows: Iterable[Row], treat: Callable[[Row], Row], masked: _Count) -
         yield treated
 
 
-def _noted(coverage: Coverage, masked: int) -> Coverage:
+def _noted(coverage: Coverage, masked: int, nouns: tuple[str, str]) -> Coverage:
     if not masked:
         return coverage
-    rows = "1 process has" if masked == 1 else f"{masked} processes have"
+    rows = f"1 {nouns[0]} has" if masked == 1 else f"{masked} {nouns[1]} have"
     who = "--reveal is for root, an administrator or their owner"
     note = f"{rows} masked arguments, shown or not (what looks like a secret); {who}"
     return replace(coverage, notes=(*coverage.notes, note))

@@ -58,7 +58,7 @@ class LocalSession(NetworkVerbs, ResponseVerbs):
             return self.processes(request)
         collector = importlib.import_module(f"hostscope.collectors.{table}")
         answer: Answer[Any] = collector.collect(self._host, request)
-        return answer
+        return self._exit.answer(answer, self._exit.service, ("unit", "units")) if table == "services" else answer
 
     def stream(self, table: str, stop: threading.Event, interval_s: float = 2.0) -> Iterator[Event]:
         """See `Session.stream`."""
@@ -173,8 +173,9 @@ class LocalSession(NetworkVerbs, ResponseVerbs):
     def service_changes(self, stop: threading.Event, interval_s: float = 2.0) -> Iterator[Event]:
         """See `Session.service_changes`."""
         from hostscope.collectors import services
+        from hostscope.session.event_exits import let_out
 
-        return services.changes(self._host, stop, interval_s)
+        return map(partial(let_out, self._exit), services.changes(self._host, stop, interval_s))
 
     def abilities(self) -> Answer[Ability]:
         """See `Session.abilities`."""

@@ -11,9 +11,11 @@ from hostscope.model.event import (
     ProcessExit,
     ProcessStart,
     PtraceAttach,
+    ServiceChange,
     SocketEvent,
     SystemCall,
 )
+from hostscope.model.service import ServiceState
 from hostscope.model.socket import Endpoint
 from hostscope.model.syscall import Argument
 from hostscope.render.events import render_event
@@ -32,7 +34,9 @@ def test_secrets_are_masked_wherever_arguments_are() -> None:
     leaving = Exit(host(process(1)), reveal=False)
     call = SystemCall("unlink", (Argument("pathname", 1, '"/tmp/x?password=hunter2"'),), 0, None, 42)
     changed = ProcessChange(process(1, argv=SECRET), process(1, argv=SECRET), ("name",))
-    for body in (ProcessExec("curl", "/usr/bin/curl", SECRET, uid=0), changed, call):
+    unit = ServiceState("run-u1.service", "systemd", description=" ".join(SECRET))
+    service = ServiceChange(unit, unit)
+    for body in (ProcessExec("curl", "/usr/bin/curl", SECRET, uid=0), changed, service, call):
         assert "hunter2" not in repr(let_out(leaving, event(body)))
         assert "hunter2" in repr(body)
 

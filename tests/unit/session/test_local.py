@@ -15,11 +15,12 @@ from hostscope.model.detail import ProcessDetail, Variable
 from hostscope.model.process import Account, Cpu
 from hostscope.model.request import ProcessRequest
 from hostscope.model.response import ActRequest
+from hostscope.model.service import ScmEntry, ServiceState
 from hostscope.model.windows import Token, WindowsContext
 from hostscope.platforms.base import Host
 from hostscope.platforms.columnar import join_arguments
 from hostscope.session import LocalSession, Session, open_session
-from tests.fake import ALICE, ROOT, FakeProcesses, host, process
+from tests.fake import ALICE, ROOT, Answers, FakeProcesses, host, process
 
 SECRET = "--password=hunter2"
 SHOWN, MASKED = ("app", SECRET), ("app", "--password=***")
@@ -118,6 +119,22 @@ def test_arrow() -> None:
     assert session.to_arrow().num_rows == session.to_arrow(session.processes()).num_rows > 0
     table = session.to_arrow(session.processes(), "pid,argv")
     assert table.column("argv")[0].as_py() == "app --password=***"
+
+
+def test_commands_of_services_are_masked(tmp_path: Path) -> None:
+    """systemd-run makes a description of the command that it is given."""
+    unit = ServiceState("run-u1.service", "systemd", description=f"/usr/bin/app {SECRET}")
+    listed = ServiceState("Spooler", "scm", scm=ScmEntry("own-process", command=f"C:\\app.exe {SECRET}"))
+    plain = ServiceState("systemd-ask-password.service", "systemd", description="Forward Password Requests to Wall")
+    units = host(process(os.getpid(), user=ROOT), answers=Answers(services=[unit, listed, plain]))
+    answer = LocalSession(units).services()
+    shown = answer.rows()
+    assert "hunter2" not in repr(shown) and shown[0].description == "/usr/bin/app --password=***"
+    assert shown[2] is plain and answer.coverage.notes[-1].startswith("2 units have masked arguments")
+    assert LocalSession(units, reveal=True).services().rows() == [unit, listed, plain]
+    for reveal in (False, True):
+        LocalSession(units, reveal).record(str(tmp_path / "x"))
+        assert ("hunter2" in (tmp_path / "x").read_text()) is reveal
 
 
 def test_tables_and_streams_that_do_not_exist() -> None:

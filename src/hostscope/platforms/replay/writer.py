@@ -46,7 +46,7 @@ from hostscope.platforms.replay.layout import (
 from hostscope.platforms.replay.translate import failure
 from hostscope.platforms.tally import Tally
 from hostscope.private import close_to_others
-from hostscope.render.mask import mask_process
+from hostscope.render.mask import mask_process, mask_service
 
 _encode = msgspec.json.Encoder().encode
 
@@ -56,10 +56,9 @@ WHOLE: tuple[tuple[Call[Any], Callable[[Host], Any]], ...] = (
     (COUNTERS, lambda host: host.counters.read()),
     (HELD, lambda host: host.privileges.held()),
     (ABILITIES, lambda host: host.privileges.abilities()),
-    (SERVICES, lambda host: tuple(host.services.services())),
     (CONTAINERS, lambda host: tuple(host.containers.containers())),
 )
-"""Every answer that takes no argument."""
+"""Every answer that takes no argument and holds no secrets."""
 
 
 def record(host: Host, to: str | IO[bytes], request: ProcessRequest, reveal: bool = False) -> Coverage:
@@ -81,6 +80,8 @@ def record(host: Host, to: str | IO[bytes], request: ProcessRequest, reveal: boo
         writer.header(host, request, masked=not reveal)
         for call, ask in WHOLE:
             writer.answer(call, partial(ask, host))
+        units = host.services.services if reveal else (lambda: map(mask_service, host.services.services()))
+        writer.answer(SERVICES, lambda: tuple(units()))
         coverage = writer.sweep(host, request, (lambda process: process) if reveal else mask_process)
         writer.sockets(host)
         writer.interfaces(host)
