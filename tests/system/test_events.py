@@ -391,13 +391,22 @@ def container() -> Iterator[Path]:
 
 
 def test_what_is_moved_into_a_container_leaves_the_others_outside(container: Path) -> None:
-    move = f"echo $$ > {container}/cgroup.procs; /bin/sleep 0.2"
-    acts = run("sh", "-c", move), run("/bin/true", "outside")
-    events = happened(EventRequest(LIFE), lambda: [act() for act in acts])
-    execs = [body for event in events if isinstance(body := event.body, ProcessExec)]
-    told = {body.argv: body.container for body in execs if body.name in ("sh", "sleep", "true")}
-    assert told[("sh", "-c", move)] is None and told[("/bin/true", "outside")] is None
-    assert told[("/bin/sleep", "0.2")] == container.name
+    move = f"echo $$ > {container}/cgroup.procs; echo moved; exec /bin/cat"
+    stop, told = threading.Event(), dict[tuple[str, ...] | None, str | None]()
+    stream = open_host(None).events.watch(EventRequest(LIFE), stop, Tally())
+    next(stream)
+    with subprocess.Popen(["sh", "-c", move], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as inside:
+        assert inside.stdin is not None and inside.stdout is not None
+        inside.stdout.readline()  # what it did outside is told of from here on
+        for body in (event.body for event in stream if isinstance(event.body, ProcessExec)):
+            told[body.argv] = body.container
+            if body.argv == ("/bin/cat",):
+                run("/bin/true", "outside")()
+            if body.argv == ("/bin/true", "outside"):
+                stop.set()
+        inside.stdin.close()
+    assert told["sh", "-c", move] is None and told["/bin/true", "outside"] is None
+    assert told["/bin/cat",] == container.name
 
 
 def test_the_process_connector_alone() -> None:
