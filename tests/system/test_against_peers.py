@@ -127,8 +127,9 @@ def compare_ps(framed: Any, differences: Differences) -> None:
             differences.same(row.pid, "ni", str(row.schedule.nice), before["ni"], after["ni"])
         if {before["state"], after["state"]} <= set("IZTt"):
             differences.same(row.pid, "state", PS_STATES[row.state], before["state"], after["state"])
-        spent_s = (row.cpu.user_ns + row.cpu.system_ns) / 1e9
-        differences.between(row.pid, "times", spent_s, int(before["times"]), int(after["times"]), slack=1)
+        # Whole seconds of whole ticks, of either kind.
+        spent_s, slack = (row.cpu.user_ns + row.cpu.system_ns) / 1e9, 1 + 2 * TICK_NS / 1e9
+        differences.between(row.pid, "times", spent_s, int(before["times"]), int(after["times"]), slack=slack)
         for name, count in (("min_flt", row.activity.minor_faults), ("maj_flt", row.activity.major_faults)):
             differences.between(row.pid, name, count, int(before[name]), int(after[name]), slack=0)
         if row.memory:

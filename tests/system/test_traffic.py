@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -189,5 +190,8 @@ def _hold(watching: TrafficWatch, port: int, size: int) -> int:
 
     with socket.create_connection(("127.0.0.1", port)) as client:
         client.sendall(b"x" * size)
-        look = watching.look()
-        return sum(flow.payload.sent_bytes for flow in flows_of(look, os.getpid()) if flow.payload)
+        told, deadline = 0, time.monotonic() + 60
+        while told < size and time.monotonic() < deadline:  # what is still in our buffers was not sent
+            look = watching.look()
+            told = sum(flow.payload.sent_bytes for flow in flows_of(look, os.getpid()) if flow.payload)
+        return told

@@ -53,10 +53,10 @@ def test_the_first_signal_is_a_request_and_handlers_come_back(number: signal.Sig
     with ending(stop, told) as ended:
         if TELLING:
             signal.raise_signal(TELLING)
-            assert told.is_set()
+            assert told.wait(60)
         assert not stop.is_set()
         signal.raise_signal(number)
-        assert stop.is_set()
+        assert stop.wait(60)
         assert signal.getsignal(number) is before, "the second one ends the program"
     assert ended.code == code
     assert signal.getsignal(number) is before
