@@ -11,6 +11,7 @@
 #include <sys/mman.h>
 #include <sys/mount.h>
 #include <sys/prctl.h>
+#include <sys/socket.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -36,6 +37,15 @@ static void arguments(void) {
 	open((char *)8, O_RDONLY);
 	chown("/no/such/place", -1, -1);
 	umount2("/no/such/place", MNT_DETACH);
+	open("/no/such/place", O_RDONLY | O_NONBLOCK | O_CLOEXEC | O_DIRECTORY | O_NOFOLLOW | O_NOCTTY);
+	open("/no/such/place", O_RDWR | O_CREAT | O_EXCL | O_TRUNC | O_APPEND | O_SYNC | O_DIRECT | O_NOATIME, 04640);
+	mmap(NULL, 0, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_STACK | MAP_LOCKED | MAP_POPULATE, -1, 0);
+	access("/no/such/place", R_OK | W_OK | X_OK);
+	socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	msync((void *)1, 1, MS_SYNC | MS_ASYNC | MS_INVALIDATE);
+	waitpid(-1, NULL, WNOHANG | WUNTRACED | WCONTINUED);
+	pipe2((int *)0x1234567, O_CLOEXEC | O_NONBLOCK);
+	dup3(-1, -2, O_CLOEXEC);
 	memset(longest, 'a', sizeof(longest));
 	longest[255] = 0; /* as long as what is kept of a path */
 	open(longest, O_RDONLY);

@@ -19,7 +19,10 @@ from hostscope.respond import trace as respond
 from tests.system.test_trace import HOSTSCOPE, METHODS, end, plain, trace
 
 pytestmark = [pytest.mark.system, pytest.mark.root]
-DECODED = "openat,lseek,ftruncate,truncate,faccessat2,wait4,rename,chown,umount2,brk,mmap,mprotect,rt_sigsuspend"
+DECODED = (
+    "openat,lseek,ftruncate,truncate,faccessat2,wait4,rename,chown,umount2,brk,mmap,mprotect,rt_sigsuspend,access,"
+    "socket,msync,pipe2,dup3"
+)
 
 
 @pytest.fixture(scope="module")

@@ -65,7 +65,9 @@ def _owner(value: int) -> str:
 
 
 def flags(names: Mapping[int, str], nothing: str = "0", first: str = "") -> Render:
-    """A function from a set of bits to their names, joined by ``|``; unknown bits as one number."""
+    """A function from a set of bits to their names in the order of `names`, joined by ``|``; unknown bits as one
+    number."""
+    places = {name: place for place, name in enumerate(names.values())}
 
     @lru_cache(maxsize=1024)
     def render(value: int) -> str:
@@ -74,14 +76,10 @@ def flags(names: Mapping[int, str], nothing: str = "0", first: str = "") -> Rend
             if bits and rest & bits == bits:
                 found.append(names[bits])
                 rest &= ~bits
-        found[1 if first else 0 :] = sorted(found[1 if first else 0 :], key=lambda name: _place(names, name))
+        found[1 if first else 0 :] = sorted(found[1 if first else 0 :], key=places.__getitem__)
         return "|".join([*found, *([hex(rest)] if rest else [])]) or nothing
 
     return render
-
-
-def _place(names: Mapping[int, str], name: str) -> int:
-    return next(bits for bits, known_name in names.items() if known_name == name)
 
 
 def enumerated(names: Mapping[int, str], mask: int = _INT - 1) -> Render:
@@ -136,7 +134,8 @@ RENDERS: dict[tuple[str, str], Render] = {
     ("mknod", "mode"): _node, ("mknodat", "mode"): _node, ("mount", "flags"): _MOUNT, ("umount2", "flags"): _UNMOUNT,
     ("access", "mode"): flags(known.ACCESS, "F_OK"), ("faccessat", "mode"): flags(known.ACCESS, "F_OK"),
     ("faccessat2", "mode"): flags(known.ACCESS, "F_OK"), ("faccessat2", "flags"): flags(known.AT_OF_ACCESS),
-    ("newfstatat", "flag"): _AT, ("statx", "flags"): _AT, ("unlinkat", "flag"): _AT, ("linkat", "flags"): _AT,
+    ("newfstatat", "flag"): _AT, ("statx", "flags"): split(known.STATX_SYNC, 0x6000, known.AT),
+    ("unlinkat", "flag"): _AT, ("linkat", "flags"): _AT,
     ("fchownat", "flag"): _AT, ("fchmodat2", "flags"): _AT, ("utimensat", "flags"): _AT, ("execveat", "flags"): _AT,
     ("statx", "mask"): _hexadecimal, ("lseek", "whence"): enumerated(known.WHENCE),
     ("clone", "clone_flags"): _clone, ("clone", "newsp"): _pointer, ("clone", "tls"): _hexadecimal,
@@ -149,7 +148,8 @@ RENDERS: dict[tuple[str, str], Render] = {
     ("socket", "family"): enumerated(known.FAMILIES), ("socketpair", "family"): enumerated(known.FAMILIES),
     ("socket", "type"): split(known.SOCKET_TYPES, 0xF, known.SOCKET),
     ("socketpair", "type"): split(known.SOCKET_TYPES, 0xF, known.SOCKET),
-    ("accept4", "flags"): flags(known.SOCKET), ("dup3", "flags"): _OPEN, ("pipe2", "flags"): flags(known.OPEN),
+    ("accept4", "flags"): flags(known.SOCKET), ("dup3", "flags"): flags(known.OPEN),
+    ("pipe2", "flags"): flags(known.OPEN),
 }  # fmt: skip
 """By call and argument; the others are shown by their kind."""
 _BY_KIND: dict[str, Render] = {

@@ -66,9 +66,9 @@ def _parse_format(name: str, text: str) -> tuple[str, str]:
 
 def _kind(call: str, kind: str, field: str) -> str:
     """See `syscall_names.arguments`. A type that is not known is an error."""
-    if field in _DESCRIPTORS:
-        return "f"
     plain = kind.removeprefix("const ")
+    if field in _DESCRIPTORS and "*" not in plain:
+        return "f"
     if "*" in plain:
         if (call, field) in _ADDRESSES:
             return "a"
