@@ -7,7 +7,7 @@ import threading
 import pytest
 from msgspec.structs import replace
 
-from hostscope.cli.endings import ending
+from hostscope.cli.endings import ENDING, ending
 from hostscope.model.capture import CaptureCounts, CaptureSummary
 from hostscope.render.capture_page import render_progress, render_summary
 from tests.unit.cli.conftest import Run
@@ -47,7 +47,7 @@ def test_a_host_without_packets_says_so(hostscope: Run) -> None:
     assert not os.path.exists("/tmp/never.pcapng")
 
 
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+@pytest.mark.parametrize(("number", "code"), ENDING.items())
 def test_the_first_signal_is_a_request_and_handlers_come_back(number: signal.Signals, code: int) -> None:
     before, stop, told = signal.getsignal(number), threading.Event(), threading.Event()
     with ending(stop, told) as ended:
@@ -63,11 +63,13 @@ def test_the_first_signal_is_a_request_and_handlers_come_back(number: signal.Sig
     assert TELLING is None or signal.getsignal(TELLING) is signal.SIG_DFL
 
 
-def test_an_ignored_interrupt_stays_ignored() -> None:
+def test_an_ignored_signal_stays_ignored() -> None:
     before = signal.signal(signal.SIGINT, signal.SIG_IGN)
     try:
-        with ending(threading.Event()):
+        with ending(threading.Event()) as ended:
             assert signal.getsignal(signal.SIGINT) is signal.SIG_IGN
+            signal.raise_signal(signal.SIGTERM)
+            assert (ended.code, signal.getsignal(signal.SIGINT)) == (143, signal.SIG_IGN)
     finally:
         signal.signal(signal.SIGINT, before)
 
