@@ -56,8 +56,8 @@ _STOPPING = frozenset({signal.SIGSTOP, signal.SIGTSTP, signal.SIGTTIN, signal.SI
 _BORN = frozenset({ptrace.EVENT_FORK, ptrace.EVENT_VFORK, ptrace.EVENT_CLONE})
 _WAIT = ptrace.WAIT_ALL | ptrace.WAIT_OUR_THREAD
 _EXEC_BIT = 4
-_X32 = 1 << 30
-"""The calls of the x32 ABI have numbers of their own."""
+_X32 = 30
+"""The bit that the numbers of the x32 ABI's calls have, and -1 with all those above it."""
 _PATIENCE_S = 2.0
 YAMA = "/proc/sys/kernel/yama/ptrace_scope"
 
@@ -170,7 +170,7 @@ class PtraceTrace:
         if operation != _ENTRY:
             return None
         _, architecture, _, _, number, *arguments = _INFO.unpack_from(raw)
-        if architecture != self._architecture or number & _X32:
+        if architecture != self._architecture or number >> _X32 == 1:
             self.foreign += 1
             thread.idle = True
             return None
