@@ -5,6 +5,7 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 import click
+from msgspec.structs import replace
 
 from hostscope.cli.endings import ending
 from hostscope.cli.options import COMMON, Choices, options
@@ -13,11 +14,13 @@ from hostscope.cli.refresh import stopping
 from hostscope.cli.show import say, strict_code
 from hostscope.errors import Gone
 from hostscope.model.answer import Answer
+from hostscope.model.coverage import Coverage
 from hostscope.model.event import KINDS, KINDS_OF, Event, EventRequest
 from hostscope.model.key import ProcessKey
 from hostscope.render.coverage import render_coverage
 from hostscope.render.documents import encode_coverage, encode_json, render_json
 from hostscope.render.events import render_event
+from hostscope.render.select import Selection
 from hostscope.session import open_session
 from hostscope.session.local import LocalSession
 
@@ -120,17 +123,18 @@ def _write(
     session: LocalSession, answer: Answer[Event], choices: Choices, stop: threading.Event, system_log: bool
 ) -> int:
     with open_output(choices.output, session.overriding) as sink:
-        events = _limited(answer, choices.limit, stop)
+        selection = Selection[Event, Event](limit=choices.limit)
+        events = _limited(answer, selection, stop)
         if system_log:
             events = _reported(session, events)
         if choices.format == "json":
             rows = (encode_json(event) for event in events)
-            sink.write_all(render_json(EVENT_SCHEMA, rows, lambda: answer.coverage))
+            sink.write_all(render_json(EVENT_SCHEMA, rows, lambda: _covered(answer, selection)))
         else:
             _stream(sink, events, choices)
             if choices.format == "ndjson":
-                sink.write(encode_coverage(answer.coverage))
-    coverage = answer.coverage
+                sink.write(encode_coverage(_covered(answer, selection)))
+    coverage = _covered(answer, selection)
     if choices.format == "table" and not choices.quiet:
         say(render_coverage(coverage, "events"))
     nothing = bool(choices.targets) and not coverage.rows
@@ -155,16 +159,25 @@ def _line(event: Event) -> bytes:
     return encode_json({"type": "event", "event": event}) + b"\n"
 
 
-def _limited(events: Iterable[Event], limit: int | None, stop: threading.Event) -> Iterator[Event]:
-    """The first so many; what says what is covered and what is lost does not count."""
-    shown = 0
+def _limited(events: Iterable[Event], selection: Selection[Event, Event], stop: threading.Event) -> Iterator[Event]:
+    """The first so many; what says what is covered and what is lost does not count, and is always shown."""
     for event in events:
-        if shown == limit:
-            continue
-        yield event
-        shown += event.key is not None or event.schema not in _ABOUT
-        if shown == limit:
+        if event.schema in _ABOUT:
+            yield event
+        else:
+            yield from selection.select((event,), _itself)
+        if selection.shown == selection.limit:
             stop.set()
+
+
+def _itself(event: Event) -> Event:
+    return event
+
+
+def _covered(answer: Answer[Event], selection: Selection[Event, Event]) -> Coverage:
+    """A limit that was reached ended the watch."""
+    coverage = selection.coverage(answer.coverage)
+    return replace(coverage, limited=coverage.limited or selection.shown == selection.limit)
 
 
 _LOSS = "hostscope.loss/1"

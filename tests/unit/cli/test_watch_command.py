@@ -46,3 +46,15 @@ def test_nothing_of_a_target_is_no_answer_when_not_all_could_be_seen(
     monkeypatch.setattr(FakeEvents, "watch", watch)
     monkeypatch.setattr(platforms, "open_host", lambda replay=None: host(process(7, "sh")))
     assert run(["watch", "7"]) == code
+
+
+def test_what_a_limit_leaves_out_is_not_counted(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    bodies = [ProcessStart("a", None), ProcessStart("b", None), ProcessStart("c", None), Loss(3, "no room")]
+    answers = Answers(events=[event(seq, body) for seq, body in enumerate(bodies)])
+    monkeypatch.setattr(platforms, "open_host", lambda replay=None: host(process(1), answers=answers))
+    assert run(["watch", "--limit", "2", "--format", "ndjson"]) == 0
+    *events, coverage = (json.loads(line) for line in capsys.readouterr().out.splitlines())
+    assert [line["event"]["body"]["type"] for line in events] == ["start", "start", "loss"]
+    assert (coverage["coverage"]["rows"], coverage["coverage"]["limited"]) == (2, True)
