@@ -8,7 +8,8 @@ from contextlib import contextmanager
 from types import FrameType
 from typing import Any
 
-ENDING = {signal.SIGINT: 130, signal.SIGTERM: 143}
+ENDING = {one: 128 + one for one in signal.Signals if one.name in ("SIGHUP", "SIGINT", "SIGTERM")}
+"""Signals that end, of those that the system has, and the exit code of each."""
 
 
 class Ended:
@@ -79,9 +80,9 @@ def _also_setting(stop: threading.Event) -> Iterator[None]:
 
 @contextmanager
 def ending(stop: threading.Event, told: threading.Event | None = None) -> Iterator[Ended]:
-    """Until the block ends, SIGINT, SIGTERM and console events set `stop`, and SIGUSR1, if it is there, `told`.
+    """Until the block ends, signals of `ENDING` and console events set `stop`, and SIGUSR1, if it is there, `told`.
 
-    A second one of them ends the program as usual, whatever it is doing. A SIGINT that was ignored stays so.
+    A second one of them ends the program as usual, whatever it is doing. One that was ignored stays so.
     """
     from hostscope.session.console import open_console
 
@@ -89,8 +90,8 @@ def ending(stop: threading.Event, told: threading.Event | None = None) -> Iterat
 
     def end(number: int, frame: FrameType | None) -> None:
         again, ended.code = ended.code, ENDING[signal.Signals(number)]
-        for one in ENDING:
-            signal.signal(one, before.get(one, signal.SIG_DFL))
+        for one in ENDING.keys() & before.keys():
+            signal.signal(one, before[one])
         _set(stop)
         if again:  # the first one was an event of the console
             signal.raise_signal(number)

@@ -56,9 +56,10 @@ Exit codes:
    8  incomplete: an act done in part; a filter that left nothing, while not
       everything could be seen; with --strict, whatever could not be seen
   10  findings          11  findings, and not everything could be seen
- 130  interrupted      143  terminated"""
+ 130  interrupted      143  terminated      129  the terminal went away"""
 
 INTERRUPTED, TERMINATED = 130, 143
+HANGUP: int | None = getattr(signal, "SIGHUP", None)
 
 
 class Commands(click.Group):
@@ -93,16 +94,21 @@ def cli() -> None:
 
 
 class _Terminated(BaseException):
-    """SIGTERM came; like `KeyboardInterrupt`, nothing but the end catches it."""
+    """SIGTERM or SIGHUP came; like `KeyboardInterrupt`, nothing but the end catches it."""
+
+    def __init__(self, number: int) -> None:
+        self.code = 128 + number
 
 
 def _terminate(number: int, frame: FrameType | None) -> None:
-    raise _Terminated
+    raise _Terminated(number)
 
 
 def main(arguments: list[str] | None = None) -> None:
     """Runs one command and exits."""
     signal.signal(signal.SIGTERM, _terminate)
+    if HANGUP is not None and signal.getsignal(HANGUP) is signal.SIG_DFL:  # nohup leaves it ignored
+        signal.signal(HANGUP, _terminate)
     if signal.getsignal(signal.SIGINT) is signal.SIG_DFL:
         signal.signal(signal.SIGINT, signal.default_int_handler)
     _open_streams()
@@ -129,8 +135,8 @@ def run(arguments: list[str] | None = None) -> int:
         return 0
     except (KeyboardInterrupt, click.Abort):
         return INTERRUPTED
-    except _Terminated:
-        return TERMINATED
+    except _Terminated as ended:
+        return ended.code
     except Error as error:
         _complain(error.message, error.hint)
         return error.exit_code

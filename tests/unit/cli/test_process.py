@@ -79,10 +79,17 @@ def test_a_closed_pipe_is_silent(recording: Path, form: str) -> None:
         assert started.wait(DEADLINE_S) == 0
 
 
+def treating(number: signal.Signals, how: str) -> list[str]:
+    """What runs a command with a signal treated so, whatever this run of the tests does with it."""
+    code = f"import os, signal, sys; signal.signal({number:d}, signal.{how}); os.execv(sys.argv[1], sys.argv[1:])"
+    return [sys.executable, "-c", code]
+
+
 @pytest.mark.posix("Windows' console has control events instead: tests/windows/test_console.py")
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
-def test_signals_end_a_watch_cleanly(recording: Path, number: int, code: int) -> None:
-    command = [*COMMAND, "ps", "--replay", str(recording), "--watch", "--interval", "60"]
+@pytest.mark.parametrize(("name", "code"), [("SIGHUP", 129), ("SIGINT", 130), ("SIGTERM", 143)])
+def test_signals_end_a_watch_cleanly(recording: Path, name: str, code: int) -> None:
+    number = signal.Signals[name]
+    command = [*treating(number, "SIG_DFL"), *COMMAND, "ps", "--replay", str(recording), "--watch", "--interval", "60"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as started:
         assert started.stdout is not None and started.stderr is not None
         assert started.stdout.readline().split()[0] == b"PID"
@@ -90,6 +97,19 @@ def test_signals_end_a_watch_cleanly(recording: Path, number: int, code: int) ->
         started.stdout.read()
         assert started.stderr.read() == b""
         assert started.wait(DEADLINE_S) == code
+
+
+@pytest.mark.posix("terminals go away")
+def test_nohup_is_respected(recording: Path) -> None:
+    ignored = treating(signal.Signals["SIGHUP"], "SIG_IGN")
+    command = [*ignored, *COMMAND, "ps", "--replay", str(recording), "--watch", "--interval", "60"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as started:
+        assert started.stdout is not None
+        started.stdout.readline()
+        started.send_signal(signal.Signals["SIGHUP"])
+        started.terminate()
+        started.stdout.read()
+        assert started.wait(DEADLINE_S) == 143
 
 
 @pytest.mark.posix("the shell closes them")
