@@ -262,6 +262,8 @@ def _kind_of_type(hint: Any) -> str:
         return "number"
     if isinstance(hint, type) and issubclass(hint, str):
         return "text"
+    if hasattr(hint, "__struct_fields__"):
+        return "record"
     return "list" if typing.get_origin(hint) in (tuple, list) else "any"
 
 
@@ -287,6 +289,8 @@ def _compare(op: ast.cmpop, left: Operand, right: Operand, node: ast.expr) -> Ca
         raise _wrong(node, "compare with == != < <= > >= in")
     if left.kind != right.kind and "any" not in (left.kind, right.kind):
         raise _wrong(node, f"a {left.kind} cannot be compared with a {right.kind}")
+    if left.kind in ("list", "record") and not isinstance(op, (ast.Eq, ast.NotEq)):
+        raise _wrong(node, f"of a {left.kind} none comes before another", "compare with == != or one of its fields")
     return _ordered(_COMPARISONS[type(op)], get_left, get_right)
 
 
