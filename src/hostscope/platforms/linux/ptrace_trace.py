@@ -361,8 +361,8 @@ class _Alarm:
             self.pid = os.fork()
         if self.pid == 0:
             os.close(self._writing)
-            signal.signal(signal.SIGINT, signal.SIG_IGN)
-            signal.signal(signal.SIGTERM, signal.SIG_IGN)
+            for number in (signal.SIGHUP, signal.SIGINT, signal.SIGTERM):
+                signal.signal(number, signal.SIG_IGN)
             os.read(reading, 1)
             os._exit(0)
         os.close(reading)
