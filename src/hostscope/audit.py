@@ -46,7 +46,7 @@ from hostscope.private import Override, close_to_others, permitted
 
 __all__ = ["AuditTrail", "Check", "Entry", "Fault", "Who", "default_path", "this_process"]
 
-LOCK_WAIT_S = 2.0
+LOCK_WAIT_S = 10.0
 OF_ROOT = Path("/var/log/hostscope/audit.jsonl")
 MARK_SUFFIX = ".head"
 USUAL_LINES = 4096

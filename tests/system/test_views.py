@@ -45,7 +45,7 @@ def test_a_zombie_has_left_its_control_group() -> None:
 def test_what_lives_throughout_is_in_all_views() -> None:
     """Kernel threads and daemons; what started or ended meanwhile is in only one of the two listings."""
     before = listing().pids
-    probed, grouped = probe(), cgroup()
+    probed, grouped = probe(120), cgroup()
     stayed = before & listing().pids
     zombies = {pid for pid in stayed if _is_zombie(pid)}
     assert stayed <= probed.pids

@@ -23,7 +23,7 @@ WAITER = "say(ready=True); wait()"
 @contextmanager
 def watching(*options: str) -> Iterator["subprocess.Popen[bytes]"]:
     """`hostscope watch`, once it watches."""
-    command = [sys.executable, "-m", "hostscope", "watch", "--format", "ndjson", "--duration", "60", *options]
+    command = [sys.executable, "-m", "hostscope", "watch", "--format", "ndjson", "--duration", "300", *options]
     with subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE) as running:
         try:
             assert running.stdout and b'"coverage"' in running.stdout.readline()

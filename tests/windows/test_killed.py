@@ -39,7 +39,7 @@ def killed(child: Callable[..., Child], code: str, pid: int) -> dict[str, int]:
     """What it told before it was killed, without a chance to tidy up."""
     one = child(code, str(pid))
     one.process.kill()
-    one.process.wait(30)
+    one.process.wait(60)
     return one.told
 
 

@@ -269,7 +269,7 @@ def unprivileged(restricted: int, tmp_path: Path) -> Iterator[SecurityContext]:
     try:
         seen = of(process.dwProcessId)
         kernel32.ResumeThread(process.hThread)
-        ended = kernel32.WaitForSingleObject(process.hProcess, 30_000)
+        ended = kernel32.WaitForSingleObject(process.hProcess, 180_000)
         assert ended == 0 and told.exists()
         yield seen
     finally:

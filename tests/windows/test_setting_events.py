@@ -36,7 +36,7 @@ say(restored=True)
 @contextmanager
 def watching(*options: str) -> Iterator[Iterator[dict[str, Any]]]:
     """`hostscope watch`, once it watches: its events."""
-    command = [sys.executable, "-m", "hostscope", "watch", "--format", "ndjson", "--duration", "60", *options]
+    command = [sys.executable, "-m", "hostscope", "watch", "--format", "ndjson", "--duration", "300", *options]
     with subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE) as running:
         try:
             assert running.stdout and b'"coverage"' in running.stdout.readline()

@@ -83,7 +83,7 @@ class Traced:
         request = TraceRequest((key_of(one.pid),), calls or ("all",), children, method="debugger")
         self._thread = threading.Thread(target=self._run, args=(request,), daemon=True)
         self._thread.start()
-        assert self._attached.wait(30)
+        assert self._attached.wait(60)
 
     def _run(self, request: TraceRequest) -> None:
         try:
@@ -105,7 +105,7 @@ class Traced:
 
     def end(self) -> None:
         self._stop.set()
-        self._thread.join(30)
+        self._thread.join(60)
         assert not self._thread.is_alive()
 
 
@@ -202,7 +202,7 @@ wait()
 
 def test_regions_and_threads_without_attaching(child: Callable[..., Child]) -> None:
     one = child(CALLER)
-    with tracing(str(one.pid), "--method", "regions", "--duration", "30") as running:
+    with tracing(str(one.pid), "--method", "regions", "--duration", "300") as running:
         told = one.ask("self")
         seen: list[dict[str, Any]] = []
         for body in bodies(running):
@@ -259,7 +259,7 @@ def test_children_are_followed_or_left_alone(children: bool, callers: int, monke
         request = TraceRequest((key_of(family.pid),), ("VirtualAlloc",), children, method="debugger")
         events = Control().trace(request, threading.Event(), tally)
         seen = [each.key for each in events if isinstance(each.body, SystemCall) and is_leaf(each.body)]
-        assert family.wait(30) == 0, "its child ran to its end, too"
+        assert family.wait(60) == 0, "its child ran to its end, too"
     assert len(seen) == callers and seen[0] and seen[0].pid == family.pid
     assert any("were stopped as well" in effect for effect in tally.effects) is children
 

@@ -6,7 +6,7 @@ from collections.abc import Callable
 LOOK_S = 0.05
 
 
-def eventually(holds: Callable[[], bool], seconds: float = 30) -> None:
+def eventually(holds: Callable[[], bool], seconds: float = 120) -> None:
     """Looks until it holds; fails when it never does."""
     until = time.monotonic() + seconds
     while not holds():

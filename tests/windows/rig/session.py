@@ -53,7 +53,7 @@ def held(rig: Rig) -> Iterator[None]:
         yield
     finally:
         holder.stdin.close()
-        holder.wait(30)
+        holder.wait(120)
         holder.stdout.close()
 
 
