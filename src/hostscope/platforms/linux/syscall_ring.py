@@ -133,10 +133,8 @@ class SyscallRing:
         return self._ring.pending_bytes > 0
 
     def over(self) -> bool:
-        """Whether no traced process is left. After a loss the kernel's own list is asked."""
-        if not self._alive:
-            return True
-        return self._lost.value > 0 and self._traced.read().number == 0
+        """Whether no traced process is left. After a loss, which may be of births and ends, the kernel's list tells."""
+        return self._traced.read().number == 0 if self._lost.value > 0 else not self._alive
 
     def rest(self) -> Iterator[Happening]:
         """What was lost after the last record."""
