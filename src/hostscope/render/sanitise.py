@@ -9,10 +9,10 @@ import re
 from hostscope.model.text import ESCAPE_BASE
 
 _INVISIBLE = (
-    "\u00a0\u00ad\u034f\u061c\u115f\u1160\u1680\u17b4\u17b5\u180b-\u180f\u2000-\u200f\u2028-\u202f"
-    "\u205f-\u206f\u3000\u3164\ufe00-\ufe0f\ufeff\uffa0\ufff0-\ufffb"
+    "\u00a0\u00ad\u034f\u0600-\u0605\u061c\u06dd\u070f\u0890\u0891\u08e2"
+    "\u115f\u1160\u1680\u17b4\u17b5\u180b-\u180f\u2000-\u200f\u2028-\u202f\u205f-\u206f\u3000\u3164\ufe00-\ufe0f\ufeff\uffa0\ufff0-\ufffb"
 )
-_ASTRAL = "\U0001bca0-\U0001bca3\U0001d173-\U0001d17a\U000e0000-\U000e0fff"
+_ASTRAL = "\U000110bd\U000110cd\U00013430-\U0001343f\U0001bca0-\U0001bca3\U0001d173-\U0001d17a\U000e0000-\U000e0fff"
 # Compiled at their first use, and kept by `re`: most text is harmless.
 _HARMFUL = f"[\x00-\x1f\x7f-\x9f{_INVISIBLE}\ud800-\udfff\ue000-\uf8ff{_ASTRAL}\U000f0000-\U0010ffff]"
 _UNSAFE_JSON = f"[\x7f-\x9f{_INVISIBLE}{_ASTRAL}\ue000-\uf8ff\U000f0000-\U0010ffff]"

@@ -46,6 +46,15 @@ def test_nothing_harmful_is_left(text: str) -> None:
     assert sanitise(shown) == shown
 
 
+def test_no_character_that_only_formats_others_is_left() -> None:
+    """Every one that this Python knows."""
+    known = [chr(code) for code in range(0x110000)]
+    formats = [one for one in known if unicodedata.category(one) in ("Cc", "Cf", "Cs", "Co", "Zl", "Zp")]
+    assert [hex(ord(one)) for one in formats if sanitise(one) == one] == []
+    left = [one for one in formats if unicodedata.category(one) != "Cs" and one in encode_json(one).decode()]
+    assert [hex(ord(one)) for one in left] == []
+
+
 @given(st.binary())
 def test_any_bytes_become_one_line(raw: bytes) -> None:
     assert len(sanitise(decode(raw)).splitlines()) <= 1
