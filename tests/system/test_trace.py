@@ -181,6 +181,22 @@ def tracing(pid: int, *more: str) -> subprocess.Popen[str]:
     return tracer
 
 
+def test_a_command_is_not_waited_for_when_the_terminal_went_away() -> None:
+    heard = "import os, signal, sys; signal.signal(signal.SIGHUP, signal.SIG_DFL); os.execv(sys.argv[1], sys.argv[1:])"
+    program = "import os, time; print(os.getpid(), flush=True); time.sleep(120)"
+    command = (*HOSTSCOPE, "trace", "--method", "ptrace", "--", sys.executable, "-c", program)
+    typed = [sys.executable, "-c", heard, *command]
+    with subprocess.Popen(typed, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as ours:
+        assert ours.stdout is not None
+        child = int(ours.stdout.readline())
+        try:
+            ours.send_signal(signal.SIGHUP)
+            assert ours.wait(LIMIT_S) == 129
+            assert status(child, "TracerPid") == "0"
+        finally:
+            os.kill(child, signal.SIGKILL)
+
+
 def test_signals_and_stops_go_through_ptrace_untouched() -> None:
     child = start_loop()
     tracer = tracing(child.pid, "--output", "-")

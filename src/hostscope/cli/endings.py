@@ -3,7 +3,7 @@
 import _thread
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 from contextlib import contextmanager
 from types import FrameType
 from typing import Any
@@ -79,10 +79,13 @@ def _also_setting(stop: threading.Event) -> Iterator[None]:
 
 
 @contextmanager
-def ending(stop: threading.Event, told: threading.Event | None = None) -> Iterator[Ended]:
+def ending(stop: threading.Event, told: threading.Event | None = None, but: Container[str] = ()) -> Iterator[Ended]:
     """Until the block ends, signals of `ENDING` and console events set `stop`, and SIGUSR1, if it is there, `told`.
 
     A second one of them ends the program as usual, whatever it is doing. One that was ignored stays so.
+
+    Args:
+        but: names of signals that end the program at once all the same.
     """
     from hostscope.session.console import open_console
 
@@ -108,7 +111,7 @@ def ending(stop: threading.Event, told: threading.Event | None = None) -> Iterat
             _set(told)
 
     for one in ENDING:
-        if signal.getsignal(one) is not signal.SIG_IGN:
+        if one.name not in but and signal.getsignal(one) is not signal.SIG_IGN:
             before[one] = signal.signal(one, end)
     telling: int | None = getattr(signal, "SIGUSR1", None)
     if told is not None and telling is not None:

@@ -100,7 +100,7 @@ def command(
     with (
         open_session(choices.replay, reveal=choices.reveal, lower=True) as session,
         stopping(choices.duration) as stop,
-        ending(stop) as ended,
+        ending(stop, but=("SIGHUP",) if program else ()) as ended,  # a command ends with its terminal: not waited for
     ):
         keys = tuple(sorted(session.keys(targets))) if targets else ()
         request = TraceRequest(keys, chosen, not no_children, durations or summary, choices.method)
