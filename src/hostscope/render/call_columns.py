@@ -10,7 +10,8 @@ from hostscope.render.layout import Layout
 CALL_SCHEMA = "hostscope.syscall/1"
 Kind = Literal["int", "text", "duration", "list"]
 Value = int | str | tuple[str, ...] | None
-ARGUMENTS = """
+_NAMES = """
+    a0 a1 a2 a3 a4 a5
     _callout_info _description _fs_name _key _payload _type _value act addr addr_len addrlen advice arg arg1 arg2
     arg3 arg4 arg5 argp argsz argv at_flags attr attr_flags attr_uptr aux backlog behavior brk buf buff buffer
     bufsiz bufsize bytecount child_tidptr clockid clone_flags cmd count cpu cpu_id cpup created_timer_id cstat
@@ -38,8 +39,10 @@ ARGUMENTS = """
     StartRoutine ThreadHandle ZeroBits dwCreationFlags dwSize dwStackSize flAllocationType flNewProtect flProtect
     hProcess lpAddress lpAttributeList lpBaseAddress lpBuffer lpNumberOfBytesWritten lpParameter lpStartAddress
     lpThreadAttributes lpThreadId lpflOldProtect nSize
-""".split()
-"""Of Linux' calls, and of Windows'. ``pid`` and ``result`` are facts of the call first."""
+"""
+ARGUMENTS = tuple(_NAMES.split())
+"""Of Linux' calls, those without a description first, and of Windows'. ``pid`` and ``result``, which some calls
+take, are those of the caller."""
 
 
 def _fact(name: str, heading: str, kind: Kind, get: Callable[[SystemCall], Value], help_text: str) -> Column[Event]:

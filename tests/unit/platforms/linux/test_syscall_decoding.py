@@ -13,6 +13,8 @@ from hostscope.platforms.linux.syscall_arguments import Decoder
 from hostscope.platforms.linux.syscall_record import HEAD, Call, Mark, parse_call, parse_head
 from hostscope.platforms.linux.syscall_ring import constants
 from hostscope.platforms.linux.syscall_text import quote, socket_address
+from hostscope.platforms.windows.trace_calls import FUNCTIONS
+from hostscope.render.call_columns import ARGUMENTS
 from hostscope.render.syscalls import render_call
 
 DECODER = Decoder("x86_64")
@@ -134,6 +136,14 @@ def test_what_the_programs_say_of_a_call(flags: Mark, texts: object, cut: object
     raw = HEAD.pack(1, flags, 7, 8, 82, 0, 0, 0) + bytes(64) + b"first".ljust(256, b"\0") + b"second".ljust(256, b"\0")
     call = parse_call(raw, parse_head(raw))
     assert (call.texts, call.cut, call.was_writable) == (texts, cut, writable)
+
+
+def test_filters_know_every_argument() -> None:
+    machines = ("x86_64", "aarch64")
+    pairs = ((name, machine) for machine in machines for name in syscall_names.numbers(machine))
+    linux = {argument for pair in pairs for argument, _ in syscall_names.arguments(*pair)}
+    windows = {parameter.name for function in FUNCTIONS for parameter in function.parameters}
+    assert set(ARGUMENTS) == (linux | windows) - {"pid", "result"}
 
 
 def test_every_kind_of_argument_is_known() -> None:
