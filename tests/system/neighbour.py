@@ -31,7 +31,7 @@ def answer(group: str, port: int) -> None:
 def ask(group: str, port: int, name: str) -> None:
     client = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
     client.setsockopt(socket.IPPROTO_IP, socket.IP_MULTICAST_IF, socket.inet_aton("127.0.0.1"))
-    client.settimeout(5)
+    client.settimeout(60)
     print(os.getpid(), flush=True)
     client.sendto(dns.message.make_query(name, "A").to_wire(), (group, port))
     assert ADDRESS in dns.message.from_wire(client.recv(65_535)).to_text()

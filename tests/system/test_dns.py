@@ -57,7 +57,7 @@ class Zone:
     def ask(self, server: str, name: str, kind: str = "A", transport: str = "udp", **more: str) -> int:
         """One question of a process that has ended when this returns; its pid."""
         client = str(ROOT / "tests/system/dns_client.py")
-        given = [server, name, kind, transport, more.get("seconds", "5"), more.get("times", "1")]
+        given = [server, name, kind, transport, more.get("seconds", "60"), more.get("times", "1")]
         child = self.start(sys.executable, client, *given)
         pid, waited_ns = (int(line) for line in stream(child.stdout))
         assert child.wait(PATIENCE_S) == 0
