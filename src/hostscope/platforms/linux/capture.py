@@ -151,7 +151,7 @@ class PacketRings:
         self.interfaces = interfaces
         self._rings = rings
         self._tally = tally
-        self._gone: set[int] = set()
+        self._went_down: list[PacketRing] = []
         self._ready = select.poll()
         for ring in rings:
             self._ready.register(ring.socket, select.POLLIN)
@@ -199,10 +199,11 @@ class PacketRings:
         for ring, shown in zip(self._rings, self.interfaces, strict=True):
             if ring.socket.fileno() in failed and ring.failure():
                 self._tally.note(f"interface {shown.name} went down while packets were captured")
-                self._gone.update({shown.index} if ring.has_gone() else ())
+                self._went_down += [ring] if ring not in self._went_down else []
 
     def _all_gone(self) -> bool:
-        return len(self._gone) == len(self._rings)
+        """One that is removed goes down first, and is gone a moment later."""
+        return len(self._went_down) == len(self._rings) and all(ring.has_gone() for ring in self._went_down)
 
     def _last(self) -> "Iterator[PacketBatch]":
         """Nothing more is let in; the kernel hands over a block that is not full after a moment."""
