@@ -48,6 +48,7 @@ PARTS: dict[str, str] = {
     "samples": "processor share between two looks",
     "scan": "YARA rules over running processes",
     "targets": "what a person calls a process",
+    "turns": "when to look again",
     "windows": "rates and sparklines",
 }
 """The other modules: what collectors are composed of."""

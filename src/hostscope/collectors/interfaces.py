@@ -2,10 +2,11 @@
 
 import threading
 from collections.abc import Iterator
-from time import monotonic, sleep
+from time import sleep
 
 from hostscope.collectors.errors import refuse_recording
 from hostscope.collectors.rates import Rates
+from hostscope.collectors.turns import turns
 from hostscope.model.answer import Answer
 from hostscope.model.interface import Interface
 from hostscope.model.request import ProcessRequest
@@ -22,13 +23,10 @@ def collect(host: Host, request: ProcessRequest | None = None, between_ns: int |
 def looks(host: Host, stop: threading.Event, interval_s: float) -> Iterator[Answer[Interface]]:
     """Every interface once, and again until `stop` is set, with `rates` since the look before."""
     refuse_recording(host)
-    rates, due = Rates(), monotonic()
-    while True:
+    rates = Rates()
+    for _ in turns(stop, interval_s):
         tally = Tally()
         yield Answer(rates.take(_counted(host, tally)), tally.coverage)
-        due = max(due + interval_s, monotonic())
-        if stop.wait(due - monotonic()):
-            return
 
 
 def _rows(host: Host, tally: Tally, between_ns: int | None) -> Iterator[Interface]:

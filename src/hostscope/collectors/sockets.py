@@ -2,13 +2,13 @@
 
 import threading
 from collections.abc import Collection, Iterator
-from time import monotonic
 
 from msgspec import Struct
 from msgspec.structs import replace
 
 from hostscope.collectors.reverse_names import ReverseNames
 from hostscope.collectors.targets import find as find_processes
+from hostscope.collectors.turns import turns
 from hostscope.errors import UsageError
 from hostscope.model.answer import Answer
 from hostscope.model.coverage import Coverage
@@ -60,13 +60,10 @@ def looks(
     resolve: bool = False,
 ) -> Iterator[Answer[Socket]]:  # fmt: skip
     """The same once, and again until `stop` is set. Processes are the same each time; each name is asked for once."""
-    chosen, names, due = choose(host, targets) if targets else None, ReverseNames(), monotonic()
-    while True:
+    chosen, names = choose(host, targets) if targets else None, ReverseNames()
+    for _ in turns(stop, interval_s):
         answer = collect(host, request, chosen)
         yield names.named(answer) if resolve else answer
-        due = max(due + interval_s, monotonic())
-        if stop.wait(due - monotonic()):
-            return
 
 
 def choose(host: Host, targets: Collection[str]) -> Chosen:

@@ -7,7 +7,6 @@ import threading
 from collections.abc import Collection, Iterable, Iterator
 from contextlib import AbstractContextManager
 from functools import partial
-from time import monotonic
 from typing import IO, TYPE_CHECKING, Any
 
 from msgspec.structs import replace
@@ -110,12 +109,11 @@ class LocalSession(NetworkVerbs, ResponseVerbs):
         only: Collection[ProcessKey] | None = None,
     ) -> Iterator[Answer[Process]]:
         """Every process once, and again until `stop` is set, each time with `cpu.ratio` since the time before."""
-        samples, due = Samples(), monotonic()
-        while True:
+        from hostscope.collectors.turns import turns
+
+        samples = Samples()
+        for _ in turns(stop, interval_s):
             yield self.processes(replace(request, sample_ns=None), samples, only)
-            due = max(due + interval_s, monotonic())
-            if stop.wait(due - monotonic()):
-                return
 
     def process(self, target: str | int, request: ProcessRequest | None = None) -> Process:
         """See `Session.process`."""
