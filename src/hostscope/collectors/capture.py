@@ -17,9 +17,9 @@ from hostscope.platforms.base_network import Meter, PacketSource
 from hostscope.platforms.tally import Tally
 
 if TYPE_CHECKING:
-    from hostscope.collectors.capture_files import Override
     from hostscope.collectors.held_batches import HeldBatches
     from hostscope.collectors.packet_notes import PacketNotes
+    from hostscope.private import Override
     from hostscope.wire.batch import PacketBatch
     from hostscope.wire.pcapng_write import Notes
 

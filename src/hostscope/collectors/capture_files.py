@@ -8,8 +8,9 @@ import os
 import stat
 import sys
 from collections import deque
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, nullcontext, suppress
+from collections.abc import Iterator
+from contextlib import nullcontext, suppress
+from functools import partial
 from time import gmtime, strftime, time_ns
 from typing import Protocol
 
@@ -18,7 +19,7 @@ from msgspec import Struct
 
 from hostscope.errors import Error, UsageError
 from hostscope.model.capture import CaptureOutput
-from hostscope.private import close_to_others, open_as_it_is
+from hostscope.private import Override, close_to_others, open_as_it_is, permitted
 from hostscope.wire.batch import I64
 from hostscope.wire.pcapng_write import Encoded
 
@@ -26,8 +27,6 @@ STANDARD_OUTPUT = "-"
 MODE = 0o600
 _PIECE_BYTES = 1 << 20
 _EFFECTIVE = os.access in os.supports_effective_ids
-
-Override = Callable[[], AbstractContextManager[None]]
 
 
 class Parts(Protocol):
@@ -161,11 +160,7 @@ class CaptureFiles:
 
     def _forget(self, path: str) -> None:
         with suppress(FileNotFoundError):
-            try:
-                os.unlink(path)
-            except PermissionError:
-                with self._override():
-                    os.unlink(path)
+            permitted(partial(os.unlink, path), self._override)
 
 
 class _Piece(Struct, frozen=True, eq=False):
@@ -238,11 +233,7 @@ def _is_place(folder: str) -> bool:
 def _opened(path: str, override: Override) -> int:
     """A new file of ours alone, for which one of that name goes. Pipes and devices are written as they are."""
     try:
-        try:
-            return _open(path)
-        except PermissionError:
-            with override():
-                return _open(path)
+        return permitted(partial(_open, path), override)
     except OSError as failed:
         if isinstance(failed, Error):
             raise

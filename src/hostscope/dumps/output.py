@@ -3,17 +3,16 @@
 import errno
 import os
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from functools import partial
 from secrets import token_hex
 from shutil import disk_usage
-from typing import TypeVar
 
 from hostscope.dumps.positional import write_at
 from hostscope.errors import Error, Unavailable, UsageError
 from hostscope.model.dump import Reserve
 from hostscope.model.text import decode
-from hostscope.private import close_to_others
+from hostscope.private import Override, close_to_others, permitted
 
 _CLOSING = getattr(os, "O_CLOEXEC", 0)
 _NAMELESS: int = getattr(os, "O_TMPFILE", 0)
@@ -21,11 +20,8 @@ NAMELESS = _NAMELESS and _NAMELESS | os.O_RDWR | _CLOSING
 """Linux: whatever ends us, such a file is gone."""
 NAMED = os.O_RDWR | os.O_CREAT | os.O_EXCL | _CLOSING | getattr(os, "O_BINARY", 0)
 _NOT_NAMELESS = frozenset({errno.EOPNOTSUPP, errno.EISDIR, errno.EINVAL})
-Result = TypeVar("Result")
 RESERVED_BYTES = 64 << 10
 """To find room for less ahead takes as long as it does when it is written."""
-Override = Callable[[], AbstractContextManager[None]]
-"""Brings the right to write in spite of permissions into effect for a block, where we have it."""
 Reserving = Callable[[int], Reserve | None]
 """As `platforms.base.Files.reserve`."""
 
@@ -178,15 +174,6 @@ def check_space(path: str, needed_bytes: int) -> None:
             f"{path}: needs {needed_bytes:,} bytes, and {free:,} are free",
             "write elsewhere, compress (--compress zstd), or limit it (--policy, --max-bytes)",
         )
-
-
-def permitted(step: Callable[[], Result], override: Override) -> Result:
-    """Takes a step, the second time with our privileges, which are kept out of effect otherwise."""
-    try:
-        return step()
-    except PermissionError:
-        with override():
-            return step()
 
 
 def unwritable(path: str, failed: OSError) -> Error:

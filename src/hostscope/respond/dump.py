@@ -25,7 +25,7 @@ from hostscope.dumps.loaded_image import Read
 from hostscope.dumps.macho_layout import CPU_TYPES, macho_layout
 from hostscope.dumps.manifest import SUFFIX, dumped_regions, encode_manifest, row_of, unread_bytes
 from hostscope.dumps.minidump_layout import DumpedProcess, minidump_layout, windows_version
-from hostscope.dumps.output import NewFile, Override, check_free, check_space, new_file
+from hostscope.dumps.output import NewFile, check_free, check_space, new_file
 from hostscope.dumps.pieces import PIECE_BYTES, Budget, PiecePlan, cut, not_asked
 from hostscope.dumps.reading import Crew, open_crew
 from hostscope.dumps.selection import Chosen, is_reservation, reading_order, select
@@ -38,6 +38,7 @@ from hostscope.model.request import ProcessRequest
 from hostscope.platforms.base import Host
 from hostscope.platforms.base_control import Control
 from hostscope.platforms.base_memory import AddressSpace
+from hostscope.private import Override
 from hostscope.respond.system_dump import SystemDumper
 
 FIELDS = frozenset({"state", "exe", "argv", "owner", "session", "schedule", "threads"})

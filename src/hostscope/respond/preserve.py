@@ -10,7 +10,7 @@ from msgspec.structs import replace
 from hostscope.audit import AuditTrail, default_path, this_process
 from hostscope.collectors.targets import find
 from hostscope.dumps.formats import SUFFIXES, image_for
-from hostscope.dumps.output import Override, permitted, unwritable
+from hostscope.dumps.output import unwritable
 from hostscope.dumps.selection import without_memory
 from hostscope.errors import UsageError
 from hostscope.model.answer import Answer
@@ -21,7 +21,7 @@ from hostscope.model.request import ProcessRequest
 from hostscope.platforms.base import Host
 from hostscope.platforms.control import open_control
 from hostscope.platforms.tally import Tally
-from hostscope.private import refuse_planted
+from hostscope.private import Override, permitted, refuse_planted
 from hostscope.respond.dump import FIELDS, Task, dump_all, observer
 
 _UNFIT = re.compile(r"[^A-Za-z0-9_.+-]")

@@ -15,7 +15,7 @@ from msgspec.structs import replace
 
 from hostscope.dumps.core_file import CoreFile, Held
 from hostscope.dumps.manifest import SUFFIX, encode_manifest, region_digest, row_of, unread_bytes
-from hostscope.dumps.output import NewFile, Override, check_free, check_space, new_file
+from hostscope.dumps.output import NewFile, check_free, check_space, new_file
 from hostscope.dumps.pieces import PIECE_BYTES, between
 from hostscope.errors import UsageError
 from hostscope.model.dump import (
@@ -36,6 +36,7 @@ from hostscope.model.memory import Region
 from hostscope.model.process import Process
 from hostscope.platforms.base import Host
 from hostscope.platforms.base_control import Control
+from hostscope.private import Override
 
 METHOD = "written by the system, every committed page"
 _BUFFER_BYTES = 1 << 20
